@@ -1,0 +1,144 @@
+//! The traffic profile of a host: what `tsmig profile` prints and saves, and all that the planner sees.
+//!
+//! A [`Profile`] is plain data with a stable JSON form (schema `tsmig.profile/1`), so that a plan can be
+//! computed again later, elsewhere, without libvirt. [`sampling`](crate::sampling) makes one from a live host.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The schema name that a saved profile carries.
+pub const SCHEMA: &str = "tsmig.profile/1";
+
+/// One host over one sampling window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Always [`SCHEMA`].
+    pub schema: String,
+    /// The host as the user named it.
+    pub host: String,
+    /// Length of the sampling window, in seconds.
+    pub window_seconds: f64,
+    /// The NIC that carries the migration.
+    pub link: Link,
+    /// All domains of the host, the inactive ones included, sorted by name.
+    pub domains: Vec<DomainProfile>,
+}
+
+/// The capacity of a host's NIC in each direction.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Link {
+    /// Capacity each way, in bits per second.
+    pub bits_per_second: f64,
+    /// Where the number comes from.
+    pub origin: LinkOrigin,
+}
+
+/// Where a link's capacity comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkOrigin {
+    /// Given on the command line.
+    Option,
+    /// Given in the configuration.
+    Configuration,
+    /// Read from the host.
+    Detected,
+    /// Nothing was known.
+    Assumed,
+}
+
+/// One domain over the window. Directions are the guest's: outbound is what it sends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DomainProfile {
+    /// Its name, unique on the host.
+    pub name: String,
+    /// Its UUID in the usual hyphenated form.
+    pub uuid: String,
+    /// Its state at the end of the window.
+    pub state: DomainState,
+    /// Whether it has a stored definition.
+    pub persistent: bool,
+    /// Its memory at present (balloon), in bytes.
+    pub memory_bytes: u64,
+    /// How much of it is backed by host memory: an upper bound of what must cross the wire, in bytes.
+    pub resident_bytes: u64,
+    /// How fast it dirties memory as libvirt measures it, in bytes per second; 0 where it does not.
+    #[serde(default)]
+    pub dirty_bytes_per_second: f64,
+    /// Mean rate that its NICs send, in bits per second.
+    pub outbound_bits_per_second: f64,
+    /// Mean rate that its NICs receive, in bits per second.
+    pub inbound_bits_per_second: f64,
+    /// Whether post-copy may be used on it.
+    pub post_copy: Eligibility,
+    /// Whether it can be migrated at all.
+    #[serde(default)]
+    pub migration: Eligibility,
+}
+
+/// A yes, or a no with its reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Eligibility {
+    /// Whether it may be done.
+    pub eligible: bool,
+    /// Why not; `None` where it may.
+    pub reason: Option<String>,
+}
+
+impl Eligibility {
+    /// It may not be done, because of `reason`: a clause that follows the domain's name and a colon.
+    pub fn no(reason: impl Into<String>) -> Self {
+        Self { eligible: false, reason: Some(reason.into()) }
+    }
+}
+
+impl Default for Eligibility {
+    fn default() -> Self {
+        Self { eligible: true, reason: None }
+    }
+}
+
+/// A domain's state in libvirt's terms; `blocked` counts as running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DomainState {
+    /// It runs.
+    Running,
+    /// Its processors are stopped, its memory is kept.
+    Paused,
+    /// The guest is on its way to power off.
+    #[serde(rename = "in shutdown")]
+    ShuttingDown,
+    /// Defined, not running.
+    #[serde(rename = "shut off")]
+    ShutOff,
+    /// It crashed and is kept.
+    Crashed,
+    /// The guest suspended itself.
+    PmSuspended,
+    /// libvirt does not know.
+    #[serde(rename = "no state")]
+    Unknown,
+}
+
+impl DomainState {
+    /// Whether there is a process with memory to migrate.
+    pub fn is_active(self) -> bool {
+        !matches!(self, Self::ShutOff)
+    }
+}
+
+impl fmt::Display for DomainState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::ShuttingDown => "in shutdown",
+            Self::ShutOff => "shut off",
+            Self::Crashed => "crashed",
+            Self::PmSuspended => "pmsuspended",
+            Self::Unknown => "no state",
+        })
+    }
+}

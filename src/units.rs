@@ -1,0 +1,186 @@
+//! Rates and sizes as people write them: `100Mbit`, `1Gbit`, `12MB/s`, `1GiB/s`, `115.0 MiB`.
+//!
+//! Inside the program a rate is always an `f64` in bits per second and a size a `u64` in bytes. [`Rate`]
+//! exists where text comes in or goes out.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+/// A rate in bits per second; always finite and not negative.
+///
+/// As text, a number and a unit: bits (`bit`, `kbit`, `Mbit`, `Gbit`, `Tbit`, with or without `/s`, or as
+/// `bps`: `Gbps`) or bytes (`B/s`, `kB/s`, `MB/s`, `GB/s`, and the binary `KiB/s`, `MiB/s`, `GiB/s`).
+/// Units are read without regard to case, except that bytes need their capital `B`: `Mb` could mean either
+/// and is refused.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Rate(f64);
+
+/// Why a text is no [`Rate`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{given:?} is not a rate: {why}; write for example 100Mbit, 1Gbit, 12MB/s or 1GiB/s")]
+pub struct RateError {
+    given: String,
+    why: &'static str,
+}
+
+impl Rate {
+    /// The rate in bits per second.
+    pub fn bits_per_second(self) -> f64 {
+        self.0
+    }
+
+    /// A rate of so many bits per second. Anything that is not a finite, non-negative number is taken as 0.
+    pub fn from_bits_per_second(bits_per_second: f64) -> Self {
+        Self(if bits_per_second.is_finite() { bits_per_second.max(0.0) } else { 0.0 })
+    }
+}
+
+impl FromStr for Rate {
+    type Err = RateError;
+
+    fn from_str(given: &str) -> Result<Self, RateError> {
+        let error = |why| RateError { given: given.to_owned(), why };
+        let text = given.trim();
+        let unit_at =
+            text.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(|| error("the unit is missing"))?;
+        let (number, unit) = text.split_at(unit_at);
+        let number: f64 = number.parse().map_err(|_| error("it does not start with a number"))?;
+        let unit = unit.trim();
+        let unit = unit.strip_suffix("/s").unwrap_or(unit);
+        if unit.ends_with('b') {
+            return Err(error("`b` could be bits or bytes"));
+        }
+        let factor = match unit.to_ascii_lowercase().as_str() {
+            "bit" | "bps" => 1.0,
+            "kbit" | "kbps" => 1e3,
+            "mbit" | "mbps" => 1e6,
+            "gbit" | "gbps" => 1e9,
+            "tbit" | "tbps" => 1e12,
+            "b" => 8.0,
+            "kb" => 8e3,
+            "mb" => 8e6,
+            "gb" => 8e9,
+            "kib" => 8.0 * 1024.0,
+            "mib" => 8.0 * 1024.0 * 1024.0,
+            "gib" => 8.0 * 1024.0 * 1024.0 * 1024.0,
+            _ => return Err(error("the unit is unknown")),
+        };
+        let rate = number * factor;
+        if !rate.is_finite() || rate <= 0.0 {
+            return Err(error("it must be more than zero"));
+        }
+        Ok(Self(rate))
+    }
+}
+
+impl TryFrom<String> for Rate {
+    type Error = RateError;
+
+    fn try_from(text: String) -> Result<Self, RateError> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Rate {
+    /// At most four significant digits: `30Mbit`, `1.25Gbit`, `950bit`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (value, unit) = match self.0 {
+            r if r >= 1e12 => (r / 1e12, "Tbit"),
+            r if r >= 1e9 => (r / 1e9, "Gbit"),
+            r if r >= 1e6 => (r / 1e6, "Mbit"),
+            r if r >= 1e3 => (r / 1e3, "kbit"),
+            r => (r, "bit"),
+        };
+        let decimals = if value >= 100.0 { 1 } else { 2 };
+        let number = format!("{value:.decimals$}");
+        let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { &number };
+        f.pad(&format!("{number}{unit}"))
+    }
+}
+
+/// A size in bytes as text in binary units: `115.0 MiB`, `8.0 GiB`, `512 B`.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    // 1023.95 would be printed as "1024.0".
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// A span in seconds as text: `0.31 s`, `39.4 s`, `2 min 05 s`, `1 h 02 min`.
+pub fn span(seconds: f64) -> String {
+    if !seconds.is_finite() {
+        return "never".to_owned();
+    }
+    let seconds = seconds.max(0.0);
+    match seconds {
+        s if s < 0.995 => format!("{s:.2} s"),
+        s if s < 99.95 => format!("{s:.1} s"),
+        s if s < 3599.5 => format!("{} min {:02} s", s.round() as u64 / 60, s.round() as u64 % 60),
+        s => {
+            let minutes = (s / 60.0).round() as u64;
+            format!("{} h {:02} min", minutes / 60, minutes % 60)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_the_manual_promises() {
+        for (text, bits) in [
+            ("100Mbit", 1e8),
+            ("1Gbit", 1e9),
+            ("1 Gbit/s", 1e9),
+            ("2.5Gbps", 2.5e9),
+            ("12MB/s", 96e6),
+            ("8B/s", 64.0),
+            ("1GiB/s", 8.0 * 1073741824.0),
+            ("64KiB/s", 524288.0),
+        ] {
+            assert_eq!(text.parse::<Rate>().map(Rate::bits_per_second), Ok(bits), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_could_be_misread() {
+        for text in
+            ["", "fast", "100", "-1Mbit", "0Mbit", "1.2.3Mbit", "10b", "10Mb/s", "10Mbits per second", "1e400Gbit"]
+        {
+            let error = text.parse::<Rate>().expect_err(text).to_string();
+            assert!(error.contains("100Mbit"), "{text}: the message shows what would be right: {error}");
+        }
+    }
+
+    #[test]
+    fn prints_what_it_reads() {
+        for text in ["100Mbit", "1Gbit", "1.25Gbit", "30Mbit", "950bit", "9.6kbit"] {
+            let rate: Rate = text.parse().expect("a rate");
+            assert_eq!(rate.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn sizes_and_spans_are_short() {
+        assert_eq!(size(120_586_240), "115.0 MiB");
+        assert_eq!(size(1024 * 1024 - 1), "1.0 MiB");
+        assert_eq!(size(12), "12 B");
+        assert_eq!(span(0.313), "0.31 s");
+        assert_eq!(span(39.44), "39.4 s");
+        assert_eq!(span(125.2), "2 min 05 s");
+        assert_eq!(span(3720.0), "1 h 02 min");
+        assert_eq!(span(f64::INFINITY), "never");
+    }
+}
