@@ -1,0 +1,171 @@
+//! Connections to libvirt: opened with a time limit, kept alive, shared among few, opened again when they die.
+//!
+//! One libvirt connection serves five requests at a time, and a migration is one request for as long as it lasts.
+//! So migrations share a [`Pool`] with at most four each, and everything else goes over a [`Line`] of its own.
+
+use std::sync::mpsc;
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use virt::connect::Connect;
+use virt::error::{Error, ErrorNumber};
+
+use super::{HostError, HostErrorKind};
+
+/// How long a host may take to answer `open`, the ssh login included.
+const OPEN_LIMIT: Duration = Duration::from_secs(20);
+
+/// Keepalive: a connection is dead after this many seconds times [`KEEPALIVE_COUNT`] without an answer.
+const KEEPALIVE_SECONDS: i32 = 5;
+const KEEPALIVE_COUNT: u32 = 4;
+
+/// Migrations per connection: libvirtd's default of five requests a client (`max_client_requests`), less one so
+/// that a queued request never waits for a migration to end.
+const MIGRATIONS_PER_CONNECTION: usize = 4;
+
+/// A host's name as the user wrote it, and the libvirt URI that it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// As the user wrote it.
+    pub name: String,
+    /// The libvirt URI.
+    pub uri: String,
+}
+
+impl Endpoint {
+    /// Makes libvirt's error one of this host.
+    pub(crate) fn error(&self, error: &Error) -> HostError {
+        let kind = match error.code().is(ErrorNumber::NoDomain) {
+            true => HostErrorKind::NoSuchDomain,
+            false => HostErrorKind::Other,
+        };
+        HostError { host: self.name.clone(), kind, message: error.message().trim_end().to_owned() }
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// libvirt's error, or that the host did not answer within [`OPEN_LIMIT`].
+    pub(crate) fn open(&self) -> Result<Connect, HostError> {
+        start_event_loop();
+        let (sender, receiver) = mpsc::channel();
+        let uri = self.uri.clone();
+        // libvirt's open can't be interrupted. Where it hangs, the thread is left behind: it ends with the process.
+        thread::spawn(move || sender.send(Connect::open(Some(&uri))));
+        let connection = match receiver.recv_timeout(OPEN_LIMIT) {
+            Ok(opened) => opened.map_err(|e| self.error(&e))?,
+            Err(_) => {
+                return Err(HostError {
+                    host: self.name.clone(),
+                    kind: HostErrorKind::Other,
+                    message: format!("no answer from {} within {} s", self.uri, OPEN_LIMIT.as_secs()),
+                });
+            }
+        };
+        // Local drivers have no keepalive and need none.
+        let _ = connection.set_keep_alive(KEEPALIVE_SECONDS, KEEPALIVE_COUNT);
+        Ok(connection)
+    }
+}
+
+/// Starts libvirt's event loop, which keepalive and events need; it must run before the first `open`.
+fn start_event_loop() {
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
+        // Errors come back from the calls; libvirt would print them on the terminal as well.
+        virt::error::clear_error_callback();
+        if virt::event::event_register_default_impl().is_ok() {
+            thread::spawn(|| while virt::event::event_run_default_impl().is_ok() {});
+        }
+    });
+}
+
+/// What is done to each new connection of a [`Line`].
+type Prepare = Box<dyn Fn(&Connect) + Send + Sync>;
+
+/// One connection for short calls, opened again when it has died.
+pub(crate) struct Line {
+    pub(crate) endpoint: Endpoint,
+    current: Mutex<Connect>,
+    prepare: Prepare,
+}
+
+impl Line {
+    /// Opens the line; `prepare` is called with this and each later connection.
+    pub(crate) fn open(
+        endpoint: Endpoint,
+        prepare: impl Fn(&Connect) + Send + Sync + 'static,
+    ) -> Result<Self, HostError> {
+        let connection = endpoint.open()?;
+        prepare(&connection);
+        Ok(Self { endpoint, current: Mutex::new(connection), prepare: Box::new(prepare) })
+    }
+
+    /// Runs a short call on the line.
+    pub(crate) fn call<T>(&self, call: impl FnOnce(&Connect) -> Result<T, Error>) -> Result<T, HostError> {
+        call(&self.connection()?).map_err(|e| self.endpoint.error(&e))
+    }
+
+    fn connection(&self) -> Result<Connect, HostError> {
+        let mut current = lock(&self.current);
+        if !current.is_alive().unwrap_or(false) {
+            let new = self.endpoint.open()?;
+            (self.prepare)(&new);
+            *current = new;
+        }
+        Ok(current.clone())
+    }
+}
+
+/// Connections that carry migrations, at most [`MIGRATIONS_PER_CONNECTION`] each.
+pub(crate) struct Pool {
+    endpoint: Endpoint,
+    open: Mutex<Vec<Shared>>,
+}
+
+struct Shared {
+    id: usize,
+    connection: Connect,
+    users: usize,
+}
+
+impl Pool {
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint, open: Mutex::new(Vec::new()) }
+    }
+
+    /// Runs a long call on a connection with room for it. The connection is opened under the lock: many ssh
+    /// logins at the same instant are what sshd throttles.
+    pub(crate) fn call<T>(&self, call: impl FnOnce(&Connect) -> Result<T, HostError>) -> Result<T, HostError> {
+        let (id, connection) = {
+            let mut open = lock(&self.open);
+            open.retain(|shared| shared.users > 0 || shared.connection.is_alive().unwrap_or(false));
+            let free = open
+                .iter_mut()
+                .find(|s| s.users < MIGRATIONS_PER_CONNECTION && s.connection.is_alive().unwrap_or(false));
+            match free {
+                Some(shared) => {
+                    shared.users += 1;
+                    (shared.id, shared.connection.clone())
+                }
+                None => {
+                    let connection = self.endpoint.open()?;
+                    let id = open.iter().map(|s| s.id + 1).max().unwrap_or(0);
+                    open.push(Shared { id, connection: connection.clone(), users: 1 });
+                    (id, connection)
+                }
+            }
+        };
+        let result = call(&connection);
+        if let Some(shared) = lock(&self.open).iter_mut().find(|s| s.id == id) {
+            shared.users -= 1;
+        }
+        result
+    }
+}
+
+/// A poisoned lock means that a thread panicked between two assignments; what it guards is still whole.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

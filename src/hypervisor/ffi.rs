@@ -1,0 +1,223 @@
+//! The calls that the `virt` crate does not offer, or offers unsoundly: the only `unsafe` code of tsmig.
+//!
+//! `virt` 0.5 hands bulk statistics out as raw pointers that it never frees, builds a `Vec` from a null pointer
+//! where a domain has no job, swallows the error of `virDomainGetState`, and has no wrapper for starting
+//! post-copy, dirty-rate measurement and job events. Each function here is a thin, safe replacement: what goes in
+//! is a live `virt` object, what comes out is owned Rust data.
+#![allow(unsafe_code)]
+
+use std::collections::HashMap;
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr;
+
+use virt::connect::Connect;
+use virt::domain::Domain;
+use virt::error::Error;
+use virt::sys;
+
+/// libvirt's typed parameters by name, numbers only (nothing that tsmig reads needs text but NIC names).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Parameters(HashMap<String, Value>);
+
+#[derive(Debug, Clone, PartialEq)]
+enum Value {
+    Signed(i64),
+    Unsigned(u64),
+    Float(f64),
+    Text(String),
+}
+
+impl Parameters {
+    /// The parameter as a non-negative number; `None` where it is missing, negative ("not known") or text.
+    pub(crate) fn number(&self, name: &str) -> Option<u64> {
+        match self.0.get(name)? {
+            Value::Signed(n) => u64::try_from(*n).ok(),
+            Value::Unsigned(n) => Some(*n),
+            Value::Float(_) | Value::Text(_) => None,
+        }
+    }
+
+    /// The parameter as text.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        match self.0.get(name)? {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// # Safety
+    /// `params` must point to `count` typed parameters that libvirt filled, or `count` must be 0.
+    unsafe fn copy(params: sys::virTypedParameterPtr, count: c_int) -> Self {
+        let count = usize::try_from(count).unwrap_or(0);
+        if params.is_null() || count == 0 {
+            return Self::default();
+        }
+        // SAFETY: the caller's promise; both checked against null and negative above.
+        let params = unsafe { std::slice::from_raw_parts(params, count) };
+        Self(params.iter().filter_map(|p| Some((text(p.field.as_ptr()), value(p)?))).collect())
+    }
+}
+
+fn value(param: &sys::virTypedParameter) -> Option<Value> {
+    // SAFETY: libvirt's tag says which field of the union it wrote.
+    unsafe {
+        Some(match param.type_ as u32 {
+            sys::VIR_TYPED_PARAM_INT => Value::Signed(param.value.i.into()),
+            sys::VIR_TYPED_PARAM_UINT => Value::Unsigned(param.value.ui.into()),
+            sys::VIR_TYPED_PARAM_LLONG => Value::Signed(param.value.l),
+            sys::VIR_TYPED_PARAM_ULLONG => Value::Unsigned(param.value.ul),
+            sys::VIR_TYPED_PARAM_DOUBLE => Value::Float(param.value.d),
+            sys::VIR_TYPED_PARAM_BOOLEAN => Value::Unsigned(param.value.b as u64),
+            sys::VIR_TYPED_PARAM_STRING => Value::Text(text(param.value.s)),
+            _ => return None,
+        })
+    }
+}
+
+/// Copies a C string that libvirt owns; a null pointer gives an empty one.
+fn text(pointer: *const c_char) -> String {
+    if pointer.is_null() {
+        return String::new();
+    }
+    // SAFETY: not null, and libvirt terminates its strings.
+    unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
+}
+
+/// One domain's answer in a bulk statistics call.
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    pub(crate) name: String,
+    pub(crate) uuid: String,
+    pub(crate) parameters: Parameters,
+}
+
+/// `virConnectGetAllDomainStats`: every domain of the host in one request.
+pub(crate) fn all_domain_stats(connection: &Connect, groups: u32) -> Result<Vec<Record>, Error> {
+    let mut records: *mut sys::virDomainStatsRecordPtr = ptr::null_mut();
+    // SAFETY: the connection is alive while it is borrowed; libvirt writes `records` or returns -1.
+    let count = unsafe { sys::virConnectGetAllDomainStats(connection.as_ptr(), groups, &mut records, 0) };
+    let count = usize::try_from(count).map_err(|_| Error::last_error())?;
+    let mut copies = Vec::with_capacity(count);
+    for index in 0..count {
+        // SAFETY: libvirt returned `count` valid records, each with a live domain; all are freed below.
+        unsafe {
+            let record = &**records.add(index);
+            copies.push(Record {
+                name: text(sys::virDomainGetName(record.dom)),
+                uuid: uuid_of(record.dom),
+                parameters: Parameters::copy(record.params, record.nparams),
+            });
+        }
+    }
+    // SAFETY: allocated by the call above, not used after this; a null list is allowed.
+    unsafe { sys::virDomainStatsRecordListFree(records) };
+    Ok(copies)
+}
+
+/// The UUID of a domain as text; empty if libvirt can't tell, which it always can for a live object.
+fn uuid_of(domain: sys::virDomainPtr) -> String {
+    let mut buffer = [0 as c_char; sys::VIR_UUID_STRING_BUFLEN as usize];
+    // SAFETY: the caller's domain is alive, the buffer has the size that libvirt asks for.
+    if unsafe { sys::virDomainGetUUIDString(domain, buffer.as_mut_ptr()) } == 0 {
+        text(buffer.as_ptr())
+    } else {
+        String::new()
+    }
+}
+
+/// `virDomainGetState`: the raw state and reason.
+pub(crate) fn state(domain: &Domain) -> Result<(u32, u32), Error> {
+    let (mut state, mut reason): (c_int, c_int) = (0, 0);
+    // SAFETY: the domain is alive while it is borrowed; both out-pointers are valid.
+    if unsafe { sys::virDomainGetState(domain.as_ptr(), &mut state, &mut reason, 0) } < 0 {
+        return Err(Error::last_error());
+    }
+    Ok((state as u32, reason as u32))
+}
+
+/// `virDomainGetJobStats`: the statistics of the running job; `None` where there is no job.
+pub(crate) fn job_stats(domain: &Domain) -> Result<Option<Parameters>, Error> {
+    let (mut kind, mut count): (c_int, c_int) = (0, 0);
+    let mut params: sys::virTypedParameterPtr = ptr::null_mut();
+    // SAFETY: the domain is alive while it is borrowed; the out-pointers are valid.
+    if unsafe { sys::virDomainGetJobStats(domain.as_ptr(), &mut kind, &mut params, &mut count, 0) } < 0 {
+        return Err(Error::last_error());
+    }
+    // SAFETY: libvirt filled `count` parameters; they are copied, then freed once.
+    let copy = unsafe {
+        let copy = Parameters::copy(params, count);
+        sys::virTypedParamsFree(params, count);
+        copy
+    };
+    Ok((kind as u32 != sys::VIR_DOMAIN_JOB_NONE).then_some(copy))
+}
+
+/// `virDomainMigrateStartPostCopy`: asks a running migration to switch.
+pub(crate) fn start_post_copy(domain: &Domain) -> Result<(), Error> {
+    // SAFETY: the domain is alive while it is borrowed.
+    check(unsafe { sys::virDomainMigrateStartPostCopy(domain.as_ptr(), 0) })
+}
+
+/// `virDomainAbortJob`: cancels the running job.
+pub(crate) fn abort_job(domain: &Domain) -> Result<(), Error> {
+    // SAFETY: the domain is alive while it is borrowed.
+    check(unsafe { sys::virDomainAbortJob(domain.as_ptr()) })
+}
+
+/// `virDomainStartDirtyRateCalc`: measures for so many seconds (1 to 60); the result comes with the statistics.
+pub(crate) fn start_dirty_rate(domain: &Domain, seconds: u8) -> Result<(), Error> {
+    // SAFETY: the domain is alive while it is borrowed.
+    check(unsafe { sys::virDomainStartDirtyRateCalc(domain.as_ptr(), seconds.into(), 0) })
+}
+
+fn check(result: c_int) -> Result<(), Error> {
+    if result < 0 { Err(Error::last_error()) } else { Ok(()) }
+}
+
+type JobHandler = Box<dyn Fn(String, Parameters) + Send + Sync>;
+
+/// Calls `handler` with the domain's UUID and the final statistics whenever a job of the connected host ends
+/// (`VIR_DOMAIN_EVENT_ID_JOB_COMPLETED`). It runs on the event loop's thread, for as long as the connection lives.
+pub(crate) fn on_job_completed(
+    connection: &Connect,
+    handler: impl Fn(String, Parameters) + Send + Sync + 'static,
+) -> Result<(), Error> {
+    unsafe extern "C" fn called(
+        _: sys::virConnectPtr,
+        domain: sys::virDomainPtr,
+        params: sys::virTypedParameterPtr,
+        count: c_int,
+        opaque: *mut c_void,
+    ) {
+        // SAFETY: `opaque` is the box that was leaked below and lives until `freed`; libvirt owns the rest and
+        // keeps it for the length of this call.
+        unsafe {
+            let handler = &*opaque.cast::<JobHandler>();
+            handler(uuid_of(domain), Parameters::copy(params, count));
+        }
+    }
+    unsafe extern "C" fn freed(opaque: *mut c_void) {
+        // SAFETY: libvirt calls this once, when nothing uses the handler any more.
+        drop(unsafe { Box::from_raw(opaque.cast::<JobHandler>()) });
+    }
+
+    let handler: JobHandler = Box::new(handler);
+    let opaque = Box::into_raw(Box::new(handler)).cast::<c_void>();
+    let event = sys::VIR_DOMAIN_EVENT_ID_JOB_COMPLETED as c_int;
+    // SAFETY: libvirt takes one generic callback type for all events and documents the cast; `called` has the
+    // signature that this event asks for. Ownership of `opaque` passes to libvirt unless it returns -1.
+    let id = unsafe {
+        let generic = std::mem::transmute::<
+            sys::virConnectDomainEventJobCompletedCallback,
+            sys::virConnectDomainEventGenericCallback,
+        >(Some(called));
+        sys::virConnectDomainEventRegisterAny(connection.as_ptr(), ptr::null_mut(), event, generic, opaque, Some(freed))
+    };
+    if id < 0 {
+        let error = Error::last_error();
+        // SAFETY: libvirt did not take it.
+        unsafe { freed(opaque) };
+        return Err(error);
+    }
+    Ok(())
+}

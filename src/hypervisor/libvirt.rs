@@ -1,0 +1,346 @@
+//! The two hosts behind libvirt: [`Host`] is profiled, a [`Pair`] of them migrates.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use virt::connect::Connect;
+use virt::domain::{Domain, MigrateParameters};
+use virt::error::{Error, ErrorDomain};
+use virt::sys;
+
+pub use super::connection::Endpoint;
+use super::connection::{Line, Pool, lock};
+use super::domain_xml::XmlFacts;
+use super::ffi::{self, Parameters};
+use super::{
+    Condition, Definition, DomainFacts, DomainSample, HostError, HostErrorKind, Hosts, JobStats, MigrationRequest,
+    NicCounters, Presence, Route, Side,
+};
+use crate::plan::Technique;
+use crate::profile::DomainState;
+
+/// A host that is connected.
+pub struct Host {
+    line: Line,
+    /// Final statistics of jobs that ended, by domain UUID, as the host's events brought them.
+    completed: Arc<Mutex<HashMap<String, JobStats>>>,
+}
+
+impl Host {
+    /// Connects to a host.
+    ///
+    /// # Errors
+    /// The host can't be reached, refuses, or does not answer in time.
+    pub fn open(endpoint: Endpoint) -> Result<Self, HostError> {
+        let completed = Arc::new(Mutex::new(HashMap::new()));
+        let events = Arc::clone(&completed);
+        let line = Line::open(endpoint, move |connection| {
+            let events = Arc::clone(&events);
+            // Without events the final statistics are missing from the report; nothing else depends on them.
+            let _ = ffi::on_job_completed(connection, move |uuid, parameters| {
+                lock(&events).insert(uuid, job_stats(&parameters));
+            });
+        })?;
+        Ok(Self { line, completed })
+    }
+
+    /// The host's name as the user wrote it, and its URI.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.line.endpoint
+    }
+
+    /// libvirt's identity of the machine, where it has one: equal on two connections to the same machine.
+    ///
+    /// # Errors
+    /// The host did not answer.
+    pub fn machine_uuid(&self) -> Result<Option<String>, HostError> {
+        let xml = self.line.call(Connect::capabilities)?;
+        let uuid = roxmltree::Document::parse(&xml).ok().and_then(|document| {
+            let host = document.root_element().children().find(|n| n.has_tag_name("host"))?;
+            Some(host.children().find(|n| n.has_tag_name("uuid"))?.text()?.trim().to_owned())
+        });
+        Ok(uuid)
+    }
+
+    /// All domains with their counters, in one request.
+    ///
+    /// # Errors
+    /// The host did not answer.
+    pub fn sample(&self) -> Result<Vec<DomainSample>, HostError> {
+        let groups = sys::VIR_DOMAIN_STATS_STATE
+            | sys::VIR_DOMAIN_STATS_BALLOON
+            | sys::VIR_DOMAIN_STATS_INTERFACE
+            | sys::VIR_DOMAIN_STATS_DIRTYRATE;
+        let records = self.line.call(|connection| ffi::all_domain_stats(connection, groups))?;
+        Ok(records.into_iter().map(|r| domain_sample(r.name, r.uuid, &r.parameters)).collect())
+    }
+
+    /// Lets libvirt measure a domain's dirty rate for a second; later samples carry the result.
+    ///
+    /// # Errors
+    /// The host has no such domain, or can't measure it.
+    pub fn start_dirty_rate(&self, uuid: &str) -> Result<(), HostError> {
+        self.line.call(|connection| ffi::start_dirty_rate(&lookup(connection, uuid)?, 1))
+    }
+
+    /// What the statistics do not carry.
+    ///
+    /// # Errors
+    /// The host did not answer, or the domain is gone.
+    pub fn facts(&self, uuid: &str) -> Result<DomainFacts, HostError> {
+        self.line.call(|connection| {
+            let domain = lookup(connection, uuid)?;
+            let xml = XmlFacts::read(&domain.xml_desc(0)?);
+            Ok(DomainFacts { persistent: domain.is_persistent()?, migration: xml.migration, post_copy: xml.post_copy })
+        })
+    }
+
+    fn with_domain<T>(&self, uuid: &str, call: impl FnOnce(&Domain) -> Result<T, Error>) -> Result<T, HostError> {
+        self.line.call(|connection| call(&lookup(connection, uuid)?))
+    }
+}
+
+fn lookup(connection: &Connect, uuid: &str) -> Result<Domain, Error> {
+    connection.lookup_domain_by_uuid_string(uuid)
+}
+
+/// A source and a destination.
+pub struct Pair {
+    source: Host,
+    destination: Host,
+    source_pool: Pool,
+    destination_pool: Pool,
+}
+
+impl Pair {
+    /// Makes a pair of two connected hosts.
+    pub fn new(source: Host, destination: Host) -> Self {
+        let source_pool = Pool::new(source.endpoint().clone());
+        let destination_pool = Pool::new(destination.endpoint().clone());
+        Self { source, destination, source_pool, destination_pool }
+    }
+
+    fn side(&self, side: Side) -> &Host {
+        match side {
+            Side::Source => &self.source,
+            Side::Destination => &self.destination,
+        }
+    }
+
+    fn migrate_on(
+        &self,
+        source: &Connect,
+        destination: Option<&Connect>,
+        request: &MigrationRequest,
+    ) -> Result<(), HostError> {
+        let parameters = MigrateParameters {
+            uri: request.migration_uri.clone(),
+            bandwidth: request.bandwidth_mib,
+            bandwidth_postcopy: request.bandwidth_mib.filter(|_| request.technique == Technique::PostCopy),
+            ..MigrateParameters::default()
+        };
+        let flags = flags(request);
+        let peer = &self.destination.endpoint().uri;
+        let result = lookup(source, &request.uuid).and_then(|domain| match destination {
+            Some(destination) => domain.migrate3(destination, parameters, flags).map(drop),
+            None => domain.migrate_to_uri3(Some(peer), parameters, flags),
+        });
+        result.map_err(|error| {
+            let mut error_of_host = self.source.endpoint().error(&error);
+            // libvirt has no code of its own for this. The source's libvirt hands on what its attempt to connect
+            // gave: an error of the RPC layer, while the client's own connection to the source is sound. Older ones
+            // wrap it in a message that quotes the URI.
+            let from_rpc = error.domain().is(ErrorDomain::Rpc) && source.is_alive().unwrap_or(false);
+            if destination.is_none() && (from_rpc || error.message().contains(peer)) {
+                error_of_host.kind = HostErrorKind::NoPeer;
+            }
+            error_of_host
+        })
+    }
+}
+
+impl Hosts for Pair {
+    fn migrate(&self, request: &MigrationRequest) -> Result<(), HostError> {
+        self.source_pool.call(|source| match request.route {
+            Route::PeerToPeer => self.migrate_on(source, None, request),
+            Route::ClientManaged => {
+                self.destination_pool.call(|destination| self.migrate_on(source, Some(destination), request))
+            }
+        })
+    }
+
+    fn job(&self, uuid: &str) -> Result<Option<JobStats>, HostError> {
+        self.source.with_domain(uuid, |domain| Ok(ffi::job_stats(domain)?.as_ref().map(job_stats)))
+    }
+
+    fn completed(&self, uuid: &str) -> Option<JobStats> {
+        lock(&self.source.completed).remove(uuid)
+    }
+
+    fn presence(&self, side: Side, uuid: &str) -> Presence {
+        match self.side(side).with_domain(uuid, ffi::state) {
+            Ok((state, reason)) => Presence::Present(condition(state, reason)),
+            Err(error) if error.kind == HostErrorKind::NoSuchDomain => Presence::Absent,
+            Err(error) => Presence::Unknown(error.to_string()),
+        }
+    }
+
+    fn start_post_copy(&self, uuid: &str) -> Result<(), HostError> {
+        self.source.with_domain(uuid, ffi::start_post_copy)
+    }
+
+    fn abort(&self, uuid: &str) -> Result<(), HostError> {
+        self.source.with_domain(uuid, ffi::abort_job)
+    }
+
+    fn limit_bandwidth(&self, uuid: &str, mib_per_second: u64) -> Result<(), HostError> {
+        self.source.with_domain(uuid, |domain| {
+            domain.migrate_set_max_speed(mib_per_second, 0)?;
+            // Refused for a migration that did not enable post-copy; then there is no such phase to limit.
+            let _ = domain.migrate_set_max_speed(mib_per_second, sys::VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY);
+            Ok(())
+        })
+    }
+
+    fn definition(&self, uuid: &str) -> Result<Definition, HostError> {
+        self.source.with_domain(uuid, |domain| {
+            let persistent = domain.is_persistent()?;
+            // A transient domain has no autostart, and libvirt says so by an error.
+            let autostart = persistent && domain.autostart()?;
+            Ok(Definition { persistent, autostart, memory_bytes: domain.max_memory()?.saturating_mul(1024) })
+        })
+    }
+
+    fn tidy(&self, uuid: &str, autostart: bool) -> Result<(), HostError> {
+        let persistent = self.destination.with_domain(uuid, |domain| {
+            let persistent = domain.is_persistent()?;
+            if autostart && persistent {
+                domain.set_autostart(true)?;
+            }
+            Ok(persistent)
+        })?;
+        let left_over = self.presence(Side::Source, uuid) == Presence::Present(Condition::ShutOffMigrated);
+        if left_over && persistent {
+            // The guest uses its NVRAM file at the destination now: the definition goes, the file stays.
+            self.source.with_domain(uuid, |domain| domain.undefine_flags(sys::VIR_DOMAIN_UNDEFINE_KEEP_NVRAM))?;
+        }
+        Ok(())
+    }
+}
+
+/// `UNDEFINE_SOURCE` without `PERSIST_DEST` would leave the domain transient at the destination, `PERSIST_DEST`
+/// would make a transient domain persistent: so both or none. `POSTCOPY` only enables it; the engine starts it.
+fn flags(request: &MigrationRequest) -> u32 {
+    let mut flags = match request.technique {
+        Technique::PreCopy => sys::VIR_MIGRATE_LIVE,
+        Technique::PostCopy => sys::VIR_MIGRATE_LIVE | sys::VIR_MIGRATE_POSTCOPY,
+        Technique::Offline => sys::VIR_MIGRATE_OFFLINE,
+    };
+    if request.persistent {
+        flags |= sys::VIR_MIGRATE_PERSIST_DEST | sys::VIR_MIGRATE_UNDEFINE_SOURCE;
+    }
+    if request.route == Route::PeerToPeer {
+        flags |= sys::VIR_MIGRATE_PEER2PEER;
+    }
+    flags
+}
+
+fn domain_sample(name: String, uuid: String, parameters: &Parameters) -> DomainSample {
+    let kib = |key| parameters.number(key).map(|kib| kib.saturating_mul(1024));
+    let nics = (0..parameters.number("net.count").unwrap_or(0)).map(|index| NicCounters {
+        name: parameters.text(&format!("net.{index}.name")).unwrap_or_default().to_owned(),
+        inbound_bytes: parameters.number(&format!("net.{index}.rx.bytes")),
+        outbound_bytes: parameters.number(&format!("net.{index}.tx.bytes")),
+    });
+    DomainSample {
+        state: domain_state(parameters.number("state.state").unwrap_or(0) as u32),
+        memory_bytes: kib("balloon.current").unwrap_or(0),
+        resident_bytes: kib("balloon.rss"),
+        dirty_bytes_per_second: parameters
+            .number("dirtyrate.calc_status")
+            .filter(|status| *status == u64::from(sys::VIR_DOMAIN_DIRTYRATE_MEASURED))
+            .and_then(|_| parameters.number("dirtyrate.megabytes_per_second"))
+            .map(|mib| (mib * 1024 * 1024) as f64),
+        nics: nics.collect(),
+        name,
+        uuid,
+    }
+}
+
+fn domain_state(state: u32) -> DomainState {
+    match state {
+        sys::VIR_DOMAIN_RUNNING | sys::VIR_DOMAIN_BLOCKED => DomainState::Running,
+        sys::VIR_DOMAIN_PAUSED => DomainState::Paused,
+        sys::VIR_DOMAIN_SHUTDOWN => DomainState::ShuttingDown,
+        sys::VIR_DOMAIN_SHUTOFF => DomainState::ShutOff,
+        sys::VIR_DOMAIN_CRASHED => DomainState::Crashed,
+        sys::VIR_DOMAIN_PMSUSPENDED => DomainState::PmSuspended,
+        _ => DomainState::Unknown,
+    }
+}
+
+fn condition(state: u32, reason: u32) -> Condition {
+    match (domain_state(state), reason) {
+        (DomainState::Running, sys::VIR_DOMAIN_RUNNING_POSTCOPY) => Condition::RunningPostCopy,
+        (DomainState::Running, sys::VIR_DOMAIN_RUNNING_POSTCOPY_FAILED) => Condition::RunningPostCopyFailed,
+        (DomainState::Running, _) => Condition::Running,
+        (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_POSTCOPY) => Condition::PausedPostCopy,
+        (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_POSTCOPY_FAILED) => Condition::PausedPostCopyFailed,
+        (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_MIGRATION | sys::VIR_DOMAIN_PAUSED_STARTING_UP) => {
+            Condition::PausedMigration
+        }
+        (DomainState::ShutOff, sys::VIR_DOMAIN_SHUTOFF_MIGRATED) => Condition::ShutOffMigrated,
+        (DomainState::ShutOff | DomainState::Crashed | DomainState::ShuttingDown, _) => Condition::ShutOff,
+        (DomainState::Paused | DomainState::PmSuspended | DomainState::Unknown, _) => Condition::Paused,
+    }
+}
+
+fn job_stats(parameters: &Parameters) -> JobStats {
+    let number = |name| parameters.number(name).unwrap_or(0);
+    let page = parameters.number("memory_page_size").unwrap_or(4096);
+    JobStats {
+        total: number("memory_total"),
+        transferred: number("memory_processed"),
+        remaining: number("memory_remaining"),
+        pass: number("memory_iteration"),
+        dirty_bytes_per_second: parameters.number("memory_dirty_rate").map(|pages| (pages * page) as f64),
+        downtime_seconds: parameters.number("downtime").map(|milliseconds| milliseconds as f64 / 1000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(technique: Technique, persistent: bool, route: Route) -> MigrationRequest {
+        MigrationRequest { uuid: String::new(), technique, persistent, route, migration_uri: None, bandwidth_mib: None }
+    }
+
+    #[test]
+    fn a_definition_moves_whole_or_not_at_all() {
+        let both = sys::VIR_MIGRATE_PERSIST_DEST | sys::VIR_MIGRATE_UNDEFINE_SOURCE;
+        let persistent = flags(&request(Technique::PostCopy, true, Route::PeerToPeer));
+        assert_eq!(persistent & both, both);
+        let transient = flags(&request(Technique::PostCopy, false, Route::PeerToPeer));
+        assert_eq!(transient & both, 0);
+    }
+
+    #[test]
+    fn post_copy_is_enabled_only_where_planned_and_never_with_multifd() {
+        let pre_copy = flags(&request(Technique::PreCopy, true, Route::PeerToPeer));
+        let post_copy = flags(&request(Technique::PostCopy, true, Route::ClientManaged));
+        assert_eq!(pre_copy & sys::VIR_MIGRATE_POSTCOPY, 0);
+        assert_eq!(post_copy & sys::VIR_MIGRATE_POSTCOPY, sys::VIR_MIGRATE_POSTCOPY);
+        assert_eq!((pre_copy | post_copy) & (sys::VIR_MIGRATE_PARALLEL | sys::VIR_MIGRATE_TUNNELLED), 0);
+        assert_eq!(post_copy & sys::VIR_MIGRATE_PEER2PEER, 0);
+    }
+
+    #[test]
+    fn reasons_tell_the_halves_of_a_post_copy_apart() {
+        assert_eq!(condition(sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_POSTCOPY), Condition::PausedPostCopy);
+        assert_eq!(condition(sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_USER), Condition::Paused);
+        assert_eq!(condition(sys::VIR_DOMAIN_RUNNING, sys::VIR_DOMAIN_RUNNING_POSTCOPY), Condition::RunningPostCopy);
+        assert_eq!(condition(sys::VIR_DOMAIN_BLOCKED, 0), Condition::Running);
+        assert_eq!(condition(sys::VIR_DOMAIN_SHUTOFF, sys::VIR_DOMAIN_SHUTOFF_MIGRATED), Condition::ShutOffMigrated);
+    }
+}

@@ -1,0 +1,263 @@
+//! What tsmig asks of the two hosts, and libvirt's answer to it.
+//!
+//! [`Hosts`] is the seam of the engine: a source and a destination between which domains migrate. Its real side
+//! is [`libvirt`]; the engine's tests put a scripted pair behind it. Times are never read here: whoever asks
+//! knows what time it is.
+
+mod connection;
+mod domain_xml;
+mod ffi;
+pub mod libvirt;
+
+use std::fmt;
+
+use crate::plan::Technique;
+use crate::profile::{DomainState, Eligibility};
+
+/// One of the two hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The host that is evacuated.
+    Source,
+    /// The host that takes the domains.
+    Destination,
+}
+
+/// A call that a host did not answer as asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{host}: {message}")]
+pub struct HostError {
+    /// The host as the user named it.
+    pub host: String,
+    /// What tsmig can make of it.
+    pub kind: HostErrorKind,
+    /// libvirt's words.
+    pub message: String,
+}
+
+/// The errors that tsmig treats differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostErrorKind {
+    /// The host has no such domain.
+    NoSuchDomain,
+    /// A peer-to-peer call failed on the source's connection to the destination's libvirt, most likely when opening it.
+    NoPeer,
+    /// Anything else.
+    Other,
+}
+
+/// One bulk statistics answer of a host.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sample {
+    /// When it was taken, in seconds on the sampler's clock.
+    pub at_seconds: f64,
+    /// All domains, inactive ones included.
+    pub domains: Vec<DomainSample>,
+}
+
+/// One domain in a [`Sample`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct DomainSample {
+    /// Its name.
+    pub name: String,
+    /// Its UUID.
+    pub uuid: String,
+    /// Its state.
+    pub state: DomainState,
+    /// Balloon size in bytes; 0 where it does not run.
+    pub memory_bytes: u64,
+    /// Resident memory of its emulator in bytes, where known.
+    pub resident_bytes: Option<u64>,
+    /// The last measured dirty rate in bytes per second, where there is one.
+    pub dirty_bytes_per_second: Option<f64>,
+    /// Its NICs' counters.
+    pub nics: Vec<NicCounters>,
+}
+
+/// The counters of one NIC, from the guest's view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NicCounters {
+    /// The host's name for it.
+    pub name: String,
+    /// Bytes received; `None` where libvirt can't tell.
+    pub inbound_bytes: Option<u64>,
+    /// Bytes sent; `None` where libvirt can't tell.
+    pub outbound_bytes: Option<u64>,
+}
+
+/// What the statistics do not carry: read once per domain.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DomainFacts {
+    /// Whether it has a stored definition.
+    pub persistent: bool,
+    /// Whether it can be migrated.
+    pub migration: Eligibility,
+    /// Whether it can be post-copied.
+    pub post_copy: Eligibility,
+}
+
+/// What a host stores of a domain.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Definition {
+    /// Whether it has a stored definition.
+    pub persistent: bool,
+    /// Whether it starts with the host.
+    pub autostart: bool,
+    /// The most memory that it may have, in bytes.
+    pub memory_bytes: u64,
+}
+
+/// Where a domain is on one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Presence {
+    /// The host does not know it.
+    Absent,
+    /// The host knows it.
+    Present(Condition),
+    /// The host did not answer.
+    Unknown(String),
+}
+
+/// A domain's state and reason, as far as a migration cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// It runs, on its own.
+    Running,
+    /// It runs at the destination while its memory still arrives.
+    RunningPostCopy,
+    /// It runs at the destination, its memory's stream is broken.
+    RunningPostCopyFailed,
+    /// Paused by its user, or for a reason that has nothing to do with migration.
+    Paused,
+    /// Paused for the switch-over: the source at the end of pre-copy, the destination while memory arrives.
+    PausedMigration,
+    /// The source's half of a running post-copy.
+    PausedPostCopy,
+    /// The source's half of a broken post-copy.
+    PausedPostCopyFailed,
+    /// Defined, not running, and it left by migration.
+    ShutOffMigrated,
+    /// Defined, not running, or on its way there.
+    ShutOff,
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Running => "running",
+            Self::RunningPostCopy => "running (post-copy)",
+            Self::RunningPostCopyFailed => "running (post-copy failed)",
+            Self::Paused => "paused",
+            Self::PausedMigration => "paused (migrating)",
+            Self::PausedPostCopy => "paused (post-copy)",
+            Self::PausedPostCopyFailed => "paused (post-copy failed)",
+            Self::ShutOffMigrated => "shut off (migrated)",
+            Self::ShutOff => "shut off",
+        })
+    }
+}
+
+impl fmt::Display for Presence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("absent"),
+            Self::Present(condition) => condition.fmt(f),
+            Self::Unknown(why) => write!(f, "unknown ({why})"),
+        }
+    }
+}
+
+/// Statistics of a migration as its source counts them; bytes unless named otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct JobStats {
+    /// Memory to copy in all.
+    pub total: u64,
+    /// Memory that has crossed the wire, pages sent again included.
+    pub transferred: u64,
+    /// Memory that has not crossed yet, or has been dirtied since.
+    pub remaining: u64,
+    /// Pass over the memory, from 1; 0 where unknown.
+    pub pass: u64,
+    /// Dirty rate in bytes per second, where QEMU knows it.
+    pub dirty_bytes_per_second: Option<f64>,
+    /// How long the guest did not run, in seconds; known when the job is done.
+    pub downtime_seconds: Option<f64>,
+}
+
+/// How the two libvirts work together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// The source's libvirt drives the migration and survives the client.
+    PeerToPeer,
+    /// The client talks to both: for a source that can't reach the destination's libvirt.
+    ClientManaged,
+}
+
+/// One migration to perform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigrationRequest {
+    /// The domain's UUID.
+    pub uuid: String,
+    /// How it moves.
+    pub technique: Technique,
+    /// Whether its definition moves with it.
+    pub persistent: bool,
+    /// Who drives it.
+    pub route: Route,
+    /// Where the memory goes, where libvirt's own choice (the destination's host name) is not right.
+    pub migration_uri: Option<String>,
+    /// Bandwidth limit in MiB/s, libvirt's unit.
+    pub bandwidth_mib: Option<u64>,
+}
+
+/// A source and a destination: all that the engine asks of them. Calls block; each is safe from any thread.
+pub trait Hosts: Send + Sync {
+    /// Migrates and returns when libvirt says that it ended. The return value is a hint, not a verdict.
+    ///
+    /// # Errors
+    /// libvirt's error, with [`HostErrorKind::NoPeer`] where the source can't reach the destination's libvirt.
+    fn migrate(&self, request: &MigrationRequest) -> Result<(), HostError>;
+
+    /// The running migration's statistics, from the source; `None` where no job runs.
+    ///
+    /// # Errors
+    /// The source did not answer, or has no such domain.
+    fn job(&self, uuid: &str) -> Result<Option<JobStats>, HostError>;
+
+    /// The final statistics of a migration that ended, once; `None` where the source did not send them.
+    fn completed(&self, uuid: &str) -> Option<JobStats>;
+
+    /// Where the domain is on one host.
+    fn presence(&self, side: Side, uuid: &str) -> Presence;
+
+    /// Asks a running migration to switch to post-copy. Success is a request taken, not a switch made.
+    ///
+    /// # Errors
+    /// It is too early (ask again), or there is no migration.
+    fn start_post_copy(&self, uuid: &str) -> Result<(), HostError>;
+
+    /// Cancels a running pre-copy; the domain runs on at the source.
+    ///
+    /// # Errors
+    /// There is no job, or it can't be cancelled any more.
+    fn abort(&self, uuid: &str) -> Result<(), HostError>;
+
+    /// Sets the bandwidth limit of a running migration, in MiB/s, for the phase it is in and the later one.
+    ///
+    /// # Errors
+    /// There is no job, or libvirt refuses.
+    fn limit_bandwidth(&self, uuid: &str, mib_per_second: u64) -> Result<(), HostError>;
+
+    /// What the source stores of the domain, as it is now.
+    ///
+    /// # Errors
+    /// The source did not answer, or has no such domain.
+    fn definition(&self, uuid: &str) -> Result<Definition, HostError>;
+
+    /// After a domain has been seen at the destination: sets its autostart there, and removes the shut-off
+    /// definition that an unattended completion leaves at the source.
+    ///
+    /// # Errors
+    /// One of the hosts refused; the domain itself is not touched.
+    fn tidy(&self, uuid: &str, autostart: bool) -> Result<(), HostError>;
+}
