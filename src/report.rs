@@ -1,0 +1,149 @@
+//! What became of an evacuation: each domain's outcome, the whole's, and the exit status that says the same.
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Technique;
+
+/// The schema name that a report carries.
+pub const SCHEMA: &str = "tsmig.report/1";
+
+/// A whole evacuation, ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Always [`SCHEMA`].
+    pub schema: String,
+    /// The source as the user named it.
+    pub source: String,
+    /// The destination as the user named it.
+    pub destination: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Seconds from the first launch to the last verdict.
+    pub total_seconds: f64,
+    /// Seconds that the plan predicted; `None` where it predicted no end.
+    pub predicted_seconds: Option<f64>,
+    /// Every domain of the plan, in launch order.
+    pub domains: Vec<DomainReport>,
+}
+
+/// One domain, ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DomainReport {
+    /// Its name.
+    pub domain: String,
+    /// How it was moved.
+    pub technique: Technique,
+    /// What became of it.
+    pub outcome: DomainOutcome,
+    /// Seconds from its launch to its verdict; 0 where it was never launched.
+    pub seconds: f64,
+    /// How long the guest did not run, in seconds, where the source said so.
+    pub downtime_seconds: Option<f64>,
+    /// What crossed the wire, pages sent again included, in bytes.
+    pub bytes: u64,
+    /// Passes over the memory.
+    pub passes: u64,
+    /// Why it is not at the destination, where it is, and what to do; `None` where it is.
+    pub error: Option<String>,
+}
+
+/// What became of a domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DomainOutcome {
+    /// It is at the destination.
+    Migrated,
+    /// It is at the source as before.
+    Remains,
+    /// It is between the hosts.
+    NeedsRecovery,
+    /// It can't have survived.
+    Lost,
+    /// It ended by itself.
+    Gone,
+}
+
+/// How an evacuation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Every selected domain is at the destination.
+    Evacuated,
+    /// Some are, some remain.
+    Partial,
+    /// None is.
+    Failed,
+    /// The user stopped it.
+    Interrupted,
+    /// A domain is between the hosts, or lost.
+    NeedsRecovery,
+}
+
+impl Outcome {
+    /// The outcome of the whole from those of the domains.
+    pub fn of(domains: &[DomainReport], interrupted: bool) -> Self {
+        let any = |outcome| domains.iter().any(|d| d.outcome == outcome);
+        if any(DomainOutcome::NeedsRecovery) || any(DomainOutcome::Lost) {
+            Self::NeedsRecovery
+        } else if !any(DomainOutcome::Remains) {
+            Self::Evacuated
+        } else if interrupted {
+            Self::Interrupted
+        } else if any(DomainOutcome::Migrated) {
+            Self::Partial
+        } else {
+            Self::Failed
+        }
+    }
+
+    /// The exit status that the manual documents for it.
+    pub fn exit_status(self) -> u8 {
+        match self {
+            Self::Evacuated => 0,
+            Self::Failed => 1,
+            Self::Partial => 3,
+            Self::NeedsRecovery => 4,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(domains: &[DomainOutcome], interrupted: bool) -> Outcome {
+        let domains: Vec<_> = domains
+            .iter()
+            .map(|outcome| DomainReport {
+                domain: "o1".to_owned(),
+                technique: Technique::PreCopy,
+                outcome: *outcome,
+                seconds: 0.0,
+                downtime_seconds: None,
+                bytes: 0,
+                passes: 0,
+                error: None,
+            })
+            .collect();
+        Outcome::of(&domains, interrupted)
+    }
+
+    #[test]
+    fn the_status_says_the_worst_that_is_true() {
+        use DomainOutcome::*;
+        for (domains, interrupted, status) in [
+            (vec![], false, 0),
+            (vec![Migrated, Migrated], false, 0),
+            (vec![Migrated, Gone], false, 0),
+            (vec![Migrated, Remains], false, 3),
+            (vec![Remains, Remains], false, 1),
+            (vec![Migrated, Remains], true, 130),
+            (vec![Migrated, Migrated], true, 0),
+            (vec![Migrated, NeedsRecovery, Remains], true, 4),
+            (vec![Lost], false, 4),
+        ] {
+            assert_eq!(outcome(&domains, interrupted).exit_status(), status, "{domains:?} {interrupted}");
+        }
+    }
+}

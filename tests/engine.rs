@@ -1,0 +1,335 @@
+//! The engine against a scripted pair of hosts: what the real lab can't do at will, or not fast. The claims that
+//! tsmig makes about real guests are tested on the lab.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps None or Err fails, as it should")]
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use tsmig::evacuate::{Evacuation, Options, Timeout};
+use tsmig::event::{Event, Timed};
+use tsmig::hypervisor::{
+    Condition, Definition, HostError, HostErrorKind, Hosts, JobStats, MigrationRequest, Presence, Route, Side,
+};
+use tsmig::migration::Phase;
+use tsmig::plan::{self, Objective, Plan, Step, StepPrediction, Technique, Totals};
+use tsmig::profile::{Link, LinkOrigin};
+use tsmig::report::{DomainOutcome, Outcome, Report};
+
+/// How a scripted domain behaves when it is migrated.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Script {
+    /// It arrives.
+    Arrives,
+    /// libvirt refuses it and it stays.
+    Refused,
+    /// It copies until it is aborted, or switched to post-copy, from where it arrives when the test says so.
+    Copies,
+}
+
+struct Domain {
+    script: Script,
+    source: Presence,
+    destination: Presence,
+    post_copy_requests: usize,
+    wake: Option<Sender<()>>,
+    requests: Vec<MigrationRequest>,
+}
+
+/// Two hosts that follow a script.
+struct Scripted {
+    domains: Mutex<HashMap<String, Domain>>,
+    /// Whether the source can reach the destination's libvirt.
+    peers: bool,
+    in_flight: Mutex<Vec<String>>,
+    /// How many others were in flight at each launch, in launch order.
+    company: Mutex<Vec<usize>>,
+}
+
+impl Scripted {
+    fn new(domains: &[(&str, Script)]) -> Self {
+        let domain = |script| Domain {
+            script,
+            source: Presence::Present(Condition::Running),
+            destination: Presence::Absent,
+            post_copy_requests: 0,
+            wake: None,
+            requests: Vec::new(),
+        };
+        Self {
+            domains: Mutex::new(domains.iter().map(|(name, script)| ((*name).to_owned(), domain(*script))).collect()),
+            peers: true,
+            in_flight: Mutex::default(),
+            company: Mutex::default(),
+        }
+    }
+
+    fn with<T>(&self, uuid: &str, act: impl FnOnce(&mut Domain) -> T) -> T {
+        act(self.domains.lock().unwrap().get_mut(uuid).unwrap())
+    }
+
+    fn arrive(&self, uuid: &str) {
+        self.with(uuid, |domain| {
+            domain.source = Presence::Absent;
+            domain.destination = Presence::Present(Condition::Running);
+        });
+    }
+
+    /// Ends a domain's post-copy.
+    fn finish(&self, uuid: &str) {
+        self.arrive(uuid);
+        self.with(uuid, |domain| domain.wake.take().unwrap().send(()).unwrap());
+    }
+}
+
+fn error(kind: HostErrorKind, message: &str) -> HostError {
+    HostError { host: "host-a".to_owned(), kind, message: message.to_owned() }
+}
+
+impl Hosts for Scripted {
+    fn migrate(&self, request: &MigrationRequest) -> Result<(), HostError> {
+        let uuid = &request.uuid;
+        {
+            let mut in_flight = self.in_flight.lock().unwrap();
+            self.company.lock().unwrap().push(in_flight.len());
+            in_flight.push(uuid.clone());
+        }
+        let (wake, woken) = channel();
+        let script = self.with(uuid, |domain| {
+            domain.requests.push(request.clone());
+            domain.wake = Some(wake);
+            domain.script
+        });
+        let result = match script {
+            _ if request.route == Route::PeerToPeer && !self.peers => {
+                Err(error(HostErrorKind::NoPeer, "Failed to connect to remote libvirt URI"))
+            }
+            Script::Arrives => {
+                self.arrive(uuid);
+                Ok(())
+            }
+            Script::Refused => Err(error(HostErrorKind::Other, "Cannot access storage file '/disk'")),
+            Script::Copies => {
+                woken.recv().unwrap();
+                match self.with(uuid, |domain| domain.source.clone()) {
+                    Presence::Absent => Ok(()),
+                    _ => Err(error(HostErrorKind::Other, "operation aborted: canceled by client")),
+                }
+            }
+        };
+        self.in_flight.lock().unwrap().retain(|other| other != uuid);
+        result
+    }
+
+    fn job(&self, uuid: &str) -> Result<Option<JobStats>, HostError> {
+        let job = JobStats { total: 100, transferred: 10, remaining: 90, pass: 1, ..JobStats::default() };
+        Ok(self.with(uuid, |domain| domain.wake.is_some()).then_some(job))
+    }
+
+    fn completed(&self, _: &str) -> Option<JobStats> {
+        Some(JobStats { transferred: 100, pass: 2, downtime_seconds: Some(0.25), ..JobStats::default() })
+    }
+
+    fn presence(&self, side: Side, uuid: &str) -> Presence {
+        self.with(uuid, |domain| match side {
+            Side::Source => domain.source.clone(),
+            Side::Destination => domain.destination.clone(),
+        })
+    }
+
+    fn start_post_copy(&self, uuid: &str) -> Result<(), HostError> {
+        self.with(uuid, |domain| {
+            domain.post_copy_requests += 1;
+            match domain.post_copy_requests {
+                // As measured: too early, then accepted without effect, then done.
+                1 => Err(error(HostErrorKind::Other, "Enable postcopy before the start of migration")),
+                2 => Ok(()),
+                _ => {
+                    domain.source = Presence::Present(Condition::PausedPostCopy);
+                    domain.destination = Presence::Present(Condition::RunningPostCopy);
+                    Ok(())
+                }
+            }
+        })
+    }
+
+    fn abort(&self, uuid: &str) -> Result<(), HostError> {
+        self.with(uuid, |domain| {
+            assert_eq!(domain.source, Presence::Present(Condition::Running), "nothing else may be aborted");
+            domain.wake.take().map(|wake| wake.send(()).unwrap());
+            Ok(())
+        })
+    }
+
+    fn limit_bandwidth(&self, _: &str, _: u64) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    fn definition(&self, uuid: &str) -> Result<Definition, HostError> {
+        Ok(Definition { persistent: uuid != "transient", autostart: false, memory_bytes: 1 << 30 })
+    }
+
+    fn tidy(&self, _: &str, _: bool) -> Result<(), HostError> {
+        Ok(())
+    }
+}
+
+fn plan(steps: &[(&str, Technique, usize)]) -> Plan {
+    let step = |(index, (domain, technique, concurrency)): (usize, &(&str, Technique, usize))| Step {
+        domain: (*domain).to_owned(),
+        uuid: (*domain).to_owned(),
+        order: index + 1,
+        concurrency: *concurrency,
+        technique: *technique,
+        reason: String::new(),
+        predicted: StepPrediction {
+            bytes: Some(100),
+            start_seconds: Some(0.0),
+            end_seconds: Some(1.0),
+            downtime_seconds: None,
+        },
+    };
+    let link = Link { bits_per_second: 1e9, origin: LinkOrigin::Option };
+    Plan {
+        schema: plan::SCHEMA.to_owned(),
+        source: "host-a".to_owned(),
+        destination: "host-b".to_owned(),
+        objective: Objective::Time,
+        source_link: link,
+        destination_link: link,
+        bandwidth_bits_per_second: None,
+        concurrency: steps.iter().map(|step| step.2).max().unwrap_or(1),
+        migrations: steps.iter().enumerate().map(step).collect(),
+        refused: Vec::new(),
+        stays: Vec::new(),
+        predicted: Totals { total_seconds: Some(1.0), lost_bits: Some(0.0) },
+        window: None,
+        alternatives: Vec::new(),
+    }
+}
+
+const OPTIONS: Options = Options { migration_uri: None, route: Route::PeerToPeer, timeout: Timeout::Auto };
+
+fn run(plan: &Plan, hosts: &Arc<Scripted>) -> (Vec<Event>, Report) {
+    let mut events = Vec::new();
+    let report =
+        Evacuation::new(plan, hosts.clone(), OPTIONS).run(&mut |timed: &Timed| events.push(timed.event.clone()));
+    (events, report)
+}
+
+/// Runs in the background; the events arrive as they happen.
+fn start(plan: Plan, hosts: &Arc<Scripted>) -> (Receiver<Event>, impl Fn() + use<>, thread::JoinHandle<Report>) {
+    let (sender, events) = channel();
+    let (interrupters, interrupter) = channel();
+    let hosts = hosts.clone();
+    let thread = thread::spawn(move || {
+        let evacuation = Evacuation::new(&plan, hosts, OPTIONS);
+        interrupters.send(evacuation.interrupter()).unwrap();
+        evacuation.run(&mut |timed: &Timed| drop(sender.send(timed.event.clone())))
+    });
+    let interrupter = interrupter.recv().unwrap();
+    (events, move || interrupter.interrupt(), thread)
+}
+
+fn await_phase(events: &Receiver<Event>, wanted: &str, phase: Phase) {
+    let reached = |event: &Event| matches!(event, Event::Phase { domain, phase: p } if domain == wanted && *p == phase);
+    events.iter().find(reached).unwrap();
+}
+
+fn outcomes(report: &Report) -> Vec<DomainOutcome> {
+    report.domains.iter().map(|domain| domain.outcome).collect()
+}
+
+#[test]
+fn migrations_start_in_order_and_no_more_at_once_than_each_step_allows() {
+    let names = ["p1", "p2", "q1", "q2"];
+    let hosts = Arc::new(Scripted::new(&names.map(|name| (name, Script::Arrives))));
+    let steps = [("p1", 2), ("p2", 2), ("q1", 1), ("q2", 1)].map(|(n, c)| (n, Technique::PreCopy, c));
+    let (events, report) = run(&plan(&steps), &hosts);
+    let launches: Vec<_> = events
+        .iter()
+        .filter_map(|event| if let Event::Launch { domain, .. } = event { Some(domain.as_str()) } else { None })
+        .collect();
+    assert_eq!(launches, names);
+    let company = hosts.company.lock().unwrap().clone();
+    assert!(company[1] <= 1 && company[2] == 0 && company[3] == 0, "{company:?}");
+    assert_eq!(report.outcome, Outcome::Evacuated);
+    assert_eq!(report.domains[0].downtime_seconds, Some(0.25));
+    assert!(matches!(events.last(), Some(Event::Report(_))));
+}
+
+#[test]
+fn a_failed_migration_is_named_and_leaves_its_siblings_alone() {
+    let hosts = Arc::new(Scripted::new(&[("good", Script::Arrives), ("bad", Script::Refused)]));
+    let (_, report) = run(&plan(&[("bad", Technique::PreCopy, 2), ("good", Technique::PreCopy, 2)]), &hosts);
+    assert_eq!(outcomes(&report), [DomainOutcome::Remains, DomainOutcome::Migrated]);
+    assert_eq!(report.outcome.exit_status(), 3);
+    let error = report.domains[0].error.as_deref().unwrap();
+    assert!(error.contains("host-a") && error.contains("Cannot access storage file"), "{error}");
+}
+
+#[test]
+fn post_copy_is_enabled_requested_until_it_runs_and_awaited() {
+    let hosts = Arc::new(Scripted::new(&[("o1", Script::Copies)]));
+    let (events, _, thread) = start(plan(&[("o1", Technique::PostCopy, 1)]), &hosts);
+    await_phase(&events, "o1", Phase::PostCopy);
+    hosts.finish("o1");
+    let report = thread.join().unwrap();
+    assert_eq!(report.outcome, Outcome::Evacuated);
+    hosts.with("o1", |domain| {
+        assert_eq!(domain.post_copy_requests, 3);
+        assert_eq!(domain.requests[0].technique, Technique::PostCopy);
+    });
+}
+
+#[test]
+fn a_transient_domain_stays_transient() {
+    let hosts = Arc::new(Scripted::new(&[("transient", Script::Arrives), ("stored", Script::Arrives)]));
+    run(&plan(&[("transient", Technique::PreCopy, 1), ("stored", Technique::PreCopy, 1)]), &hosts);
+    assert!(!hosts.with("transient", |domain| domain.requests[0].persistent));
+    assert!(hosts.with("stored", |domain| domain.requests[0].persistent));
+}
+
+#[test]
+fn without_a_way_between_the_daemons_the_client_manages_and_says_so_once() {
+    let mut hosts = Scripted::new(&[("a", Script::Arrives), ("b", Script::Arrives), ("c", Script::Arrives)]);
+    hosts.peers = false;
+    let hosts = Arc::new(hosts);
+    let (events, report) = run(&plan(&["a", "b", "c"].map(|name| (name, Technique::PreCopy, 2))), &hosts);
+    assert_eq!(report.outcome, Outcome::Evacuated);
+    let notices = events.iter().filter(|event| matches!(event, Event::Notice { .. })).count();
+    assert_eq!(notices, 1);
+    let routes = hosts.with("c", |domain| domain.requests.iter().map(|r| r.route).collect::<Vec<_>>());
+    assert_eq!(routes, [Route::ClientManaged], "the later ones do not try in vain");
+}
+
+#[test]
+fn the_first_interrupt_cancels_pre_copies_and_lets_post_copies_finish() {
+    let hosts =
+        Arc::new(Scripted::new(&[("post", Script::Copies), ("pre", Script::Copies), ("never", Script::Copies)]));
+    let steps = [("post", Technique::PostCopy, 2), ("pre", Technique::PreCopy, 2), ("never", Technique::PreCopy, 2)];
+    let (events, interrupt, thread) = start(plan(&steps), &hosts);
+    await_phase(&events, "post", Phase::PostCopy);
+    interrupt();
+    let done = events.iter().find_map(|event| if let Event::Done(report) = event { Some(report) } else { None });
+    assert_eq!(done.unwrap().domain, "pre");
+    hosts.finish("post");
+    let report = thread.join().unwrap();
+    assert_eq!(outcomes(&report), [DomainOutcome::Migrated, DomainOutcome::Remains, DomainOutcome::Remains]);
+    assert_eq!(report.outcome.exit_status(), 130);
+    assert!(hosts.with("never", |domain| domain.requests.is_empty()));
+}
+
+#[test]
+fn the_second_interrupt_leaves_at_once_and_names_what_is_on_its_way() {
+    let hosts = Arc::new(Scripted::new(&[("post", Script::Copies)]));
+    let (events, interrupt, thread) = start(plan(&[("post", Technique::PostCopy, 1)]), &hosts);
+    await_phase(&events, "post", Phase::PostCopy);
+    interrupt();
+    interrupt();
+    let report = thread.join().unwrap();
+    assert_eq!(report.outcome.exit_status(), 130);
+    let error = report.domains[0].error.as_deref().unwrap();
+    assert!(error.contains("post-copy") && error.contains("virsh domstate post"), "{error}");
+}
