@@ -1,0 +1,50 @@
+//! `/init` of the lab's guests: sets the guest up, then ticks, talks to the peer and writes to
+//! memory until it is powered off.
+//!
+//! It runs as process 1 of a kernel with nothing else in its initramfs, so it must never return:
+//! whatever fails is written on the console, where the lab reads it.
+
+use std::{convert::Infallible, fs, thread};
+
+use anyhow::{Context, Result};
+use tsmig_lab_guest::{config::GuestConfig, flow::Direction};
+
+mod console;
+mod heartbeat;
+mod memory;
+mod network;
+mod orders;
+mod system;
+mod traffic;
+
+fn main() {
+    let Err(error) = run();
+    console::line(&format!("tsmig-lab-guest failed: {error:#}"));
+    // Returning would make the kernel panic over the message.
+    loop {
+        thread::park();
+    }
+}
+
+fn run() -> Result<Infallible> {
+    system::mount()?;
+    let line = fs::read_to_string("/proc/cmdline").context("reading /proc/cmdline")?;
+    let config = GuestConfig::from_command_line(&line)?;
+    system::load_modules()?;
+    network::configure(config.address, config.prefix)?;
+
+    // Before the first tick: a guest that ticks is as large as it was asked to be.
+    let _filled = memory::fill(config.fill)?;
+    if config.dirty > 0 {
+        let working_set = memory::fill(config.working_set)?;
+        thread::spawn(move || memory::keep_dirty(config.dirty, working_set));
+    }
+    for (direction, rate) in [(Direction::Send, config.send), (Direction::Receive, config.receive)] {
+        if rate > 0 {
+            let (name, peer) = (config.name.clone(), config.peer);
+            thread::spawn(move || traffic::keep_up(&name, peer, direction, rate));
+        }
+    }
+    thread::spawn(orders::listen);
+    heartbeat::beat()
+}

@@ -1,0 +1,74 @@
+//! Keeps a sender to its rate.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How far behind its schedule a sender may catch up. It covers the jitter of timers. Time lost
+/// beyond it is lost: an application that was stalled does not send faster afterwards, and the
+/// lab's "lost traffic" rests on that.
+const SLACK: Duration = Duration::from_millis(50);
+
+/// How often a sender wakes up.
+const STEP: Duration = Duration::from_millis(10);
+
+/// A schedule for chunks of equal size.
+#[derive(Debug)]
+pub struct Pacer {
+    bytes_per_second: f64,
+    next: Instant,
+}
+
+impl Pacer {
+    /// A pacer whose first chunk is due now.
+    pub fn new(bytes_per_second: f64) -> Self {
+        Self { bytes_per_second, next: Instant::now() }
+    }
+
+    /// Size of chunk, in bytes, that needs one wake-up each 10 ms; a multiple of `unit`, at least one.
+    pub fn chunk(&self, unit: usize) -> usize {
+        let bytes = self.bytes_per_second * STEP.as_secs_f64();
+        ((bytes / unit as f64) as usize).max(1) * unit
+    }
+
+    /// Sleeps until the next chunk, of `bytes`, is due.
+    pub fn wait(&mut self, bytes: usize) {
+        let now = Instant::now();
+        if let Some(oldest) = now.checked_sub(SLACK) {
+            self.next = self.next.max(oldest);
+        }
+        thread::sleep(self.next.saturating_duration_since(now));
+        self.next += Duration::from_secs_f64(bytes as f64 / self.bytes_per_second);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_the_rate() {
+        let mut pacer = Pacer::new(1_000_000.0);
+        let start = Instant::now();
+        let chunk = pacer.chunk(1);
+        assert_eq!(chunk, 10_000);
+        for _ in 0..20 {
+            pacer.wait(chunk);
+        }
+        let elapsed = start.elapsed();
+        assert!(elapsed >= Duration::from_millis(190), "{elapsed:?}");
+    }
+
+    #[test]
+    fn lost_time_stays_lost() {
+        let mut pacer = Pacer::new(1_000_000.0);
+        thread::sleep(Duration::from_millis(300));
+        let start = Instant::now();
+        for _ in 0..20 {
+            pacer.wait(10_000);
+        }
+        // 200 ms of data, of which at most the slack was owed.
+        assert!(start.elapsed() >= Duration::from_millis(130));
+    }
+}

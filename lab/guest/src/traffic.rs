@@ -1,0 +1,68 @@
+//! The guest's traffic: see [`tsmig_lab_guest::flow`] for what runs on a connection.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddrV4, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use tsmig_lab_guest::{
+    flow::{Announcement, Direction, REPORT_INTERVAL, STALL},
+    pacer::Pacer,
+};
+
+use crate::console;
+
+/// Pause before the next attempt to connect.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Keeps one flow going for ever, over as many connections as it takes.
+pub(crate) fn keep_up(name: &str, peer: SocketAddrV4, direction: Direction, bits_per_second: u64) {
+    let announcement = Announcement { guest: name.to_owned(), direction, bits_per_second };
+    // Over all connections, so that the peer can tell what is new.
+    let mut received = 0;
+    loop {
+        let result = connect(peer, &announcement).and_then(|stream| match direction {
+            Direction::Send => send(stream, bits_per_second),
+            Direction::Receive => receive(stream, &mut received),
+        });
+        if let Err(error) = result {
+            console::line(&format!("flow {direction:?}: {error}; connecting again"));
+        }
+        thread::sleep(RETRY);
+    }
+}
+
+fn connect(peer: SocketAddrV4, announcement: &Announcement) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect_timeout(&peer.into(), STALL)?;
+    stream.set_read_timeout(Some(STALL))?;
+    stream.set_write_timeout(Some(STALL))?;
+    stream.write_all(format!("{announcement}\n").as_bytes())?;
+    Ok(stream)
+}
+
+fn send(mut stream: TcpStream, bits_per_second: u64) -> Result<()> {
+    let mut pacer = Pacer::new(bits_per_second as f64 / 8.0);
+    let mut chunk = vec![0; pacer.chunk(1)];
+    fastrand::fill(&mut chunk);
+    loop {
+        pacer.wait(chunk.len());
+        stream.write_all(&chunk)?;
+    }
+}
+
+fn receive(mut stream: TcpStream, received: &mut u64) -> Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut reported = Instant::now();
+    loop {
+        let bytes = stream.read(&mut buffer)?;
+        ensure!(bytes > 0, "the peer closed the connection");
+        *received += bytes as u64;
+        if reported.elapsed() >= REPORT_INTERVAL {
+            stream.write_all(&received.to_be_bytes())?;
+            reported = Instant::now();
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The root filesystems of the hosts: Debian with libvirt and QEMU, unpacked once per release.
+//!
+//! They come from the hosts' release, not the machine's: Debian 12's QEMU corrupts guests that
+//! migrate under load without KVM, and the machine need not have a libvirt daemon at all.
+
+use std::{fmt, path::PathBuf, process::Command};
+
+use anyhow::Result;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::{cache, run::capture};
+
+/// To be raised when what is in a root changes, so that old caches are not used.
+const GENERATION: u32 = 1;
+
+const PACKAGES: &str = "libvirt-daemon-system,libvirt-daemon-driver-qemu,libvirt-clients,\
+                        qemu-system-x86,iproute2,openssh-server,netcat-openbsd";
+
+/// The Debian release that a host runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Release {
+    /// Debian 13: libvirt 11.3, QEMU 10.0.
+    #[default]
+    Trixie,
+    /// Debian 12: libvirt 9.0, QEMU 7.2.
+    Bookworm,
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Trixie => "trixie",
+            Self::Bookworm => "bookworm",
+        })
+    }
+}
+
+/// The root of a release, made if need be.
+pub(crate) fn ensure(release: Release) -> Result<PathBuf> {
+    cache::ensure(&format!("root-{release}-{GENERATION}"), |dir| {
+        capture(
+            Command::new("mmdebstrap")
+                .args(["--quiet", "--variant=apt"])
+                .arg(format!("--include={PACKAGES}"))
+                .arg(release.to_string())
+                .arg(dir),
+        )?;
+        Ok(())
+    })
+}

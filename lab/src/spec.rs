@@ -1,0 +1,79 @@
+//! What a lab is asked to be.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::{paths::LabDir, rate::Rate, rootfs::Release};
+
+/// Name of a lab that was given none.
+pub const DEFAULT_NAME: &str = "lab";
+
+/// Capacity of a host's uplink, each way, that was given none.
+pub const DEFAULT_LINK: Rate = Rate::mbit(100);
+
+/// How the guests' processors are run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Accelerator {
+    /// In software; works everywhere.
+    #[default]
+    Tcg,
+    /// By the machine's KVM.
+    Kvm,
+}
+
+/// A lab to bring up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabSpec {
+    /// Tells labs apart that are up side by side.
+    pub name: String,
+    /// Capacity of each host's uplink, each way.
+    pub link: Rate,
+    /// What host-a runs.
+    pub release_a: Release,
+    /// What host-b runs.
+    pub release_b: Release,
+    /// How the guests' processors are run.
+    pub accelerator: Accelerator,
+}
+
+impl Default for LabSpec {
+    fn default() -> Self {
+        Self {
+            name: DEFAULT_NAME.to_owned(),
+            link: DEFAULT_LINK,
+            release_a: Release::default(),
+            release_b: Release::default(),
+            accelerator: Accelerator::default(),
+        }
+    }
+}
+
+impl LabSpec {
+    /// A default lab of that name.
+    pub fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// The machine type that QEMU on both hosts knows: that of the older release.
+    pub(crate) fn machine(&self) -> &'static str {
+        match (self.release_a, self.release_b) {
+            (Release::Trixie, Release::Trixie) => "pc",
+            _ => "pc-i440fx-7.2",
+        }
+    }
+
+    pub(crate) fn write(&self, dir: &LabDir) -> Result<()> {
+        let text = serde_json::to_string_pretty(self).context("encoding the lab's description")?;
+        fs::write(dir.spec(), text).with_context(|| format!("writing {}", dir.spec().display()))
+    }
+
+    pub(crate) fn read(dir: &LabDir) -> Result<Self> {
+        let path = dir.spec();
+        let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
+    }
+}
