@@ -136,7 +136,9 @@ impl<'a> Evacuation<'a> {
     }
 
     fn tell(&self, tell: &mut dyn FnMut(&Timed), event: Event) {
-        tell(&Timed { elapsed_seconds: self.start.elapsed().as_secs_f64(), event });
+        // To the millisecond: more would only be noise in a log.
+        let elapsed_seconds = (self.start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+        tell(&Timed { elapsed_seconds, event });
     }
 
     fn notice(&self, tell: &mut dyn FnMut(&Timed), message: String) {

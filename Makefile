@@ -1,0 +1,56 @@
+# Build, show, test and install tsmig. On a fresh Debian 12 machine (root, cargo, make) each target installs the
+# packages that it needs.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+BINDIR = $(DESTDIR)$(PREFIX)/bin
+SHAREDIR = $(DESTDIR)$(PREFIX)/share
+
+# To build tsmig, and to run the lab.
+BUILD_PACKAGES = gcc libc6-dev libvirt-dev pkg-config
+LAB_PACKAGES = libvirt-clients iproute2 mmdebstrap openssh-client util-linux
+
+STATIC = RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target x86_64-unknown-linux-gnu
+
+.PHONY: all build lab demo test check docs install build-packages lab-packages
+
+all: build
+
+build: build-packages
+	cargo build --release --locked
+
+# The lab with its guests' /init, which is one static binary.
+lab: build-packages lab-packages
+	cargo build --release --locked -p tsmig-lab
+	$(STATIC) -p tsmig-lab-guest
+
+# Two hosts, four guests with live traffic, one evacuation; see lab/README.md.
+demo: build lab
+	target/release/tsmig-lab demo
+
+# Everything, on real hosts too. `check` alone is for the inner loop.
+test: check build lab
+	cargo test --release --locked --test lab
+
+check: build-packages
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo test --workspace --locked
+
+# The man pages and completions, from the command line's definition.
+docs:
+	UPDATE_GENERATED=1 cargo test --locked --test generated
+
+install:
+	@test -x target/release/tsmig || { echo "make install: run make build first" >&2; exit 1; }
+	install -Dm755 target/release/tsmig $(BINDIR)/tsmig
+	install -Dm644 -t $(SHAREDIR)/man/man1 man/*.1
+	install -Dm644 completions/tsmig.bash $(SHAREDIR)/bash-completion/completions/tsmig
+	install -Dm644 completions/_tsmig $(SHAREDIR)/zsh/site-functions/_tsmig
+	install -Dm644 completions/tsmig.fish $(SHAREDIR)/fish/vendor_completions.d/tsmig.fish
+
+build-packages:
+	@scripts/install-packages $(BUILD_PACKAGES)
+
+lab-packages:
+	@scripts/install-packages $(LAB_PACKAGES)

@@ -1,0 +1,227 @@
+//! The command line: arguments only, no logic. The help texts here are also the man pages.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::evacuate::Timeout;
+use crate::plan::Objective;
+use crate::units::Rate;
+
+/// Evacuate a KVM host over libvirt by a traffic-sensitive plan.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Where results go and what else is said.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Read this configuration after the usual ones (/etc/tsmig/config.toml, then
+    /// $XDG_CONFIG_HOME/tsmig/config.toml).
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+const AFTER_HELP: &str = "\
+A HOST is a libvirt URI or a name: `[hosts.NAME] uri` of the configuration, else qemu+ssh://NAME/system.
+
+Exit status: 0 all selected domains are at the destination (or the plan or profile was printed); 1 nothing was \
+moved; 2 usage or configuration; 3 some domains remain at the source; 4 a domain is between the hosts or lost; \
+130 interrupted.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Profile both hosts, plan, migrate all selected domains, report.
+    Evacuate(EvacuateArgs),
+    /// Print the plan that evacuate would run; nothing is moved.
+    Plan(PlanArgs),
+    /// Print the traffic of each domain over the window.
+    Profile(ProfileArgs),
+}
+
+/// What is printed and how.
+#[derive(Debug, Clone, Args)]
+pub struct OutputArgs {
+    /// Form of the result on standard output; with json, evacuate prints one event a line.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+    /// No progress and no notices on standard error.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// Form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Arguments of `evacuate`.
+#[derive(Debug, Args)]
+pub struct EvacuateArgs {
+    /// The host to evacuate.
+    pub source: String,
+    /// The host that takes the domains.
+    pub destination: String,
+    /// Stop after the plan.
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+    /// Move what can be moved where some domain can't; without it, then nothing is.
+    #[arg(long)]
+    pub partial: bool,
+    /// Where the destination takes the memory in, for example tcp://10.1.0.2: for a migration network of its own.
+    #[arg(long, value_name = "URI")]
+    pub migration_uri: Option<String>,
+    /// Cancel a migration that has not switched over after so long; auto is 800 s for each GiB of memory begun.
+    #[arg(long, value_name = "DURATION", default_value = "auto", value_parser = timeout)]
+    pub timeout: Timeout,
+    /// Write the report to a file as JSON, too.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// How the traffic is sampled.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    /// What the plan has to keep to.
+    #[command(flatten)]
+    pub planning: PlanningArgs,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The host to evacuate.
+    #[arg(required_unless_present = "profile")]
+    pub source: Option<String>,
+    /// The host that takes the domains.
+    #[arg(required_unless_present = "profile")]
+    pub destination: Option<String>,
+    /// Plan from a saved profile instead of two hosts; no libvirt is needed.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["source", "destination", "window", "interval"])]
+    pub profile: Option<PathBuf>,
+    /// Write the plan to a file as JSON, too.
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// How the traffic is sampled.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    /// What the plan has to keep to.
+    #[command(flatten)]
+    pub planning: PlanningArgs,
+}
+
+/// Arguments of `profile`.
+#[derive(Debug, Args)]
+pub struct ProfileArgs {
+    /// The host to profile.
+    pub host: String,
+    /// Profile a second host over the same window: the result is what plan --profile reads.
+    pub destination: Option<String>,
+    /// Write the profile to a file as JSON, too.
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// How the traffic is sampled.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+}
+
+/// How traffic is sampled.
+#[derive(Debug, Clone, Args)]
+pub struct SamplingArgs {
+    /// How long to watch the traffic.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    pub window: Duration,
+    /// Time between two samples.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    pub interval: Duration,
+    /// Capacity of the NIC that carries the migration, each way, on both hosts.
+    #[arg(long, value_name = "RATE")]
+    pub link: Option<Rate>,
+}
+
+/// What a plan has to keep to. A PATTERN is a domain's name, or a glob such as web-*.
+#[derive(Debug, Clone, Args)]
+pub struct PlanningArgs {
+    /// Move only these domains; repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    pub only: Vec<String>,
+    /// Leave these domains where they are; repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
+    /// Move the definitions of inactive domains, too; their disks are not copied.
+    #[arg(long)]
+    pub offline: bool,
+    /// One technique for all domains that no pattern below names, or auto for the best mix.
+    #[arg(long, value_enum, default_value_t = TechniqueArg::Auto)]
+    pub technique: TechniqueArg,
+    /// These domains go by pre-copy; repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    pub pre_copy: Vec<String>,
+    /// These domains go by post-copy; repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    pub post_copy: Vec<String>,
+    /// At most so many migrations at once, or auto for the best number.
+    #[arg(long, value_name = "N", default_value = "auto", value_parser = concurrency)]
+    pub concurrency: Concurrency,
+    /// Aim at the least total time, or at the least harm to the guests' traffic.
+    #[arg(long, value_enum, default_value_t = Objective::Time)]
+    pub objective: Objective,
+    /// Cap on all migration traffic together.
+    #[arg(long, value_name = "RATE")]
+    pub bandwidth: Option<Rate>,
+}
+
+/// `--technique`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TechniqueArg {
+    /// The planner chooses per domain.
+    Auto,
+    /// Pre-copy for all.
+    PreCopy,
+    /// Post-copy for all.
+    PostCopy,
+}
+
+/// `--concurrency`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Concurrency(pub Option<NonZeroUsize>);
+
+fn concurrency(text: &str) -> Result<Concurrency, String> {
+    if text == "auto" {
+        return Ok(Concurrency(None));
+    }
+    let number = NonZeroUsize::from_str(text).map_err(|_| "write auto, or a whole number from 1".to_owned())?;
+    Ok(Concurrency(Some(number)))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration >= Duration::from_millis(100) => Ok(duration),
+        Ok(_) => Err("it must be at least 100ms".to_owned()),
+        Err(error) => Err(format!("{error}; write for example 30s, 500ms or 2min")),
+    }
+}
+
+fn timeout(text: &str) -> Result<Timeout, String> {
+    if text == "auto" { Ok(Timeout::Auto) } else { duration(text).map(Timeout::Fixed) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

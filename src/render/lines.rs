@@ -1,0 +1,99 @@
+//! Plain lines, for logs and pipes: each step of each domain, and its progress every few seconds.
+
+use std::collections::HashMap;
+
+use super::{say, summary};
+use crate::event::{Event, Timed};
+use crate::migration::{Phase, Progress};
+use crate::report::DomainOutcome;
+use crate::units::{Rate, size, span};
+
+/// Seconds between two progress lines of a domain.
+const PAUSE_SECONDS: f64 = 5.0;
+
+/// Writes events as lines.
+#[derive(Debug, Default)]
+pub struct Lines {
+    /// When a domain's progress was last told.
+    told: HashMap<String, f64>,
+}
+
+impl Lines {
+    pub(super) fn draw(&mut self, timed: &Timed) {
+        if let Some(text) = self.text(timed) {
+            say(&format!("[{:>6.1} s] {text}", timed.elapsed_seconds));
+        }
+    }
+
+    fn text(&mut self, timed: &Timed) -> Option<String> {
+        match &timed.event {
+            Event::Start { source, destination, domains, .. } => {
+                Some(format!("evacuating {} from {source} to {destination}", count(domains.len())))
+            }
+            Event::Launch { domain, technique } => Some(format!("{domain}: {technique} starts")),
+            Event::Phase { domain, phase: Phase::PostCopy } => {
+                Some(format!("{domain}: runs at the destination, its memory follows"))
+            }
+            Event::Phase { .. } => None,
+            Event::Progress { domain, progress } => {
+                let last = self.told.entry(domain.clone()).or_insert(timed.elapsed_seconds);
+                if timed.elapsed_seconds - *last < PAUSE_SECONDS {
+                    return None;
+                }
+                *last = timed.elapsed_seconds;
+                Some(format!("{domain}: {}", self::progress(progress)))
+            }
+            Event::Notice { message } => Some(message.clone()),
+            Event::Done(report) => Some(match (&report.outcome, &report.error) {
+                (DomainOutcome::Migrated, _) => format!("{}: migrated in {}", report.domain, span(report.seconds)),
+                (_, error) => format!("{}: {}", report.domain, error.as_deref().unwrap_or_default()),
+            }),
+            Event::Report(_) => summary(&timed.event),
+        }
+    }
+}
+
+/// How far a migration is, in one line.
+pub(super) fn progress(progress: &Progress) -> String {
+    let mut text = format!("{} %, ", progress.percent);
+    if progress.pass > 1 {
+        text += &format!("pass {}, ", progress.pass);
+    }
+    text += &format!(
+        "{} sent, {} left, {}/s",
+        size(progress.transferred),
+        size(progress.remaining),
+        Rate::from_bits_per_second(progress.bits_per_second)
+    );
+    if let Some(eta) = progress.eta_seconds {
+        text += &format!(", {} to go", span(eta));
+    }
+    text
+}
+
+fn count(domains: usize) -> String {
+    if domains == 1 { "1 domain".to_owned() } else { format!("{domains} domains") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(elapsed_seconds: f64, percent: u8) -> Timed {
+        let progress = Progress { percent, pass: 1, ..Progress::default() };
+        Timed { elapsed_seconds, event: Event::Progress { domain: "o1".to_owned(), progress } }
+    }
+
+    #[test]
+    fn progress_is_told_every_few_seconds_only() {
+        let mut lines = Lines::default();
+        let told: Vec<_> = (0..20).filter_map(|second| lines.text(&at(f64::from(second), 10))).collect();
+        assert_eq!(told.len(), 3);
+    }
+
+    #[test]
+    fn a_further_pass_is_named() {
+        let later = Progress { percent: 97, pass: 3, ..Progress::default() };
+        assert!(progress(&later).contains("97 %, pass 3"));
+    }
+}

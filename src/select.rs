@@ -1,0 +1,188 @@
+//! From patterns to rules: which domains of the source move, and which technique the user gave them.
+//!
+//! Pure. A pattern that matches nothing is an error, since a misspelt name would otherwise move the wrong set; a
+//! domain's own name beats a glob, and two patterns of equal rank that disagree are an error.
+
+use globset::{Glob, GlobMatcher};
+
+use crate::cli::{PlanningArgs, TechniqueArg};
+use crate::plan::{Rule, Technique};
+use crate::profile::Profile;
+
+/// What is wrong with the patterns.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SelectError {
+    /// Not a glob.
+    #[error("{option} {pattern:?}: {reason}")]
+    Invalid {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        pattern: String,
+        /// What the glob parser says.
+        reason: String,
+    },
+    /// No domain of the source matches.
+    #[error("{option} {pattern:?} matches no domain of {host}; it has: {domains}")]
+    NoMatch {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        pattern: String,
+        /// The source.
+        host: String,
+        /// The names of its domains.
+        domains: String,
+    },
+    /// Both techniques are asked for.
+    #[error("{domain} is matched by --pre-copy {pre_copy:?} and by --post-copy {post_copy:?}; name it in one of them")]
+    Both {
+        /// The domain.
+        domain: String,
+        /// The pattern of `--pre-copy`.
+        pre_copy: String,
+        /// The pattern of `--post-copy`.
+        post_copy: String,
+    },
+}
+
+struct Pattern {
+    text: String,
+    glob: GlobMatcher,
+}
+
+impl Pattern {
+    /// How closely it names the domain: 2 by its name, 1 by a glob, 0 not at all.
+    fn rank(&self, domain: &str) -> u8 {
+        if self.text == domain { 2 } else { u8::from(self.glob.is_match(domain)) }
+    }
+}
+
+/// The rules for the source's domains, in their order.
+///
+/// # Errors
+/// A pattern is no glob, matches nothing, or contradicts another.
+pub fn rules(source: &Profile, arguments: &PlanningArgs) -> Result<Vec<Rule>, SelectError> {
+    let only = patterns("--only", &arguments.only, source)?;
+    let exclude = patterns("--exclude", &arguments.exclude, source)?;
+    let pre_copy = patterns("--pre-copy", &arguments.pre_copy, source)?;
+    let post_copy = patterns("--post-copy", &arguments.post_copy, source)?;
+    let general = match arguments.technique {
+        TechniqueArg::Auto => None,
+        TechniqueArg::PreCopy => Some(Technique::PreCopy),
+        TechniqueArg::PostCopy => Some(Technique::PostCopy),
+    };
+    let rule = |name: &str| {
+        let selected = only.is_empty() || best(&only, name).is_some();
+        let excluded = best(&exclude, name).is_some();
+        let technique = match (best(&pre_copy, name), best(&post_copy, name)) {
+            (None, None) => general,
+            (Some(_), None) => Some(Technique::PreCopy),
+            (None, Some(_)) => Some(Technique::PostCopy),
+            (Some(pre), Some(post)) if pre.rank(name) > post.rank(name) => Some(Technique::PreCopy),
+            (Some(pre), Some(post)) if pre.rank(name) < post.rank(name) => Some(Technique::PostCopy),
+            (Some(pre), Some(post)) => {
+                return Err(SelectError::Both {
+                    domain: name.to_owned(),
+                    pre_copy: pre.text.clone(),
+                    post_copy: post.text.clone(),
+                });
+            }
+        };
+        Ok(Rule { stays: !selected || excluded, technique, offline: arguments.offline, ..Rule::default() })
+    };
+    source.domains.iter().map(|domain| rule(&domain.name)).collect()
+}
+
+fn patterns(option: &'static str, texts: &[String], source: &Profile) -> Result<Vec<Pattern>, SelectError> {
+    let pattern = |text: &String| {
+        let glob = Glob::new(text)
+            .map_err(|error| SelectError::Invalid { option, pattern: text.clone(), reason: error.kind().to_string() })?
+            .compile_matcher();
+        let pattern = Pattern { text: text.clone(), glob };
+        if source.domains.iter().all(|domain| pattern.rank(&domain.name) == 0) {
+            let names: Vec<_> = source.domains.iter().map(|domain| domain.name.as_str()).collect();
+            return Err(SelectError::NoMatch {
+                option,
+                pattern: pattern.text,
+                host: source.host.clone(),
+                domains: if names.is_empty() { "none".to_owned() } else { names.join(", ") },
+            });
+        }
+        Ok(pattern)
+    };
+    texts.iter().map(pattern).collect()
+}
+
+/// The pattern that names the domain most closely.
+fn best<'a>(patterns: &'a [Pattern], name: &str) -> Option<&'a Pattern> {
+    patterns.iter().filter(|pattern| pattern.rank(name) > 0).max_by_key(|pattern| pattern.rank(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::profile::{self, DomainProfile, DomainState, Eligibility, Link, LinkOrigin};
+
+    fn source(names: &[&str]) -> Profile {
+        let domain = |name: &&str| DomainProfile {
+            name: (*name).to_owned(),
+            uuid: format!("uuid of {name}"),
+            state: DomainState::Running,
+            persistent: true,
+            memory_bytes: 1,
+            resident_bytes: 1,
+            dirty_bytes_per_second: 0.0,
+            outbound_bits_per_second: 0.0,
+            inbound_bits_per_second: 0.0,
+            post_copy: Eligibility::default(),
+            migration: Eligibility::default(),
+        };
+        Profile {
+            schema: profile::SCHEMA.to_owned(),
+            host: "host-a".to_owned(),
+            window_seconds: 1.0,
+            link: Link { bits_per_second: 1e9, origin: LinkOrigin::Assumed },
+            domains: names.iter().map(domain).collect(),
+        }
+    }
+
+    fn select(options: &[&str]) -> Result<Vec<(bool, Option<Technique>)>, String> {
+        let arguments = ["tsmig", "plan", "host-a", "host-b"].iter().chain(options);
+        let Command::Plan(plan) = Cli::parse_from(arguments).command else { unreachable!("parsed as plan") };
+        let rules = rules(&source(&["db", "web-1", "web-2"]), &plan.planning).map_err(|e| e.to_string())?;
+        Ok(rules.into_iter().map(|rule| (rule.stays, rule.technique)).collect())
+    }
+
+    #[test]
+    fn everything_moves_freely_by_default() {
+        assert_eq!(select(&[]), Ok(vec![(false, None); 3]));
+    }
+
+    #[test]
+    fn only_and_exclude_narrow() {
+        let stays = |options| select(options).map(|rules| rules.into_iter().map(|rule| rule.0).collect::<Vec<_>>());
+        assert_eq!(stays(&["--only", "web-*"]), Ok(vec![true, false, false]));
+        assert_eq!(stays(&["--only", "web-*", "--exclude", "web-2"]), Ok(vec![true, false, true]));
+        assert_eq!(stays(&["--exclude", "web-{1,2}"]), Ok(vec![false, true, true]));
+    }
+
+    #[test]
+    fn a_name_beats_a_glob_beats_the_general_technique() {
+        let rules = select(&["--technique", "post-copy", "--pre-copy", "web-*", "--post-copy", "web-2"]);
+        let techniques: Vec<_> = rules.expect("no contradiction").into_iter().map(|rule| rule.1).collect();
+        assert_eq!(techniques, [Some(Technique::PostCopy), Some(Technique::PreCopy), Some(Technique::PostCopy)]);
+    }
+
+    #[test]
+    fn contradictions_and_misspelt_names_are_errors() {
+        let error = select(&["--pre-copy", "web-*", "--post-copy", "w*"]).expect_err("both");
+        assert!(error.contains("web-1") && error.contains("w*"), "{error}");
+        let error = select(&["--exclude", "dbb"]).expect_err("no match");
+        assert!(error.contains("--exclude") && error.contains("db, web-1, web-2"), "{error}");
+        assert!(select(&["--only", "web-[1"]).is_err());
+    }
+}

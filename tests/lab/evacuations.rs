@@ -1,0 +1,139 @@
+//! Evacuations of guests with live traffic: each technique, the mix, each way to connect, the dry run.
+
+use std::io::{BufRead, BufReader};
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tsmig_lab::{Lab, Node};
+
+use crate::harness::{Guests, Test, assert_states, info, receiver, run, sender, start};
+
+pub const TESTS: &[(&str, Test)] = &[
+    ("pre_copy_moves_a_guest_with_its_traffic", pre_copy),
+    ("post_copy_moves_a_guest_with_its_traffic", post_copy),
+    ("mixed_evacuation_over_ssh_by_the_default_plan", mixed),
+    ("over_tcp_as_over_ssh", over_tcp),
+    ("the_client_manages_where_the_source_cannot_reach_the_destination", client_managed),
+    ("a_dry_run_changes_nothing", dry_run),
+    ("the_same_machine_under_two_names_is_refused", same_machine),
+    ("an_interrupted_pre_copy_stays_at_the_source", interrupted),
+];
+
+fn pre_copy(lab: &Lab) -> Result<()> {
+    let guests = Guests::boot(lab, vec![receiver("i1")])?;
+    lab.run(Node::HostA, &["virsh", "autostart", "i1"])?;
+    let run = run(lab, &["evacuate", "host-a", "host-b", "--technique", "pre-copy", "--output", "json"])?;
+    ensure!(run.status == 0, "{} {}", run.stdout, run.stderr);
+    assert_states(lab, "i1", None, Some("running"))?;
+    guests.assert_alive(lab)?;
+    ensure!(info(lab, Node::HostB, "i1", "Persistent")? == "yes");
+    ensure!(info(lab, Node::HostB, "i1", "Autostart")? == "enable", "autostart moves with the definition");
+    let domain = &run.report()?["domains"][0];
+    ensure!(domain["technique"] == "pre-copy" && domain["outcome"] == "migrated", "{domain}");
+    ensure!(domain["bytes"].as_u64().is_some_and(|bytes| bytes > 50 << 20), "{domain}");
+    ensure!(domain["downtime_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{domain}");
+    Ok(())
+}
+
+fn post_copy(lab: &Lab) -> Result<()> {
+    let guests = Guests::boot(lab, vec![sender("o1")])?;
+    let run = run(lab, &["evacuate", "host-a", "host-b", "--technique", "post-copy", "--output", "json"])?;
+    ensure!(run.status == 0, "{} {}", run.stdout, run.stderr);
+    assert_states(lab, "o1", None, Some("running"))?;
+    guests.assert_alive(lab)?;
+    let events = run.events()?;
+    let phases: Vec<_> = events.iter().filter(|e| e["event"] == "phase").filter_map(|e| e["phase"].as_str()).collect();
+    ensure!(phases.contains(&"post-copy"), "the source was seen in post-copy: {phases:?}");
+    let domain = &run.report()?["domains"][0];
+    ensure!(domain["technique"] == "post-copy" && domain["outcome"] == "migrated", "{domain}");
+    Ok(())
+}
+
+fn mixed(lab: &Lab) -> Result<()> {
+    let guests = Guests::boot(lab, vec![sender("o1"), sender("o2"), receiver("i1"), receiver("i2")])?;
+    let run = run(lab, &["evacuate", "host-a", "host-b", "--output", "json"])?;
+    ensure!(run.status == 0, "{} {}", run.stdout, run.stderr);
+    guests.assert_alive(lab)?;
+    let report = run.report()?;
+    ensure!(report["outcome"] == "evacuated", "{report}");
+    for (name, technique) in [("o1", "post-copy"), ("o2", "post-copy"), ("i1", "pre-copy"), ("i2", "pre-copy")] {
+        assert_states(lab, name, None, Some("running"))?;
+        let domains = report["domains"].as_array().context("domains")?;
+        let domain = domains.iter().find(|domain| domain["domain"] == name).context("every domain is reported")?;
+        ensure!(domain["technique"] == technique, "{domain}");
+    }
+    ensure!(lab.run(Node::HostA, &["virsh", "list", "--all", "--name"])?.trim().is_empty(), "host-a is empty");
+    Ok(())
+}
+
+fn over_tcp(lab: &Lab) -> Result<()> {
+    let guests = Guests::boot(lab, vec![receiver("i1")])?;
+    let run = run(lab, &["evacuate", "qemu+tcp://host-a/system", "qemu+tcp://host-b/system", "--link", "100Mbit"])?;
+    ensure!(run.status == 0, "{} {}", run.stdout, run.stderr);
+    ensure!(run.stdout.contains("total migration time") && run.stdout.contains("migrated"), "{}", run.stdout);
+    assert_states(lab, "i1", None, Some("running"))?;
+    guests.assert_alive(lab)
+}
+
+fn client_managed(lab: &Lab) -> Result<()> {
+    let guests = Guests::boot(lab, vec![receiver("i1"), sender("o1")])?;
+    // Only the client knows host-b by this name.
+    let run =
+        run(lab, &["evacuate", "host-a", "qemu+tcp://host-b-mgmt/system", "--link", "100Mbit", "--output", "json"])?;
+    ensure!(run.status == 0, "{} {}", run.stdout, run.stderr);
+    for name in ["i1", "o1"] {
+        assert_states(lab, name, None, Some("running"))?;
+        ensure!(info(lab, Node::HostB, name, "Persistent")? == "yes");
+    }
+    guests.assert_alive(lab)?;
+    let notices = run.events()?.into_iter().filter(|event| event["event"] == "notice").collect::<Vec<_>>();
+    ensure!(notices.len() == 1 && notices[0]["message"].as_str().is_some_and(|m| m.contains("this client manages")));
+    Ok(())
+}
+
+fn dry_run(lab: &Lab) -> Result<()> {
+    let guests = Guests::boot(lab, vec![sender("o1"), receiver("i1").transient()])?;
+    let look = || -> Result<Vec<String>> {
+        let mut seen = Vec::new();
+        for host in Node::HOSTS {
+            seen.push(lab.run(host, &["virsh", "list", "--all"])?);
+        }
+        for name in ["o1", "i1"] {
+            seen.push(lab.run(Node::HostA, &["virsh", "dumpxml", name])?);
+            seen.push(lab.run(Node::HostA, &["virsh", "domjobinfo", name])?);
+        }
+        Ok(seen)
+    };
+    let before = look()?;
+    let run = run(lab, &["evacuate", "host-a", "host-b", "--dry-run", "--output", "json"])?;
+    ensure!(run.status == 0, "{} {}", run.stdout, run.stderr);
+    let plan: Value = serde_json::from_str(&run.stdout)?;
+    ensure!(plan["schema"] == "tsmig.plan/1", "{plan}");
+    ensure!(plan["migrations"].as_array().is_some_and(|steps| steps.len() == 2), "{plan}");
+    ensure!(look()? == before, "nothing changed on either host");
+    guests.assert_alive(lab)
+}
+
+fn same_machine(lab: &Lab) -> Result<()> {
+    let guests = Guests::boot(lab, vec![receiver("i1")])?;
+    let run = run(lab, &["evacuate", "host-a", "qemu+tcp://host-a-mgmt/system"])?;
+    ensure!(run.status == 1 && run.stderr.contains("same machine"), "{}", run.stderr);
+    assert_states(lab, "i1", Some("running"), None)?;
+    guests.assert_alive(lab)
+}
+
+fn interrupted(lab: &Lab) -> Result<()> {
+    let guests = Guests::boot(lab, vec![sender("o1")])?;
+    let mut child = start(lab, &["evacuate", "host-a", "host-b", "--technique", "pre-copy", "--bandwidth", "10Mbit"])?;
+    let mut lines = BufReader::new(child.stdout.take().context("piped")?).lines();
+    let in_pre_copy = |line: &std::io::Result<String>| line.as_ref().is_ok_and(|l| l.contains(r#""phase":"pre-copy""#));
+    lines.find(in_pre_copy).context("the migration starts")??;
+    kill(Pid::from_raw(child.id().try_into()?), Signal::SIGINT)?;
+    let report = lines.last().context("a report")??;
+    ensure!(child.wait()?.code() == Some(130), "{report}");
+    ensure!(report.contains(r#""outcome":"interrupted""#) && report.contains("interrupted"), "{report}");
+    assert_states(lab, "o1", Some("running"), None)?;
+    guests.assert_alive(lab)
+}

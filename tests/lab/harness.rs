@@ -1,0 +1,180 @@
+//! The labs that the tests share, and what each test does with one: run tsmig in the client, look at both hosts.
+
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tsmig_lab::{GuestSpec, Lab, LabSpec, Node, Pulse, Rate};
+
+/// A test on a lab with no guests.
+pub type Test = fn(&Lab) -> Result<()>;
+
+/// Labs to take and give back.
+pub struct Pool {
+    idle: Mutex<Vec<Slot>>,
+    given_back: Condvar,
+}
+
+struct Slot {
+    name: String,
+    lab: Option<Lab>,
+}
+
+impl Pool {
+    pub fn new(labs: usize) -> Self {
+        let slot = |number| Slot { name: format!("test-{number}"), lab: None };
+        Self { idle: Mutex::new((1..=labs).map(slot).collect()), given_back: Condvar::new() }
+    }
+
+    /// Runs a test on a free lab; whatever it leaves is removed, or the lab with it.
+    pub fn run(&self, test: Test) -> Result<()> {
+        let slot = {
+            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut idle = self.given_back.wait_while(idle, |idle| idle.is_empty()).unwrap();
+            idle.pop().unwrap()
+        };
+        let mut borrowed = Borrowed { pool: self, slot: Some(slot) };
+        test(borrowed.lab()?)
+    }
+
+    /// Takes all labs down.
+    pub fn down(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// A lab on loan; it goes back also when the test panics.
+struct Borrowed<'a> {
+    pool: &'a Pool,
+    slot: Option<Slot>,
+}
+
+impl Borrowed<'_> {
+    fn lab(&mut self) -> Result<&Lab> {
+        let slot = self.slot.as_mut().context("the lab was given back")?;
+        if slot.lab.is_none() {
+            slot.lab = Some(Lab::up(&LabSpec::named(&slot.name))?);
+        }
+        slot.lab.as_ref().context("the lab is up")
+    }
+}
+
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {
+        let Some(mut slot) = self.slot.take() else { return };
+        if slot.lab.as_ref().is_some_and(|lab| lab.remove_all_guests().is_err()) {
+            slot.lab = None;
+        }
+        self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(slot);
+        self.pool.given_back.notify_one();
+    }
+}
+
+/// The window is short because the guests' traffic is steady.
+const OPTIONS: [&str; 2] = ["--window", "3s"];
+
+/// `tsmig` in the client, which has the lab's link in its configuration.
+pub fn tsmig(lab: &Lab, arguments: &[&str]) -> Command {
+    let mut command = lab.command(Node::Client, env!("CARGO_BIN_EXE_tsmig"));
+    command.args(arguments).args(OPTIONS);
+    command
+}
+
+/// What tsmig printed and returned.
+pub struct Run {
+    pub status: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Run {
+    fn of(output: Output) -> Result<Self> {
+        Ok(Self {
+            status: output.status.code().context("tsmig was killed")?,
+            stdout: String::from_utf8(output.stdout)?,
+            stderr: String::from_utf8(output.stderr)?,
+        })
+    }
+
+    /// The report, the last line of `--output json`.
+    pub fn report(&self) -> Result<Value> {
+        let last = self.stdout.lines().last().with_context(|| format!("no report; {}", self.stderr))?;
+        let report: Value = serde_json::from_str(last)?;
+        ensure!(report["event"] == "report" && report["schema"] == "tsmig.report/1", "not a report: {last}");
+        Ok(report)
+    }
+
+    /// All events of `--output json`.
+    pub fn events(&self) -> Result<Vec<Value>> {
+        self.stdout.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    }
+}
+
+/// Runs tsmig to its end.
+pub fn run(lab: &Lab, arguments: &[&str]) -> Result<Run> {
+    Run::of(tsmig(lab, arguments).output()?)
+}
+
+/// Starts `tsmig ... --output json` with its events on a pipe.
+pub fn start(lab: &Lab, arguments: &[&str]) -> Result<Child> {
+    let mut command = tsmig(lab, arguments);
+    Ok(command.args(["--output", "json"]).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?)
+}
+
+/// Guests with their heartbeats before a migration.
+pub struct Guests {
+    guests: Vec<(GuestSpec, Pulse)>,
+}
+
+impl Guests {
+    /// Boots guests and waits for their heartbeats and traffic.
+    pub fn boot(lab: &Lab, guests: Vec<GuestSpec>) -> Result<Self> {
+        lab.add_guests(&guests)?;
+        let with_pulse = |guest: GuestSpec| {
+            let pulse = lab.pulse(&guest.name)?;
+            Ok((guest, pulse))
+        };
+        Ok(Self { guests: guests.into_iter().map(with_pulse).collect::<Result<_>>()? })
+    }
+
+    /// All have lived on, without a reboot or a gap, and their traffic runs.
+    pub fn assert_alive(&self, lab: &Lab) -> Result<()> {
+        for (guest, before) in &self.guests {
+            lab.assert_unbroken(&guest.name, before)?;
+            lab.wait_for_flow(guest, std::time::Duration::from_secs(20))?;
+        }
+        Ok(())
+    }
+}
+
+/// A guest that sends at the lab's usual rate.
+pub fn sender(name: &str) -> GuestSpec {
+    GuestSpec::new(name).send(Rate::mbit(30))
+}
+
+/// A guest that receives at the lab's usual rate.
+pub fn receiver(name: &str) -> GuestSpec {
+    GuestSpec::new(name).receive(Rate::mbit(30))
+}
+
+/// The domain's state is that on each host; `None` is absence.
+pub fn assert_states(lab: &Lab, guest: &str, host_a: Option<&str>, host_b: Option<&str>) -> Result<()> {
+    for (host, wanted) in [(Node::HostA, host_a), (Node::HostB, host_b)] {
+        let state = lab.state(host, guest)?;
+        let fits = match (&state, wanted) {
+            (None, None) => true,
+            (Some(state), Some(wanted)) => state.starts_with(wanted),
+            _ => false,
+        };
+        ensure!(fits, "{guest} on {host}: {state:?}, not {wanted:?}");
+    }
+    Ok(())
+}
+
+/// One line of `virsh dominfo`, such as `Persistent`.
+pub fn info(lab: &Lab, host: Node, guest: &str, key: &str) -> Result<String> {
+    let info = lab.run(host, &["virsh", "dominfo", guest])?;
+    let line = info.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    Ok(line.with_context(|| format!("no {key} in {info}"))?.trim().to_owned())
+}

@@ -1,0 +1,31 @@
+//! tsmig on two real libvirt hosts with real guests under load. Needs root; `make test` runs it.
+//!
+//! The tests share labs, which come up when the first test needs them and go down at the end; two run side by side.
+//! One test: `cargo test --test lab -- mixed`.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps None or Err fails, as it should")]
+
+mod domains;
+mod evacuations;
+mod harness;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Trial};
+
+use crate::harness::{Pool, Test};
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Each lab keeps a core busy while its guests boot.
+    let threads = *arguments.test_threads.get_or_insert(2);
+    let pool = Arc::new(Pool::new(threads));
+    let trial = |(name, test): (&str, Test)| {
+        let pool = Arc::clone(&pool);
+        Trial::test(name, move || pool.run(test).map_err(|error| format!("{error:#}").into()))
+    };
+    let tests = evacuations::TESTS.iter().chain(domains::TESTS);
+    let conclusion = libtest_mimic::run(&arguments, tests.copied().map(trial).collect());
+    pool.down();
+    conclusion.exit_code()
+}
