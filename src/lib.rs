@@ -1,0 +1,32 @@
+//! tsmig evacuates a KVM host over libvirt by a traffic-sensitive plan.
+//!
+//! Data flows one way:
+//!
+//! 1. [`sampling`] reads the counters of both hosts over a window and makes a [`profile`] of each.
+//! 2. [`plan`] computes, from the profiles and the user's rules ([`select`]), which domain goes by which technique,
+//!    in which order, how many at once, and what that will take. It is pure; a dry run stops here.
+//! 3. [`evacuate`] runs the plan against the two hosts ([`hypervisor`]) and tells what happens by [`event`]s.
+//! 4. [`render`] draws the events, and [`report`] is what remains of them.
+//!
+//! The words are the field's: a *domain* is a guest as libvirt knows it; *outbound* is what the guest sends,
+//! *inbound* what it receives; *pre-copy* copies the memory while the guest runs at the source, pass after pass;
+//! *post-copy* lets it run at the destination first and pulls the memory after it; *downtime* is how long it runs
+//! at neither; the *dirty rate* is how fast it writes to memory that then has to be copied again.
+
+pub mod cli;
+pub mod config;
+mod drive;
+pub mod evacuate;
+pub mod event;
+pub mod hypervisor;
+pub mod migration;
+pub mod plan;
+pub mod preflight;
+pub mod profile;
+pub mod profile_file;
+pub mod render;
+pub mod report;
+pub mod run;
+pub mod sampling;
+pub mod select;
+pub mod units;

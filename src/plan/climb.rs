@@ -1,0 +1,96 @@
+//! The search for many guests: a coarse grid of schedules, then local improvement, within a fixed number of
+//! simulations.
+//!
+//! The grid needs few guests to be told apart: those that pre-copy can't move at a given concurrency go by
+//! post-copy, and of the others those that gain the most by it for what it costs, in several shares.
+
+use super::Technique;
+use super::front::Front;
+use super::improve::polish;
+use super::order::{by_relief, levels, orders, patterns};
+use super::search::Space;
+
+/// Simulations that a search may take, times guests, since a simulation takes time in proportion to them. Chosen:
+/// at most 0.1 s of work on one core.
+const EFFORT: usize = 200_000;
+
+/// At least so many simulations are made, however many guests there are: less than the grid would be no search.
+const LEAST_SIMULATIONS: usize = 120;
+
+/// Times that each guest's technique is questioned at most, as long as that helps.
+const ROUNDS: usize = 4;
+
+/// Shares of the free guests that go by post-copy in the grid, those that gain the most first.
+const SHARES: [f64; 5] = [0.0, 0.125, 0.25, 0.5, 1.0];
+
+/// Tries schedules, and leaves the best of them in `front`.
+pub(super) fn climb(space: &Space<'_>, front: &mut Front) {
+    let guests = space.choices.len();
+    let budget = (EFFORT / guests).max(LEAST_SIMULATIONS);
+    let mut free: Vec<usize> = (0..guests).filter(|&guest| space.is_free(guest)).collect();
+    let gain = |guest: usize| space.scene.guests[guest].gain_by_post_copy();
+    free.sort_by(|&a, &b| gain(b).total_cmp(&gain(a)).then(a.cmp(&b)));
+
+    grid(space, &free, front);
+    let rest = budget.saturating_sub(LEAST_SIMULATIONS / 2);
+    // From the fastest, since the best depends on how fast that is; then from the best.
+    let starts = [front.fastest_launches(), front.pick().map(|best| best.launches.clone())];
+    for launches in starts.into_iter().flatten() {
+        polish(space, launches, true, rest / 3, front);
+    }
+    for _ in 0..ROUNDS {
+        let before = front.pick().map(|best| best.launches.clone());
+        flip(space, &free, rest / 3 / ROUNDS, front);
+        if front.pick().map(|best| &best.launches) == before.as_ref() {
+            break;
+        }
+    }
+}
+
+/// Tries shares of post-copies at each level of concurrency; then, for the best of them, other orders and levels
+/// that change on the way.
+fn grid(space: &Space<'_>, free: &[usize], front: &mut Front) {
+    for level in levels(space.most_in_flight) {
+        let base = space.pre_copy_where_it_ends(level);
+        let mut tried: Vec<Vec<Technique>> = Vec::new();
+        for share in SHARES {
+            let mut techniques = base.clone();
+            let post_copies = (free.len() as f64 * share).round() as usize;
+            free[..post_copies].iter().for_each(|&guest| techniques[guest] = Technique::PostCopy);
+            if tried.contains(&techniques) {
+                continue;
+            }
+            let order = by_relief(space, &techniques);
+            front.offer(space.scene, &space.launches(&techniques, &order, |_| level), front.deadline());
+            tried.push(techniques);
+        }
+    }
+    let Some(best) = front.pick() else { return };
+    let mut techniques = space.all_pre_copy();
+    best.launches.iter().for_each(|launch| techniques[launch.guest] = launch.technique);
+    let level = best.launches.iter().map(|launch| launch.concurrency).max().unwrap_or(1);
+    for order in orders(space, &techniques) {
+        front.offer(space.scene, &space.launches(&techniques, &order, |_| level), front.deadline());
+    }
+    let Some(best) = front.pick() else { return };
+    let order: Vec<usize> = best.launches.iter().map(|launch| launch.guest).collect();
+    let post_copies = best.post_copies;
+    for pattern in patterns(order.len(), post_copies, space.most_in_flight) {
+        front.offer(space.scene, &space.launches(&techniques, &order, |place| pattern[place]), front.deadline());
+    }
+}
+
+/// Changes the technique of the `free` guests of the best schedule, in up to `tries` groups of neighbours.
+fn flip(space: &Space<'_>, free: &[usize], tries: usize, front: &mut Front) {
+    for group in free.chunks(free.len().div_ceil(tries.max(1)).max(1)) {
+        let Some(best) = front.pick() else { return };
+        let mut launches = best.launches.clone();
+        let mut chosen = vec![false; space.choices.len()];
+        group.iter().for_each(|&guest| chosen[guest] = true);
+        for launch in launches.iter_mut().filter(|launch| chosen[launch.guest]) {
+            launch.flip();
+            space.limit(launch);
+        }
+        front.offer(space.scene, &launches, front.deadline());
+    }
+}

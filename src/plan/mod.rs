@@ -1,0 +1,333 @@
+//! The plan of an evacuation: which domain goes by which technique, in which order, how many at once, and why.
+//!
+//! Everything below is pure: profiles and rules in, a [`Plan`] out; no clock, no libvirt, no printing. The plan
+//! is plain data with a stable JSON form (schema `tsmig.plan/1`); the engine runs exactly what it says.
+
+mod bound;
+mod classify;
+mod climb;
+mod explain;
+mod front;
+mod improve;
+mod model;
+mod nic;
+mod order;
+mod scene;
+mod search;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::profile::{Link, Profile};
+use classify::Standing;
+use explain::Subject;
+use model::Launch;
+use scene::Scene;
+use search::{Choice, Found};
+
+/// The schema name that a saved plan carries.
+pub const SCHEMA: &str = "tsmig.plan/1";
+
+/// How a domain's memory is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Technique {
+    /// It runs at the source until its memory is copied: contends with its outbound traffic at the source NIC.
+    PreCopy,
+    /// It runs at the destination and pulls its memory: contends with its inbound traffic at the destination NIC.
+    PostCopy,
+    /// It does not run: only its definition moves.
+    Offline,
+}
+
+impl fmt::Display for Technique {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::PreCopy => "pre-copy",
+            Self::PostCopy => "post-copy",
+            Self::Offline => "offline",
+        })
+    }
+}
+
+/// What the planner aims at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Objective {
+    /// The least total migration time.
+    #[default]
+    Time,
+    /// The least application traffic lost, within a bounded total time.
+    Impact,
+}
+
+/// What the user asks of one domain of the source.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// It is not selected: it stays at the source and keeps its traffic there.
+    pub stays: bool,
+    /// The technique is given, not chosen: pre-copy or post-copy.
+    pub technique: Option<Technique>,
+    /// Where the technique was given, for the plan's reason (`--post-copy`, `configuration`); `None`: the option.
+    pub technique_origin: Option<&'static str>,
+    /// Lower ranks are launched before higher ones, and the planner orders those of equal rank: -1 puts a domain
+    /// first, 1 last, and ranks 1, 2, 3... fix an order.
+    pub rank: i32,
+    /// Where it does not run, its definition moves; else an inactive domain stays.
+    pub offline: bool,
+}
+
+/// What the user asks of the whole plan.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Demands {
+    /// What to aim at.
+    pub objective: Objective,
+    /// At most so many migrations in flight; `None`: the planner's choice.
+    pub concurrency: Option<usize>,
+    /// Cap on the sum of all migration traffic, in bits per second.
+    pub bandwidth_bits_per_second: Option<f64>,
+    /// At most so many domains in post-copy at the same time.
+    pub post_copy_limit: Option<usize>,
+    /// The maintenance window that the evacuation has to fit, in seconds; only judged, never aimed at.
+    pub window_limit_seconds: Option<f64>,
+}
+
+/// A whole evacuation, ready to run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Always [`SCHEMA`].
+    pub schema: String,
+    /// The source host as the user named it.
+    pub source: String,
+    /// The destination host as the user named it.
+    pub destination: String,
+    /// What it aims at.
+    pub objective: Objective,
+    /// The source's link, as planned with.
+    pub source_link: Link,
+    /// The destination's link, as planned with.
+    pub destination_link: Link,
+    /// Cap on the sum of all migration traffic, in bits per second.
+    pub bandwidth_bits_per_second: Option<f64>,
+    /// The most migrations that are ever in flight.
+    pub concurrency: usize,
+    /// The migrations in launch order.
+    pub migrations: Vec<Step>,
+    /// Selected domains that can't be moved.
+    pub refused: Vec<Refusal>,
+    /// Domains that are to stay: excluded ones, and inactive ones that were not asked for.
+    #[serde(default)]
+    pub stays: Vec<Refusal>,
+    /// Totals by the contention model.
+    pub predicted: Totals,
+    /// Seconds that the fastest plan takes that was found, which may lose more traffic; `None` where none ends.
+    #[serde(default)]
+    pub fastest_seconds: Option<f64>,
+    /// Seconds below which no plan ends by the model; `None` where none ends.
+    #[serde(default)]
+    pub bound_seconds: Option<f64>,
+    /// Whether it fits the maintenance window; `None` where none was given.
+    #[serde(default)]
+    pub window: Option<Window>,
+    /// What other policies would take, by the same model.
+    pub alternatives: Vec<Alternative>,
+}
+
+/// One domain's migration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// The domain's name.
+    pub domain: String,
+    /// Its UUID.
+    pub uuid: String,
+    /// Position in the launch order, from 1.
+    pub order: usize,
+    /// It starts, after all earlier ones have started, as soon as fewer than this many are in flight.
+    pub concurrency: usize,
+    /// How it moves.
+    pub technique: Technique,
+    /// One sentence with the numbers that decided.
+    pub reason: String,
+    /// By the contention model.
+    pub predicted: StepPrediction,
+}
+
+/// What the model says of one migration.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct StepPrediction {
+    /// Bytes that cross the wire, pages sent again included; `None` where it does not end.
+    pub bytes: Option<u64>,
+    /// Seconds from the start of the evacuation to its launch; `None` where it waits for one that does not end.
+    pub start_seconds: Option<f64>,
+    /// Seconds from the start of the evacuation to its end; `None` where it does not end.
+    pub end_seconds: Option<f64>,
+    /// Seconds that the guest is stopped at the switch-over; `None` where it does not end.
+    #[serde(default)]
+    pub downtime_seconds: Option<f64>,
+}
+
+/// A domain that is not moved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// The domain's name.
+    pub domain: String,
+    /// What is in the way, and what would help.
+    pub reason: String,
+}
+
+/// A maintenance window, and whether the plan fits it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    /// Its length in seconds.
+    pub limit_seconds: f64,
+    /// Whether the predicted total time is within it; a plan that does not end never is.
+    pub fits: bool,
+}
+
+/// Totals of a plan by the model.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Seconds from the first launch to the last end; `None` where it does not end.
+    pub total_seconds: Option<f64>,
+    /// Application traffic that does not get through meanwhile, in bits; `None` where it does not end.
+    pub lost_bits: Option<f64>,
+}
+
+/// Another policy on the same domains, by the same model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Alternative {
+    /// `pre-copy-only`, `post-copy-only` or `one-by-one-pre-copy`.
+    pub policy: String,
+    /// Its totals.
+    #[serde(flatten)]
+    pub predicted: Totals,
+}
+
+/// Plans the evacuation of `source` to `destination`; `rules` has one entry per domain of the source, in order.
+/// Domains without an entry are planned freely.
+pub fn plan(source: &Profile, destination: &Profile, rules: &[Rule], demands: &Demands) -> Plan {
+    let rule = |i: usize| rules.get(i).copied().unwrap_or_default();
+    // By name, so that the order of the input does not matter.
+    let mut order: Vec<usize> = (0..source.domains.len()).collect();
+    order.sort_by(|&a, &b| {
+        let key = |i: usize| (&source.domains[i].name, &source.domains[i].uuid);
+        key(a).cmp(&key(b))
+    });
+
+    let (mut moving, mut offline, mut refused, mut stays) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for i in order {
+        let domain = &source.domains[i];
+        let note = |reason| Refusal { domain: domain.name.clone(), reason };
+        match classify::standing(domain, &rule(i), demands) {
+            Standing::Moves(technique) => moving.push((i, technique)),
+            Standing::Offline => offline.push(i),
+            Standing::Refused(reason) => refused.push(note(reason)),
+            Standing::Stays(reason) => stays.push(note(reason)),
+        }
+    }
+
+    let indexes: Vec<usize> = moving.iter().map(|&(i, _)| i).collect();
+    let scene = Scene::new(source, destination, &indexes, demands.bandwidth_bits_per_second);
+    let choices: Vec<Choice> =
+        moving.iter().map(|(i, techniques)| Choice { techniques: techniques.clone(), rank: rule(*i).rank }).collect();
+    let Found { mut launches, fastest, bound } = search::best(&scene, &choices, demands);
+    let (outcome, steps) = model::predict(&scene, &launches);
+    // A level that is never reached changes nothing, and would tell of more at once than there are.
+    let concurrency = outcome.peak.max(1);
+    launches.iter_mut().for_each(|launch| launch.concurrency = launch.concurrency.min(concurrency));
+
+    let predicted = outcome.totals();
+    let mut migrations: Vec<Step> = launches
+        .iter()
+        .zip(steps)
+        .enumerate()
+        .map(|(place, (launch, predicted))| {
+            let domain = &source.domains[indexes[launch.guest]];
+            let techniques = &choices[launch.guest].techniques;
+            let reason = explain::reason(&Subject {
+                domain,
+                techniques,
+                technique: launch.technique,
+                predicted: &predicted,
+                planned: &outcome,
+                otherwise: explain::otherwise(&scene, &launches, techniques, place),
+            });
+            let (name, uuid) = (domain.name.clone(), domain.uuid.clone());
+            let Launch { concurrency, technique, .. } = *launch;
+            Step { domain: name, uuid, order: place + 1, concurrency, technique, reason, predicted }
+        })
+        .collect();
+    migrations.extend(offline.iter().zip(launches.len() + 1..).map(|(&i, order)| {
+        let domain = &source.domains[i];
+        Step {
+            domain: domain.name.clone(),
+            uuid: domain.uuid.clone(),
+            order,
+            concurrency,
+            technique: Technique::Offline,
+            reason: format!("{}: only its definition moves", domain.state),
+            predicted: StepPrediction {
+                bytes: Some(0),
+                start_seconds: predicted.total_seconds,
+                end_seconds: predicted.total_seconds,
+                downtime_seconds: Some(0.0),
+            },
+        }
+    }));
+
+    Plan {
+        schema: SCHEMA.to_owned(),
+        source: source.host.clone(),
+        destination: destination.host.clone(),
+        objective: demands.objective,
+        source_link: source.link,
+        destination_link: destination.link,
+        bandwidth_bits_per_second: demands.bandwidth_bits_per_second,
+        concurrency,
+        migrations,
+        refused,
+        stays,
+        predicted,
+        fastest_seconds: fastest,
+        bound_seconds: bound.is_finite().then_some(bound),
+        window: demands.window_limit_seconds.map(|limit_seconds| Window {
+            limit_seconds,
+            fits: predicted.total_seconds.is_some_and(|total| total <= limit_seconds),
+        }),
+        alternatives: search::alternatives(&scene, &choices, demands),
+    }
+}
+
+/// One migration of a schedule to predict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move {
+    /// Index of the domain in the source's profile.
+    pub domain: usize,
+    /// How it moves: pre-copy or post-copy.
+    pub technique: Technique,
+    /// As [`Step::concurrency`].
+    pub concurrency: usize,
+}
+
+/// What the model says of a given schedule: its totals, and each of `moves` in their order. Domains that are not
+/// among them stay, and keep their traffic at the source.
+///
+/// # Panics
+/// An index in `moves` is beyond the source's domains.
+pub fn predict(
+    source: &Profile,
+    destination: &Profile,
+    moves: &[Move],
+    bandwidth_bits_per_second: Option<f64>,
+) -> (Totals, Vec<StepPrediction>) {
+    let indexes: Vec<usize> = moves.iter().map(|m| m.domain).collect();
+    let scene = Scene::new(source, destination, &indexes, bandwidth_bits_per_second);
+    let launches: Vec<Launch> = moves
+        .iter()
+        .enumerate()
+        .map(|(guest, m)| Launch { guest, technique: m.technique, concurrency: m.concurrency })
+        .collect();
+    let (outcome, steps) = model::predict(&scene, &launches);
+    (outcome.totals(), steps)
+}

@@ -1,0 +1,169 @@
+//! What the planner decides: on the shipped profiles, and where the answer is plain.
+
+use crate::support::{IMAGE, balanced, by, domain, example, host, step};
+use tsmig::plan::{Demands, Objective, Plan, Technique, plan};
+use tsmig::profile::{DomainState, Profile};
+
+fn planned(hosts: &(Profile, Profile), objective: Objective) -> Plan {
+    plan(&hosts.0, &hosts.1, &[], &Demands { objective, ..Demands::default() })
+}
+
+fn seconds(plan: &Plan) -> f64 {
+    plan.predicted.total_seconds.expect("it ends")
+}
+
+fn lost(plan: &Plan) -> f64 {
+    plan.predicted.lost_bits.expect("it ends")
+}
+
+fn alternative(plan: &Plan, policy: &str) -> Option<f64> {
+    plan.alternatives.iter().find(|a| a.policy == policy).expect("all policies are there").predicted.total_seconds
+}
+
+#[test]
+fn balanced_traffic_gets_the_mix() {
+    for hosts in [balanced(), example("balanced")] {
+        let plan = planned(&hosts, Objective::Time);
+        assert_eq!(by(&plan, Technique::PostCopy).len(), 2);
+        for step in &plan.migrations {
+            let sender = step.domain.starts_with('o') || step.domain.starts_with("upload");
+            assert_eq!(step.technique == Technique::PostCopy, sender, "{}", step.domain);
+        }
+        let launched: Vec<_> = plan.migrations.iter().map(|step| step.technique).collect();
+        assert_eq!(launched[..2], [Technique::PostCopy; 2], "the senders leave first");
+        assert_eq!(alternative(&plan, "pre-copy-only"), None, "pre-copy for all at once does not converge");
+        let others = plan.alternatives.iter().filter_map(|a| a.predicted.total_seconds);
+        others.for_each(|other| assert!(seconds(&plan) < 0.95 * other));
+        assert!(1.5 * seconds(&plan) < alternative(&plan, "one-by-one-pre-copy").expect("a loop ends"));
+    }
+}
+
+#[test]
+fn impact_loses_far_less_in_bounded_time() {
+    for name in ["balanced", "mostly-senders", "mostly-receivers", "mixed-ten", "datacenter-40"] {
+        let hosts = example(name);
+        let (fast, gentle) = (planned(&hosts, Objective::Time), planned(&hosts, Objective::Impact));
+        assert!(lost(&gentle) < 0.7 * lost(&fast), "{name}");
+        assert!(seconds(&gentle) <= 1.3 * seconds(&fast), "{name}");
+    }
+    assert!(lost(&planned(&balanced(), Objective::Impact)) < 450e6);
+}
+
+#[test]
+fn senders_go_by_post_copy_and_receivers_by_pre_copy() {
+    let senders = planned(&example("mostly-senders"), Objective::Time);
+    assert_eq!(by(&senders, Technique::PostCopy), ["upload-1", "upload-2", "upload-3"]);
+    let receivers = planned(&example("mostly-receivers"), Objective::Time);
+    assert_eq!(by(&receivers, Technique::PreCopy), ["mirror-1", "mirror-2", "mirror-3"]);
+}
+
+#[test]
+fn a_mixed_host_is_planned_with_all_its_oddities() {
+    let plan = planned(&example("mixed-ten"), Objective::Time);
+    assert_eq!(plan.refused.len(), 1);
+    assert_eq!(plan.refused[0].domain, "gpu");
+    assert!(plan.refused[0].reason.contains("0000:41:00.0"));
+    assert_eq!(plan.stays.iter().map(|s| s.domain.as_str()).collect::<Vec<_>>(), ["template"]);
+    assert_eq!(step(&plan, "stream").technique, Technique::PostCopy);
+    let db = step(&plan, "db");
+    assert_eq!(db.technique, Technique::PostCopy, "it dirties more than the link can carry");
+    assert!(db.reason.contains("by pre-copy the evacuation would not end"), "{}", db.reason);
+    for (name, obstacle) in [("build", "/var/lib/build.mem"), ("staging", "paused")] {
+        assert_eq!(step(&plan, name).technique, Technique::PreCopy);
+        assert!(step(&plan, name).reason.contains(obstacle), "{}", step(&plan, name).reason);
+    }
+    assert_eq!(step(&plan, "backup").technique, Technique::PreCopy);
+    assert!(alternative(&plan, "pre-copy-only").is_none() && alternative(&plan, "one-by-one-pre-copy").is_none());
+}
+
+#[test]
+fn many_domains_get_a_plan_close_to_the_bound() {
+    let plan = planned(&example("datacenter-40"), Objective::Time);
+    assert_eq!(plan.migrations.len(), 40);
+    let fastest = plan.fastest_seconds.expect("it ends");
+    assert!(fastest <= 1.05 * plan.bound_seconds.expect("it ends"));
+    assert!(seconds(&plan) <= 1.05 * fastest);
+    for step in plan.migrations.iter().filter(|step| step.domain.starts_with("idle")) {
+        assert_eq!(step.technique, Technique::PreCopy, "{}", step.domain);
+    }
+}
+
+#[test]
+fn nothing_contends_so_everything_is_pre_copy() {
+    let domains = (0..6).map(|i| domain(&format!("quiet-{i}"), 0.1 * f64::from(i), 0.2)).collect();
+    let hosts = (host("a", 10_000.0, domains), host("b", 10_000.0, vec![]));
+    for objective in [Objective::Time, Objective::Impact] {
+        assert_eq!(by(&planned(&hosts, objective), Technique::PostCopy), [""; 0]);
+    }
+}
+
+#[test]
+fn what_pre_copy_cannot_converge_goes_by_post_copy_even_on_a_fast_link() {
+    let mut busy = domain("busy", 0.0, 0.0);
+    (busy.memory_bytes, busy.resident_bytes, busy.dirty_bytes_per_second) = (64 << 30, 60 << 30, 2.5e9);
+    let hosts = (host("a", 10_000.0, vec![busy, domain("quiet", 0.5, 0.5)]), host("b", 10_000.0, vec![]));
+    let plan = planned(&hosts, Objective::Time);
+    assert_eq!(by(&plan, Technique::PostCopy), ["busy"]);
+    assert!(step(&plan, "busy").reason.contains("would not end"), "{}", step(&plan, "busy").reason);
+}
+
+#[test]
+fn a_plan_that_can_not_finish_says_so() {
+    let (mut source, destination) = balanced();
+    source.domains[0].dirty_bytes_per_second = 50e6;
+    source.domains[0].post_copy = tsmig::profile::Eligibility::no("a host device is assigned");
+    let plan = planned(&(source, destination), Objective::Time);
+    assert_eq!((plan.predicted.total_seconds, plan.predicted.lost_bits), (None, None));
+    let stuck = step(&plan, "o1");
+    assert_eq!((stuck.predicted.end_seconds, stuck.predicted.bytes), (None, None));
+    assert!(stuck.reason.contains("predicted not to end"), "{}", stuck.reason);
+    assert_eq!(plan.migrations.iter().filter(|step| step.predicted.end_seconds.is_some()).count(), 3);
+}
+
+#[test]
+fn a_saturated_link_costs_time_but_is_planned() {
+    let domains = (0..8).map(|i| domain(&format!("s{i}"), 40.0, 40.0)).collect();
+    let hosts = (host("a", 100.0, domains), host("b", 100.0, vec![domain("there", 90.0, 90.0)]));
+    let plan = planned(&hosts, Objective::Time);
+    assert_eq!(plan.migrations.len(), 8);
+    assert!(seconds(&plan) > 8.0 * IMAGE as f64 * 8.0 / 100e6);
+}
+
+#[test]
+fn an_empty_host_is_planned_at_once() {
+    let plan = planned(&(host("a", 100.0, vec![]), host("b", 100.0, vec![])), Objective::Time);
+    assert!(plan.migrations.is_empty());
+    assert_eq!((plan.predicted.total_seconds, plan.predicted.lost_bits), (Some(0.0), Some(0.0)));
+}
+
+#[test]
+fn a_paused_domain_has_no_traffic_and_no_post_copy() {
+    for state in [DomainState::Paused, DomainState::PmSuspended] {
+        let mut paused = domain("paused", 40.0, 0.0);
+        paused.state = state;
+        let plan = planned(&(host("a", 100.0, vec![paused]), host("b", 100.0, vec![])), Objective::Time);
+        assert_eq!(step(&plan, "paused").technique, Technique::PreCopy);
+        assert_eq!(plan.predicted.lost_bits, Some(0.0));
+    }
+}
+
+#[test]
+fn reasons_carry_the_numbers() {
+    let plan = planned(&balanced(), Objective::Time);
+    for step in &plan.migrations {
+        assert!(step.reason.contains("30Mbit/s"), "{}", step.reason);
+        assert!(step.reason.contains("instead of"), "{}", step.reason);
+        assert!(!step.reason.contains('\n'));
+    }
+}
+
+#[test]
+fn the_window_is_judged() {
+    let (source, destination) = balanced();
+    for (limit, fits) in [(600.0, true), (30.0, false)] {
+        let demands = Demands { window_limit_seconds: Some(limit), ..Demands::default() };
+        let window = plan(&source, &destination, &[], &demands).window.expect("it was asked for");
+        assert_eq!((window.limit_seconds, window.fits), (limit, fits));
+    }
+    assert_eq!(planned(&balanced(), Objective::Time).window, None);
+}

@@ -1,0 +1,204 @@
+//! Saved profiles and plans: what is accepted, and that an error names the file, the key and what would be right.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tsmig::plan::{Demands, plan};
+use tsmig::profile_file::{load, load_plan};
+
+/// A file of its own for each test, gone with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(test: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("tsmig-{}-{test}.json", std::process::id()));
+        fs::write(&path, text).expect("the temporary directory is writable");
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn profile() -> Value {
+    json!({
+        "schema": "tsmig.profile/1", "host": "host-a", "window_seconds": 10.0,
+        "link": {"bits_per_second": 1e8, "origin": "option"},
+        "domains": [domain("o1", "u1"), domain("i1", "u2")],
+    })
+}
+
+fn domain(name: &str, uuid: &str) -> Value {
+    json!({
+        "name": name, "uuid": uuid, "state": "running", "persistent": true, "memory_bytes": 134217728,
+        "resident_bytes": 120586240, "outbound_bits_per_second": 3.0e7, "inbound_bits_per_second": 1.2e5,
+        "post_copy": {"eligible": true, "reason": null},
+    })
+}
+
+/// The message of the error that `text` gives; it names the file in any case.
+fn error_of(test: &str, text: &str) -> String {
+    let file = Scratch::new(test, text);
+    let error = load(&file.0).expect_err("it is wrong").to_string();
+    assert!(error.contains(&*file.0.to_string_lossy()), "{error}");
+    error
+}
+
+/// As [`error_of`], for the pair of profiles with the value at `pointer` of the source changed (`None`: removed).
+fn error_with(test: &str, pointer: &str, value: Option<Value>) -> String {
+    let mut source = profile();
+    let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
+    let parent = source.pointer_mut(parent).expect("the parent is there");
+    match (parent, value) {
+        (Value::Object(parent), Some(value)) => drop(parent.insert(key.to_owned(), value)),
+        (Value::Object(parent), None) => drop(parent.remove(key)),
+        _ => unreachable!("only keys are changed"),
+    }
+    error_of(test, &json!({"source": source, "destination": profile()}).to_string())
+}
+
+#[test]
+fn a_lone_profile_means_an_empty_destination_with_the_same_link() {
+    let file = Scratch::new("lone", &profile().to_string());
+    let (source, destination) = load(&file.0).expect("valid");
+    assert_eq!((source.host.as_str(), source.domains.len()), ("host-a", 2));
+    assert_eq!((destination.host.as_str(), destination.domains.len()), ("destination", 0));
+    assert_eq!(source.link, destination.link);
+}
+
+#[test]
+fn unknown_keys_are_ignored_and_optional_ones_have_defaults() {
+    let mut source = profile();
+    source["colour"] = json!("blue");
+    source["domains"][0]["colour"] = json!("red");
+    let file = Scratch::new("unknown", &json!({"source": source, "destination": profile()}).to_string());
+    let (source, _) = load(&file.0).expect("valid");
+    assert_eq!(source.domains[0].dirty_bytes_per_second, 0.0);
+    assert!(source.domains[0].migration.eligible);
+}
+
+#[test]
+fn a_wrong_value_is_named_with_its_key_and_what_would_be_right() {
+    for (pointer, value, key, right) in [
+        ("/domains/0/outbound_bits_per_second", json!(-1.0), "source.domains[0].outbound_bits_per_second", "0 or more"),
+        (
+            "/domains/1/inbound_bits_per_second",
+            json!("fast"),
+            "source.domains[1].inbound_bits_per_second",
+            "bits per second",
+        ),
+        (
+            "/domains/1/inbound_bits_per_second",
+            json!(null),
+            "source.domains[1].inbound_bits_per_second",
+            "bits per second",
+        ),
+        (
+            "/domains/0/dirty_bytes_per_second",
+            json!(-0.5),
+            "source.domains[0].dirty_bytes_per_second",
+            "bytes per second",
+        ),
+        ("/domains/0/memory_bytes", json!(-5), "source.domains[0].memory_bytes", "bytes"),
+        ("/domains/0/resident_bytes", json!(1.5), "source.domains[0].resident_bytes", "whole number"),
+        ("/domains/0/state", json!("dancing"), "source.domains[0].state", "shut off"),
+        ("/domains/0/name", json!(""), "source.domains[0].name", "name"),
+        ("/domains/1/name", json!("o1"), "source.domains[1].name", "unique"),
+        ("/domains/1/uuid", json!("u1"), "source.domains[1].uuid", "unique"),
+        ("/link/bits_per_second", json!(0), "source.link.bits_per_second", "more than 0"),
+        ("/link/bits_per_second", json!(-1e9), "source.link.bits_per_second", "more than 0"),
+        ("/link/origin", json!("guess"), "source.link.origin", "detected"),
+        ("/window_seconds", json!(-10), "source.window_seconds", "seconds"),
+        ("/schema", json!("tsmig.profile/9"), "source.schema", "tsmig.profile/1"),
+        ("/domains", json!({}), "source.domains", "list"),
+    ] {
+        let error = error_with("wrong", pointer, Some(value));
+        assert!(error.contains(&format!("{key}: ")) && error.contains(right), "{key}: {error}");
+    }
+}
+
+#[test]
+fn a_missing_key_is_named() {
+    for key in ["host", "window_seconds", "domains", "link", "schema"] {
+        let error = error_with("missing", &format!("/{key}"), None);
+        assert!(error.contains(&format!("source.{key}: it is missing")), "{error}");
+    }
+    for key in ["name", "uuid", "state", "memory_bytes", "resident_bytes", "outbound_bits_per_second", "post_copy"] {
+        let error = error_with("missing", &format!("/domains/1/{key}"), None);
+        assert!(error.contains(&format!("source.domains[1].{key}: it is missing")), "{error}");
+    }
+    let error = error_of("half", &json!({"source": profile()}).to_string());
+    assert!(error.contains("destination: it is missing"), "{error}");
+}
+
+#[test]
+fn a_lone_profile_has_no_prefix() {
+    let mut lone = profile();
+    lone["domains"][1]["uuid"] = json!("u1");
+    let error = error_of("prefix", &lone.to_string());
+    assert!(error.contains(": domains[1].uuid: ") && error.contains("domains[0].uuid"), "{error}");
+}
+
+#[test]
+fn a_number_that_is_none_is_named() {
+    let text = json!({"source": profile(), "destination": profile()}).to_string();
+    for number in ["1e999", "NaN", "Infinity"] {
+        let error = error_of("number", &text.replacen("120000.0", number, 1));
+        assert!(error.contains(": destination.domains[0].inbound_bits_per_second: "), "{number}: {error}");
+    }
+}
+
+#[test]
+fn what_is_no_profile_at_all_says_what_would_be() {
+    for text in ["", " \n", "not json", "[1, 2]", "{", "3", "{}", "{\"schema\": \"other/1\"}"] {
+        let error = error_of("none", text);
+        assert!(error.contains("tsmig profile --save") || error.contains("tsmig.profile/1"), "{text:?}: {error}");
+    }
+    let cut = profile().to_string();
+    let error = error_of("cut", &cut[..cut.len() / 2]);
+    assert!(error.contains("line 1"), "{error}");
+    let error = load("/nonexistent/profile.json".as_ref()).expect_err("no such file").to_string();
+    assert!(error.starts_with("/nonexistent/profile.json: "), "{error}");
+}
+
+#[test]
+fn a_saved_plan_is_read_back_as_it_was() {
+    let file = Scratch::new("pair", &json!({"source": profile(), "destination": profile()}).to_string());
+    let (source, destination) = load(&file.0).expect("valid");
+    let made = plan(&source, &destination, &[], &Demands { window_limit_seconds: Some(600.0), ..Demands::default() });
+    let text = serde_json::to_string_pretty(&made).expect("a plan is JSON");
+    let saved = Scratch::new("plan", &text);
+    assert_eq!(load_plan(&saved.0).expect("valid"), made);
+}
+
+#[test]
+fn a_wrong_plan_is_refused_by_its_key() {
+    let file = Scratch::new("for-plan", &json!({"source": profile(), "destination": profile()}).to_string());
+    let (source, destination) = load(&file.0).expect("valid");
+    let made = serde_json::to_value(plan(&source, &destination, &[], &Demands::default())).expect("a plan is JSON");
+    let change = |pointer: &str, value: Value| {
+        let mut changed = made.clone();
+        *changed.pointer_mut(pointer).expect("the key is there") = value;
+        let saved = Scratch::new("wrong-plan", &changed.to_string());
+        load_plan(&saved.0).expect_err("it is wrong").to_string()
+    };
+    for (pointer, value, key, right) in [
+        ("/schema", json!("tsmig.plan/2"), "schema", "tsmig.plan/1"),
+        ("/migrations/0/technique", json!("magic"), "migrations[0].technique", "post-copy"),
+        ("/migrations/1/order", json!(7), "migrations[1].order", "1, 2, 3"),
+        ("/migrations/1/concurrency", json!(0), "migrations[1].concurrency", "1 or more"),
+        ("/migrations/0/concurrency", json!(-1), "migrations[0].concurrency", "1 or more"),
+    ] {
+        let error = change(pointer, value);
+        assert!(error.contains(&format!("{key}: ")) && error.contains(right), "{key}: {error}");
+    }
+    let twice = made.pointer("/migrations/0/uuid").expect("two migrations").clone();
+    let error = change("/migrations/1/uuid", twice);
+    assert!(error.contains("migrations[1].uuid") && error.contains("migrations[0].uuid"), "{error}");
+    let error = load_plan(&file.0).expect_err("profiles are no plan").to_string();
+    assert!(error.contains("schema: it is missing"), "{error}");
+}

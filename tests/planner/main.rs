@@ -1,0 +1,9 @@
+//! The planner as its users see it: what it decides, what it keeps to, and how well it predicts.
+
+mod calibration;
+mod constraints;
+mod decisions;
+mod exactness;
+mod files;
+mod properties;
+mod support;

@@ -1,0 +1,218 @@
+//! Properties that hold for any two hosts.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use proptest::prelude::*;
+
+use crate::support::{by, most_in_flight};
+use tsmig::plan::{Demands, Objective, Plan, Rule, Technique, plan};
+use tsmig::profile::{DomainProfile, DomainState, Eligibility, Link, LinkOrigin, Profile};
+
+/// A rate in bits per second that a domain may have.
+fn ordinary_rate() -> BoxedStrategy<f64> {
+    prop_oneof![2 => Just(0.0), 3 => 0.0..5e6, 3 => 5e6..40e6].boxed()
+}
+
+/// An ordinary running domain.
+pub(crate) fn ordinary(index: usize) -> BoxedStrategy<DomainProfile> {
+    let dirty = prop_oneof![3 => Just(0.0), 1 => 0.0..8e6];
+    let eligible = prop::bool::weighted(0.85);
+    (ordinary_rate(), ordinary_rate(), dirty, 1u64..300_000_000, eligible)
+        .prop_map(move |(outbound, inbound, dirty, resident, eligible)| DomainProfile {
+            name: format!("d{index:02}"),
+            uuid: format!("u{index:02}"),
+            state: DomainState::Running,
+            persistent: true,
+            memory_bytes: resident * 2,
+            resident_bytes: resident,
+            dirty_bytes_per_second: dirty,
+            outbound_bits_per_second: outbound,
+            inbound_bits_per_second: inbound,
+            post_copy: if eligible { Eligibility::default() } else { Eligibility::no("a host device is assigned") },
+            migration: Eligibility::default(),
+        })
+        .boxed()
+}
+
+/// A domain in any state, with any numbers.
+fn extreme(index: usize) -> BoxedStrategy<DomainProfile> {
+    let rate = || prop_oneof![Just(0.0), Just(1e-300), 0.0..1e9, Just(1e15), Just(1e300), Just(f64::MAX)];
+    let bytes = || prop_oneof![Just(0), Just(1), 1u64..1 << 40, Just(u64::MAX)];
+    let state = prop_oneof![
+        6 => Just(DomainState::Running), 1 => Just(DomainState::Paused), 1 => Just(DomainState::ShuttingDown),
+        1 => Just(DomainState::ShutOff), 1 => Just(DomainState::Crashed), 1 => Just(DomainState::PmSuspended),
+        1 => Just(DomainState::Unknown),
+    ];
+    (ordinary(index), rate(), rate(), rate(), bytes(), bytes(), state, prop::bool::weighted(0.9))
+        .prop_map(|(domain, outbound, inbound, dirty, memory, resident, state, eligible)| DomainProfile {
+            outbound_bits_per_second: outbound,
+            inbound_bits_per_second: inbound,
+            dirty_bytes_per_second: dirty,
+            memory_bytes: memory,
+            resident_bytes: resident,
+            state,
+            migration: if eligible { Eligibility::default() } else { Eligibility::no("it has snapshots") },
+            ..domain
+        })
+        .boxed()
+}
+
+fn profile(name: &str, bits_per_second: f64, domains: Vec<DomainProfile>) -> Profile {
+    Profile {
+        schema: tsmig::profile::SCHEMA.to_owned(),
+        host: name.to_owned(),
+        window_seconds: 10.0,
+        link: Link { bits_per_second, origin: LinkOrigin::Option },
+        domains,
+    }
+}
+
+/// Two hosts with links of 100 Mbit/s: so many domains at the source and up to three at the destination.
+pub(crate) fn hosts(
+    number: RangeInclusive<usize>,
+    domain: fn(usize) -> BoxedStrategy<DomainProfile>,
+) -> impl Strategy<Value = (Profile, Profile)> {
+    let some = move |number: usize, first: usize| (first..first + number).map(domain).collect::<Vec<_>>();
+    (number, 0usize..=3)
+        .prop_flat_map(move |(here, there)| (some(here, 0), some(there, 50)))
+        .prop_map(|(here, there)| (profile("a", 1e8, here), profile("b", 1e8, there)))
+}
+
+fn rules() -> impl Strategy<Value = Vec<Rule>> {
+    let technique =
+        prop_oneof![4 => Just(None), 1 => Just(Some(Technique::PreCopy)), 1 => Just(Some(Technique::PostCopy))];
+    let rule = (prop::bool::weighted(0.1), technique, prop_oneof![4 => Just(0), 1 => -1..=1], any::<bool>())
+        .prop_map(|(stays, technique, rank, offline)| Rule { stays, technique, rank, offline, ..Rule::default() });
+    prop::collection::vec(rule, 16)
+}
+
+fn demands() -> impl Strategy<Value = Demands> {
+    let objective = prop_oneof![Just(Objective::Time), Just(Objective::Impact)];
+    let concurrency = prop_oneof![2 => Just(None), 1 => (1usize..6).prop_map(Some)];
+    let bandwidth = prop_oneof![3 => Just(None), 1 => (1e6..2e8).prop_map(Some)];
+    let limit = prop_oneof![3 => Just(None), 1 => (0usize..3).prop_map(Some)];
+    (objective, concurrency, bandwidth, limit).prop_map(|(objective, concurrency, bandwidth, limit)| Demands {
+        objective,
+        concurrency,
+        bandwidth_bits_per_second: bandwidth,
+        post_copy_limit: limit,
+        window_limit_seconds: Some(60.0),
+    })
+}
+
+/// Every number that a plan states.
+fn numbers(plan: &Plan) -> Vec<f64> {
+    let totals = plan.alternatives.iter().map(|a| a.predicted).chain([plan.predicted]);
+    let steps = plan.migrations.iter().map(|s| s.predicted);
+    totals
+        .flat_map(|t| [t.total_seconds, t.lost_bits])
+        .chain(steps.flat_map(|s| [s.start_seconds, s.end_seconds, s.downtime_seconds]))
+        .chain([plan.fastest_seconds, plan.bound_seconds])
+        .flatten()
+        .collect()
+}
+
+/// What must hold of any plan, whatever it was made of.
+fn check(plan: &Plan, source: &Profile, rules: &[Rule], demands: &Demands) -> Result<(), TestCaseError> {
+    let moved = plan.migrations.iter().map(|step| &step.domain);
+    let names: Vec<_> = moved.chain(plan.refused.iter().chain(&plan.stays).map(|r| &r.domain)).collect();
+    prop_assert_eq!(names.len(), source.domains.len());
+    prop_assert_eq!(names.into_iter().collect::<BTreeSet<_>>().len(), source.domains.len());
+    prop_assert!(numbers(plan).iter().all(|n| n.is_finite() && *n >= 0.0), "{:?}", plan);
+    prop_assert!(plan.migrations.iter().zip(1..).all(|(step, order)| step.order == order));
+
+    let cap = demands.concurrency.unwrap_or(usize::MAX);
+    prop_assert!(most_in_flight(plan, |step| step.technique != Technique::Offline) <= cap.min(plan.concurrency));
+    let post_copies = most_in_flight(plan, |step| step.technique == Technique::PostCopy);
+    prop_assert!(post_copies <= demands.post_copy_limit.unwrap_or(usize::MAX));
+    let mut ranks = Vec::new();
+    for step in &plan.migrations {
+        let index = source.domains.iter().position(|d| d.name == step.domain).expect("it is the source's");
+        let (domain, rule) = (&source.domains[index], rules[index]);
+        prop_assert!(domain.migration.eligible && !rule.stays);
+        if step.technique == Technique::PostCopy {
+            prop_assert!(domain.post_copy.eligible && domain.state == DomainState::Running);
+        }
+        if step.technique != Technique::Offline {
+            ranks.push(rule.rank);
+            prop_assert!(rule.technique.is_none_or(|forced| step.technique == forced));
+        }
+    }
+    prop_assert!(ranks.is_sorted());
+    if let (Some(bound), Some(fastest), Some(total)) =
+        (plan.bound_seconds, plan.fastest_seconds, plan.predicted.total_seconds)
+    {
+        prop_assert!(bound <= fastest * (1.0 + 1e-9) && fastest <= total, "{bound} <= {fastest} <= {total}");
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_plan_keeps_to_its_rules(
+        (source, destination) in hosts(0..=7, ordinary), rules in rules(), demands in demands(),
+    ) {
+        check(&plan(&source, &destination, &rules, &demands), &source, &rules, &demands)?;
+    }
+
+    #[test]
+    fn many_domains_keep_to_their_rules(
+        (source, destination) in hosts(11..=16, ordinary), rules in rules(), demands in demands(),
+    ) {
+        check(&plan(&source, &destination, &rules, &demands), &source, &rules, &demands)?;
+    }
+
+    #[test]
+    fn no_number_breaks_it(
+        (mut source, mut destination) in hosts(0..=6, extreme), rules in rules(), demands in demands(),
+        here in prop_oneof![Just(1.0), Just(1e8), Just(1e300)], there in prop_oneof![Just(1.0), Just(1e8), Just(1e300)],
+    ) {
+        source.link.bits_per_second = here;
+        destination.link.bits_per_second = there;
+        check(&plan(&source, &destination, &rules, &demands), &source, &rules, &demands)?;
+    }
+
+    #[test]
+    fn the_order_of_the_input_does_not_matter(
+        (source, destination) in hosts(2..=12, ordinary), rules in rules(), demands in demands(), by in 1usize..12,
+    ) {
+        let number = source.domains.len();
+        let (mut turned, mut turned_rules) = (source.clone(), rules[..number].to_vec());
+        turned.domains.rotate_left(by % number);
+        turned_rules.rotate_left(by % number);
+        prop_assert_eq!(
+            plan(&turned, &destination, &turned_rules, &demands),
+            plan(&source, &destination, &rules, &demands)
+        );
+    }
+
+    #[test]
+    fn an_idle_domain_goes_by_pre_copy((mut source, destination) in hosts(1..=12, ordinary), demands in demands()) {
+        for domain in source.domains.iter_mut().step_by(2) {
+            domain.outbound_bits_per_second = 0.0;
+            domain.inbound_bits_per_second = 0.0;
+            domain.dirty_bytes_per_second = 0.0;
+        }
+        let plan = plan(&source, &destination, &[], &demands);
+        for name in by(&plan, Technique::PostCopy) {
+            let index: usize = name[1..].parse().expect("names are d and a number");
+            prop_assert_eq!(index % 2, 1);
+        }
+    }
+
+    #[test]
+    fn more_capacity_never_makes_the_fastest_plan_slower(
+        (source, destination) in hosts(1..=6, ordinary), factor in 1.0..8.0f64,
+    ) {
+        let fastest = |factor: f64| {
+            let (mut source, mut destination) = (source.clone(), destination.clone());
+            source.link.bits_per_second *= factor;
+            destination.link.bits_per_second *= factor;
+            plan(&source, &destination, &[], &Demands::default()).fastest_seconds.unwrap_or(f64::INFINITY)
+        };
+        prop_assert!(fastest(factor) <= fastest(1.0) * 1.000001, "{} {}", fastest(factor), fastest(1.0));
+    }
+}
