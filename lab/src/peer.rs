@@ -106,11 +106,16 @@ fn serve_guest(stream: TcpStream, meter: &Meter) -> Result<()> {
     match announcement.direction {
         Direction::Send => count_sent(reader, &announcement.guest, meter),
         Direction::Receive => thread::scope(|scope| {
-            let counter = scope.spawn(|| count_received(reader, &announcement.guest, meter));
+            // Whichever half ends first ends the other: traffic that nobody counts would look like none. The
+            // connection may be gone already.
+            let end = || drop(stream.shutdown(std::net::Shutdown::Both));
+            scope.spawn(move || {
+                // A guest that stands still in a post-copy sends no reports for a while, and makes a new connection.
+                drop(count_received(reader, &announcement.guest, meter));
+                end();
+            });
             let result = send(&stream, announcement.bits_per_second);
-            // Ends the counter, which may still be waiting for a report.
-            let _ = stream.shutdown(std::net::Shutdown::Both);
-            drop(counter.join());
+            end();
             result
         }),
     }
