@@ -54,7 +54,7 @@ pub(crate) fn domain_xml(lab: &LabSpec, guest: &GuestSpec, number: u8) -> Result
     <serial type='file'>
       <source path='{SHARED_ON_HOST}/console/{name}' append='on'/>
     </serial>
-    <memballoon model='virtio'/>
+    <memballoon model='virtio'><stats period='5'/></memballoon>
   </devices>
 </domain>
 "

@@ -15,6 +15,10 @@ use tsmig_lab_guest::{
 
 use crate::console;
 
+/// Memory that an application goes round in with its data, in bytes: what it sends it writes first, and what it
+/// receives it does not put in the same place every time.
+const BUFFERS: usize = 1 << 20;
+
 /// Pause before the next attempt to connect.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -45,19 +49,24 @@ fn connect(peer: SocketAddrV4, announcement: &Announcement) -> Result<TcpStream>
 
 fn send(mut stream: TcpStream, bits_per_second: u64) -> Result<()> {
     let mut pacer = Pacer::new(bits_per_second as f64 / 8.0);
-    let mut chunk = vec![0; pacer.chunk(1)];
-    fastrand::fill(&mut chunk);
+    let size = pacer.chunk(1);
+    let mut buffers = vec![0; BUFFERS.max(size)];
     loop {
-        pacer.wait(chunk.len());
-        stream.write_all(&chunk)?;
+        for chunk in buffers.chunks_mut(size) {
+            pacer.wait(chunk.len());
+            fastrand::fill(chunk);
+            stream.write_all(chunk)?;
+        }
     }
 }
 
 fn receive(mut stream: TcpStream, received: &mut u64) -> Result<()> {
-    let mut buffer = vec![0; 64 * 1024];
+    let mut buffers = vec![0; BUFFERS];
+    let mut place = 0;
     let mut reported = Instant::now();
     loop {
-        let bytes = stream.read(&mut buffer)?;
+        let bytes = stream.read(&mut buffers[place..])?;
+        place = (place + bytes) % BUFFERS;
         ensure!(bytes > 0, "the peer closed the connection");
         *received += bytes as u64;
         if reported.elapsed() >= REPORT_INTERVAL {
