@@ -35,6 +35,7 @@ fn host(domains: usize) -> Profile {
             persistent: true,
             memory_bytes: 32 << 30,
             resident_bytes: (1 << 30) << (next() * 5.0) as u32,
+            unused_bytes: None,
             dirty_bytes_per_second: if next() < 1.0 / 3.0 { next() * 50e6 } else { 0.0 },
             outbound_bits_per_second: if index % 4 < 2 { rate(next()) } else { 0.0 },
             inbound_bits_per_second: if index.is_multiple_of(2) { rate(next()) } else { 0.0 },

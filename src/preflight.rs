@@ -40,6 +40,7 @@ mod tests {
             persistent: true,
             memory_bytes: 1,
             resident_bytes: 1,
+            unused_bytes: None,
             dirty_bytes_per_second: 0.0,
             outbound_bits_per_second: 0.0,
             inbound_bits_per_second: 0.0,

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::hypervisor::libvirt::Host;
-use crate::hypervisor::{DomainFacts, DomainSample, HostError, HostErrorKind, NicCounters, Sample};
+use crate::hypervisor::{DirtyRate, DomainFacts, DomainSample, HostError, HostErrorKind, NicCounters, Sample};
 use crate::profile::{self, DomainProfile, DomainState, Eligibility, Link, Profile};
 
 /// Counts what passed each NIC between the samples of one host.
@@ -17,7 +17,28 @@ pub struct Window {
     last: Option<Sample>,
     /// By domain UUID and the NIC's name.
     nics: BTreeMap<(String, String), Traffic>,
+    /// By domain UUID.
+    dirty: BTreeMap<String, Dirtying>,
     started_at_seconds: Option<f64>,
+}
+
+/// The dirty rates that were measured of a domain. A single measurement samples 512 pages for each GiB and so says
+/// little of a small guest; their mean says more.
+#[derive(Debug, Clone, Copy, Default)]
+struct Dirtying {
+    last_started: Option<u64>,
+    sum: f64,
+    count: u32,
+}
+
+impl Dirtying {
+    fn add(&mut self, rate: DirtyRate) {
+        if self.last_started != Some(rate.started) {
+            self.last_started = Some(rate.started);
+            self.sum += rate.bytes_per_second;
+            self.count += 1;
+        }
+    }
 }
 
 /// What a NIC was seen to carry, and for how long it was seen; each direction has its own time, since a
@@ -64,7 +85,11 @@ impl Window {
             if seconds <= 0.0 {
                 return;
             }
+            // What the first sample carries was measured before the window.
             for domain in &sample.domains {
+                if let Some(rate) = domain.dirty {
+                    self.dirty.entry(domain.uuid.clone()).or_default().add(rate);
+                }
                 let Some(before) = last.domains.iter().find(|d| d.uuid == domain.uuid) else { continue };
                 for nic in &domain.nics {
                     let Some(old) = before.nics.iter().find(|n| n.name == nic.name) else { continue };
@@ -116,7 +141,8 @@ impl Window {
             memory_bytes: sample.memory_bytes,
             // The emulator's own memory is in its resident size too; the guest's can't be more than it has.
             resident_bytes: resident.min(sample.memory_bytes),
-            dirty_bytes_per_second: sample.dirty_bytes_per_second.unwrap_or(0.0),
+            unused_bytes: sample.unused_bytes.map(|unused| unused.min(sample.memory_bytes)),
+            dirty_bytes_per_second: self.dirty.get(&sample.uuid).map_or(0.0, |d| d.sum / f64::from(d.count.max(1))),
             outbound_bits_per_second: outbound,
             inbound_bits_per_second: inbound,
             post_copy,
@@ -176,11 +202,10 @@ fn profile_host(
     let mut due = Duration::ZERO;
     loop {
         let domains = host.sample()?;
-        if window.last.is_none() {
-            // The result comes with the later samples. A hypervisor that can't measure it leaves it at 0.
-            for domain in domains.iter().filter(|d| d.state == DomainState::Running) {
-                let _ = host.start_dirty_rate(&domain.uuid);
-            }
+        // The result comes with a later sample. Refused while the last one is under way, and by a hypervisor that
+        // can't measure it; then the rate is 0.
+        for domain in domains.iter().filter(|d| d.state == DomainState::Running) {
+            let _ = host.start_dirty_rate(&domain.uuid);
         }
         window.add(Sample { at_seconds: start.elapsed().as_secs_f64(), domains });
         tick(due);
@@ -226,7 +251,8 @@ mod tests {
             state: DomainState::Running,
             memory_bytes: 128 << 20,
             resident_bytes: Some(100 << 20),
-            dirty_bytes_per_second: None,
+            unused_bytes: None,
+            dirty: None,
             nics,
         }
     }
@@ -315,6 +341,17 @@ mod tests {
         let mut big = domain("a", vec![]);
         big.resident_bytes = Some(900 << 20);
         assert_eq!(profile_of(vec![(0.0, vec![big])])[0].resident_bytes, 128 << 20);
+    }
+
+    #[test]
+    fn the_dirty_rate_is_the_mean_of_what_was_measured_in_the_window() {
+        let measured = |at: f64, started, bytes_per_second| {
+            let mut sample = domain("a", vec![]);
+            sample.dirty = Some(DirtyRate { started, bytes_per_second });
+            (at, vec![sample])
+        };
+        let samples = vec![measured(0.0, 1, 9e9), measured(1.0, 2, 4e6), measured(1.5, 2, 4e6), measured(2.0, 3, 2e6)];
+        assert_eq!(profile_of(samples)[0].dirty_bytes_per_second, 3e6);
     }
 
     #[test]

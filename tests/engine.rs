@@ -204,6 +204,8 @@ fn plan(steps: &[(&str, Technique, usize)]) -> Plan {
         refused: Vec::new(),
         stays: Vec::new(),
         predicted: Totals { total_seconds: Some(1.0), lost_bits: Some(0.0) },
+        fastest_seconds: None,
+        bound_seconds: None,
         window: None,
         alternatives: Vec::new(),
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use virt::connect::Connect;
 use virt::domain::{Domain, MigrateParameters};
@@ -13,8 +14,8 @@ use super::connection::{Line, Pool, lock};
 use super::domain_xml::XmlFacts;
 use super::ffi::{self, Parameters};
 use super::{
-    Condition, Definition, DomainFacts, DomainSample, HostError, HostErrorKind, Hosts, JobStats, MigrationRequest,
-    NicCounters, Presence, Route, Side,
+    Condition, Definition, DirtyRate, DomainFacts, DomainSample, HostError, HostErrorKind, Hosts, JobStats,
+    MigrationRequest, NicCounters, Presence, Route, Side,
 };
 use crate::plan::Technique;
 use crate::profile::DomainState;
@@ -256,15 +257,27 @@ fn domain_sample(name: String, uuid: String, parameters: &Parameters) -> DomainS
         state: domain_state(parameters.number("state.state").unwrap_or(0) as u32),
         memory_bytes: kib("balloon.current").unwrap_or(0),
         resident_bytes: kib("balloon.rss"),
-        dirty_bytes_per_second: parameters
+        unused_bytes: parameters.number("balloon.last-update").filter(is_recent).and(kib("balloon.unused")),
+        dirty: parameters
             .number("dirtyrate.calc_status")
             .filter(|status| *status == u64::from(sys::VIR_DOMAIN_DIRTYRATE_MEASURED))
-            .and_then(|_| parameters.number("dirtyrate.megabytes_per_second"))
-            .map(|mib| (mib * 1024 * 1024) as f64),
+            .and_then(|_| {
+                Some(DirtyRate {
+                    started: parameters.number("dirtyrate.calc_start_time")?,
+                    bytes_per_second: (parameters.number("dirtyrate.megabytes_per_second")? * 1024 * 1024) as f64,
+                })
+            }),
         nics: nics.collect(),
         name,
         uuid,
     }
+}
+
+/// Whether the balloon's statistics are of now. A guest reports them only where its definition sets a period (most
+/// management tools set 10 s); else they are those of its boot. In seconds since 1970.
+fn is_recent(updated: &u64) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    now.abs_diff(*updated) <= 60
 }
 
 fn domain_state(state: u32) -> DomainState {

@@ -68,10 +68,21 @@ pub struct DomainSample {
     pub memory_bytes: u64,
     /// Resident memory of its emulator in bytes, where known.
     pub resident_bytes: Option<u64>,
-    /// The last measured dirty rate in bytes per second, where there is one.
-    pub dirty_bytes_per_second: Option<f64>,
+    /// Memory that the guest says is free, in bytes, where it says so and has said so lately.
+    pub unused_bytes: Option<u64>,
+    /// The last measured dirty rate, where there is one.
+    pub dirty: Option<DirtyRate>,
     /// Its NICs' counters.
     pub nics: Vec<NicCounters>,
+}
+
+/// One measurement of a dirty rate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DirtyRate {
+    /// When it was started, by libvirt's clock: tells one measurement from the next.
+    pub started: u64,
+    /// What it found, in bytes per second.
+    pub bytes_per_second: f64,
 }
 
 /// The counters of one NIC, from the guest's view.

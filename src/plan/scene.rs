@@ -21,6 +21,17 @@ const DIRTIED_BY_TRAFFIC: f64 = 0.65;
 /// Measured: pre-copies of guests with 30 Mbit/s settled at passes of some 1.0 s at 1.6 MiB/s; rounded up to 2 MiB.
 const TRAFFIC_HOT_BITS: f64 = 2.0 * 1024.0 * 1024.0 * 8.0;
 
+/// Share of the memory that a guest calls free that is all zeros, or not backed, and so does not cross.
+///
+/// Measured on guests of 128 MiB: with 65.6 MiB free 93 MiB crossed, with 17.6 MiB free 115 MiB: 0.53 and 0.71 of it
+/// did not. A guest that has run for long has used more of what it calls free now.
+const FREE_IS_ZERO: f64 = 0.6;
+
+/// A measured dirty rate that is no more than this above what the traffic explains tells nothing, in bits per second.
+///
+/// QEMU's measurement hashes 512 pages for each GiB before and after a second: one page stands for 2 MiB.
+const DIRTY_STEP: f64 = 2.0 * 1024.0 * 1024.0 * 8.0;
+
 /// Share of its traffic that a guest keeps while it pulls its memory by post-copy, by direction.
 ///
 /// Measured: senders kept 0.63, 0.63, 0.50, 0.50 in the right mix (all at once, three of four senders, two
@@ -56,16 +67,17 @@ impl Guest {
         let (outbound, inbound) = traffic(domain);
         // A guest whose resident memory is unknown may need all of it to cross.
         let bytes = if domain.resident_bytes > 0 { domain.resident_bytes } else { domain.memory_bytes };
-        let image = bytes as f64 * 8.0;
-        let dirty = if runs(domain) { rate(domain.dirty_bytes_per_second * 8.0) } else { 0.0 };
+        let crosses = |unused: u64| (domain.memory_bytes as f64 - FREE_IS_ZERO * unused as f64).max(0.0);
+        let image = domain.unused_bytes.map_or(f64::INFINITY, crosses).min(bytes as f64) * 8.0;
+        let by_traffic = DIRTIED_BY_TRAFFIC * (outbound + inbound);
+        // libvirt measures what the traffic dirties, too.
+        let measured = if runs(domain) { rate(domain.dirty_bytes_per_second * 8.0) } else { 0.0 };
+        let dirty = Some(measured - by_traffic).filter(|own| *own > DIRTY_STEP).unwrap_or(0.0);
         Self {
             image,
             outbound,
             inbound,
-            traffic: Dirtying {
-                bits_per_second: DIRTIED_BY_TRAFFIC * (outbound + inbound),
-                most_bits: TRAFFIC_HOT_BITS.min(image),
-            },
+            traffic: Dirtying { bits_per_second: by_traffic, most_bits: TRAFFIC_HOT_BITS.min(image) },
             // How large the set is that the guest itself keeps writing to is not known: it may be all of it.
             memory: Dirtying { bits_per_second: dirty, most_bits: image },
         }

@@ -26,6 +26,7 @@ pub(crate) fn ordinary(index: usize) -> BoxedStrategy<DomainProfile> {
             persistent: true,
             memory_bytes: resident * 2,
             resident_bytes: resident,
+            unused_bytes: None,
             dirty_bytes_per_second: dirty,
             outbound_bits_per_second: outbound,
             inbound_bits_per_second: inbound,
@@ -48,6 +49,7 @@ fn extreme(index: usize) -> BoxedStrategy<DomainProfile> {
         .prop_map(|(domain, outbound, inbound, dirty, memory, resident, state, eligible)| DomainProfile {
             outbound_bits_per_second: outbound,
             inbound_bits_per_second: inbound,
+            unused_bytes: None,
             dirty_bytes_per_second: dirty,
             memory_bytes: memory,
             resident_bytes: resident,

@@ -18,6 +18,7 @@ pub(crate) fn domain(name: &str, outbound: f64, inbound: f64) -> DomainProfile {
         persistent: true,
         memory_bytes: 128 << 20,
         resident_bytes: IMAGE,
+        unused_bytes: None,
         dirty_bytes_per_second: 0.0,
         outbound_bits_per_second: outbound * 1e6,
         inbound_bits_per_second: inbound * 1e6,
