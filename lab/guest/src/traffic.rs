@@ -17,7 +17,7 @@ use crate::console;
 
 /// Memory that an application goes round in with its data, in bytes: what it sends it writes first, and what it
 /// receives it does not put in the same place every time.
-const BUFFERS: usize = 1 << 20;
+const BUFFERS: usize = 512 << 10;
 
 /// Pause before the next attempt to connect.
 const RETRY: Duration = Duration::from_millis(200);
