@@ -145,7 +145,7 @@ impl<F: Fn(Update)> Driver<F> {
                 Ok(Input::Limit(mib)) => {
                     self.request.bandwidth_mib = Some(mib);
                     // Too early or too late is no harm: the request carries it too.
-                    let _ = self.hosts.limit_bandwidth(&self.request.uuid, mib);
+                    let _ = self.hosts.limit_bandwidth(&self.request.uuid, self.request.technique, mib);
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }

@@ -157,12 +157,14 @@ impl Hosts for Scripted {
     fn abort(&self, uuid: &str) -> Result<(), HostError> {
         self.with(uuid, |domain| {
             assert_eq!(domain.source, Presence::Present(Condition::Running), "nothing else may be aborted");
-            domain.wake.take().map(|wake| wake.send(()).unwrap());
+            if let Some(wake) = domain.wake.take() {
+                wake.send(()).unwrap();
+            }
             Ok(())
         })
     }
 
-    fn limit_bandwidth(&self, _: &str, _: u64) -> Result<(), HostError> {
+    fn limit_bandwidth(&self, _: &str, _: Technique, _: u64) -> Result<(), HostError> {
         Ok(())
     }
 

@@ -105,6 +105,11 @@ fn lookup(connection: &Connect, uuid: &str) -> Result<Domain, Error> {
     connection.lookup_domain_by_uuid_string(uuid)
 }
 
+/// Bandwidth in MiB/s before the switch to post-copy. What was sent by then sits in the socket's buffer, and the switch
+/// waits behind it: on a link of 100 Mbit/s with other traffic that took 1.2 s, in which the guest still sent into the
+/// source's NIC.
+const LEAD_IN_MIB: u64 = 1;
+
 /// A source and a destination.
 pub struct Pair {
     source: Host,
@@ -134,10 +139,11 @@ impl Pair {
         destination: Option<&Connect>,
         request: &MigrationRequest,
     ) -> Result<(), HostError> {
+        let post_copy = request.technique == Technique::PostCopy;
         let parameters = MigrateParameters {
             uri: request.migration_uri.clone(),
-            bandwidth: request.bandwidth_mib,
-            bandwidth_postcopy: request.bandwidth_mib.filter(|_| request.technique == Technique::PostCopy),
+            bandwidth: if post_copy { Some(LEAD_IN_MIB) } else { request.bandwidth_mib },
+            bandwidth_postcopy: request.bandwidth_mib.filter(|_| post_copy),
             ..MigrateParameters::default()
         };
         let flags = flags(request);
@@ -194,13 +200,9 @@ impl Hosts for Pair {
         self.source.with_domain(uuid, ffi::abort_job)
     }
 
-    fn limit_bandwidth(&self, uuid: &str, mib_per_second: u64) -> Result<(), HostError> {
-        self.source.with_domain(uuid, |domain| {
-            domain.migrate_set_max_speed(mib_per_second, 0)?;
-            // Refused for a migration that did not enable post-copy; then there is no such phase to limit.
-            let _ = domain.migrate_set_max_speed(mib_per_second, sys::VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY);
-            Ok(())
-        })
+    fn limit_bandwidth(&self, uuid: &str, technique: Technique, mib_per_second: u64) -> Result<(), HostError> {
+        let phase = if technique == Technique::PostCopy { sys::VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY } else { 0 };
+        self.source.with_domain(uuid, |domain| domain.migrate_set_max_speed(mib_per_second, phase).map(drop))
     }
 
     fn definition(&self, uuid: &str) -> Result<Definition, HostError> {

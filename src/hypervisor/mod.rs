@@ -253,11 +253,11 @@ pub trait Hosts: Send + Sync {
     /// There is no job, or it can't be cancelled any more.
     fn abort(&self, uuid: &str) -> Result<(), HostError>;
 
-    /// Sets the bandwidth limit of a running migration, in MiB/s, for the phase it is in and the later one.
+    /// Sets the bandwidth limit of a running migration in the phase that its technique is named after, in MiB/s.
     ///
     /// # Errors
     /// There is no job, or libvirt refuses.
-    fn limit_bandwidth(&self, uuid: &str, mib_per_second: u64) -> Result<(), HostError>;
+    fn limit_bandwidth(&self, uuid: &str, technique: Technique, mib_per_second: u64) -> Result<(), HostError>;
 
     /// What the source stores of the domain, as it is now.
     ///
