@@ -69,7 +69,7 @@ _tsmig() {
             return 0
             ;;
         tsmig__subcmd__evacuate)
-            opts="-n -q -h -V --dry-run --partial --migration-uri --timeout --report --window --interval --link --only --exclude --offline --technique --pre-copy --post-copy --concurrency --objective --bandwidth --output --quiet --config --help --version"
+            opts="-n -q -h -V --dry-run --partial --migration-uri --timeout --report --window --interval --link --only --exclude --offline --technique --pre-copy --post-copy --first --last --concurrency --objective --post-copy-limit --bandwidth --window-limit --output --quiet --config --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -119,6 +119,14 @@ _tsmig() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --first)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --last)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --concurrency)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -127,7 +135,15 @@ _tsmig() {
                     COMPREPLY=($(compgen -W "time impact" -- "${cur}"))
                     return 0
                     ;;
+                --post-copy-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --bandwidth)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --window-limit)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -217,7 +233,7 @@ _tsmig() {
             return 0
             ;;
         tsmig__subcmd__plan)
-            opts="-q -h -V --profile --save --window --interval --link --only --exclude --offline --technique --pre-copy --post-copy --concurrency --objective --bandwidth --output --quiet --config --help --version"
+            opts="-q -h -V --profile --save --window --interval --link --only --exclude --offline --technique --pre-copy --post-copy --first --last --concurrency --objective --post-copy-limit --bandwidth --window-limit --output --quiet --config --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -263,6 +279,14 @@ _tsmig() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --first)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --last)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --concurrency)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -271,7 +295,15 @@ _tsmig() {
                     COMPREPLY=($(compgen -W "time impact" -- "${cur}"))
                     return 0
                     ;;
+                --post-copy-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --bandwidth)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --window-limit)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -47,10 +47,14 @@ pre-copy\t'Pre-copy for all'
 post-copy\t'Post-copy for all'"
 complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l pre-copy -d 'These domains go by pre-copy; repeatable' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l post-copy -d 'These domains go by post-copy; repeatable' -r
+complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l first -d 'These domains are launched before all others; repeatable' -r
+complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l last -d 'These domains are launched after all others; repeatable' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l concurrency -d 'At most so many migrations at once, or auto for the best number' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l objective -d 'Aim at the least total time, or at the least harm to the guests\' traffic' -r -f -a "time\t'The least total migration time'
 impact\t'The least application traffic lost, within a bounded total time'"
+complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l post-copy-limit -d 'At most so many domains in post-copy at once: what a link that breaks for good could cost' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l bandwidth -d 'Cap on all migration traffic together' -r
+complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l window-limit -d 'Say whether the evacuation is predicted to fit a maintenance window of this length' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l output -d 'Form of the result on standard output; with json, evacuate prints one event a line' -r -f -a "text\t'For people'
 json\t'For programs'"
 complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l config -d 'Read this configuration after the usual ones (/etc/tsmig/config.toml, then $XDG_CONFIG_HOME/tsmig/config.toml)' -r -F
@@ -72,10 +76,14 @@ pre-copy\t'Pre-copy for all'
 post-copy\t'Post-copy for all'"
 complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l pre-copy -d 'These domains go by pre-copy; repeatable' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l post-copy -d 'These domains go by post-copy; repeatable' -r
+complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l first -d 'These domains are launched before all others; repeatable' -r
+complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l last -d 'These domains are launched after all others; repeatable' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l concurrency -d 'At most so many migrations at once, or auto for the best number' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l objective -d 'Aim at the least total time, or at the least harm to the guests\' traffic' -r -f -a "time\t'The least total migration time'
 impact\t'The least application traffic lost, within a bounded total time'"
+complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l post-copy-limit -d 'At most so many domains in post-copy at once: what a link that breaks for good could cost' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l bandwidth -d 'Cap on all migration traffic together' -r
+complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l window-limit -d 'Say whether the evacuation is predicted to fit a maintenance window of this length' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l output -d 'Form of the result on standard output; with json, evacuate prints one event a line' -r -f -a "text\t'For people'
 json\t'For programs'"
 complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l config -d 'Read this configuration after the usual ones (/etc/tsmig/config.toml, then $XDG_CONFIG_HOME/tsmig/config.toml)' -r -F

@@ -168,15 +168,27 @@ pub struct PlanningArgs {
     /// These domains go by post-copy; repeatable.
     #[arg(long, value_name = "PATTERN")]
     pub post_copy: Vec<String>,
+    /// These domains are launched before all others; repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    pub first: Vec<String>,
+    /// These domains are launched after all others; repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    pub last: Vec<String>,
     /// At most so many migrations at once, or auto for the best number.
     #[arg(long, value_name = "N", default_value = "auto", value_parser = concurrency)]
     pub concurrency: Concurrency,
     /// Aim at the least total time, or at the least harm to the guests' traffic.
     #[arg(long, value_enum, default_value_t = Objective::Time)]
     pub objective: Objective,
+    /// At most so many domains in post-copy at once: what a link that breaks for good could cost.
+    #[arg(long, value_name = "N")]
+    pub post_copy_limit: Option<NonZeroUsize>,
     /// Cap on all migration traffic together.
     #[arg(long, value_name = "RATE")]
     pub bandwidth: Option<Rate>,
+    /// Say whether the evacuation is predicted to fit a maintenance window of this length.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub window_limit: Option<Duration>,
 }
 
 /// `--technique`.

@@ -177,7 +177,8 @@ fn make_plan(source: &mut Profile, destination: &Profile, arguments: &PlanningAr
         objective: arguments.objective,
         concurrency: arguments.concurrency.0.map(Into::into),
         bandwidth_bits_per_second: arguments.bandwidth.map(units::Rate::bits_per_second),
-        ..Demands::default()
+        post_copy_limit: arguments.post_copy_limit.map(Into::into),
+        window_limit_seconds: arguments.window_limit.map(|limit| limit.as_secs_f64()),
     };
     Ok(plan(source, destination, &rules, &demands))
 }

@@ -34,19 +34,20 @@ pub enum SelectError {
         /// The names of its domains.
         domains: String,
     },
-    /// Both techniques are asked for.
-    #[error("{domain} is matched by --pre-copy {pre_copy:?} and by --post-copy {post_copy:?}; name it in one of them")]
+    /// Two options ask for opposites.
+    #[error("{domain} is matched by {one} and by {other}; name it in one of them")]
     Both {
         /// The domain.
         domain: String,
-        /// The pattern of `--pre-copy`.
-        pre_copy: String,
-        /// The pattern of `--post-copy`.
-        post_copy: String,
+        /// An option with its pattern.
+        one: String,
+        /// The other option with its pattern.
+        other: String,
     },
 }
 
 struct Pattern {
+    option: &'static str,
     text: String,
     glob: GlobMatcher,
 }
@@ -67,6 +68,8 @@ pub fn rules(source: &Profile, arguments: &PlanningArgs) -> Result<Vec<Rule>, Se
     let exclude = patterns("--exclude", &arguments.exclude, source)?;
     let pre_copy = patterns("--pre-copy", &arguments.pre_copy, source)?;
     let post_copy = patterns("--post-copy", &arguments.post_copy, source)?;
+    let first = patterns("--first", &arguments.first, source)?;
+    let last = patterns("--last", &arguments.last, source)?;
     let general = match arguments.technique {
         TechniqueArg::Auto => None,
         TechniqueArg::PreCopy => Some(Technique::PreCopy),
@@ -75,21 +78,17 @@ pub fn rules(source: &Profile, arguments: &PlanningArgs) -> Result<Vec<Rule>, Se
     let rule = |name: &str| {
         let selected = only.is_empty() || best(&only, name).is_some();
         let excluded = best(&exclude, name).is_some();
-        let technique = match (best(&pre_copy, name), best(&post_copy, name)) {
-            (None, None) => general,
-            (Some(_), None) => Some(Technique::PreCopy),
-            (None, Some(_)) => Some(Technique::PostCopy),
-            (Some(pre), Some(post)) if pre.rank(name) > post.rank(name) => Some(Technique::PreCopy),
-            (Some(pre), Some(post)) if pre.rank(name) < post.rank(name) => Some(Technique::PostCopy),
-            (Some(pre), Some(post)) => {
-                return Err(SelectError::Both {
-                    domain: name.to_owned(),
-                    pre_copy: pre.text.clone(),
-                    post_copy: post.text.clone(),
-                });
-            }
+        let (technique, technique_origin) = match either(name, &pre_copy, &post_copy)? {
+            Some(Either::One) => (Some(Technique::PreCopy), Some("--pre-copy")),
+            Some(Either::Other) => (Some(Technique::PostCopy), Some("--post-copy")),
+            None => (general, general.map(|_| "--technique")),
         };
-        Ok(Rule { stays: !selected || excluded, technique, offline: arguments.offline, ..Rule::default() })
+        let rank = match either(name, &first, &last)? {
+            Some(Either::One) => -1,
+            Some(Either::Other) => 1,
+            None => 0,
+        };
+        Ok(Rule { stays: !selected || excluded, technique, technique_origin, rank, offline: arguments.offline })
     };
     source.domains.iter().map(|domain| rule(&domain.name)).collect()
 }
@@ -99,7 +98,7 @@ fn patterns(option: &'static str, texts: &[String], source: &Profile) -> Result<
         let glob = Glob::new(text)
             .map_err(|error| SelectError::Invalid { option, pattern: text.clone(), reason: error.kind().to_string() })?
             .compile_matcher();
-        let pattern = Pattern { text: text.clone(), glob };
+        let pattern = Pattern { option, text: text.clone(), glob };
         if source.domains.iter().all(|domain| pattern.rank(&domain.name) == 0) {
             let names: Vec<_> = source.domains.iter().map(|domain| domain.name.as_str()).collect();
             return Err(SelectError::NoMatch {
@@ -112,6 +111,28 @@ fn patterns(option: &'static str, texts: &[String], source: &Profile) -> Result<
         Ok(pattern)
     };
     texts.iter().map(pattern).collect()
+}
+
+/// One of two opposites.
+enum Either {
+    One,
+    Other,
+}
+
+/// Which of two opposite options names the domain more closely; neither where none names it.
+fn either(name: &str, one: &[Pattern], other: &[Pattern]) -> Result<Option<Either>, SelectError> {
+    match (best(one, name), best(other, name)) {
+        (None, None) => Ok(None),
+        (Some(_), None) => Ok(Some(Either::One)),
+        (None, Some(_)) => Ok(Some(Either::Other)),
+        (Some(one), Some(other)) if one.rank(name) > other.rank(name) => Ok(Some(Either::One)),
+        (Some(one), Some(other)) if one.rank(name) < other.rank(name) => Ok(Some(Either::Other)),
+        (Some(one), Some(other)) => Err(SelectError::Both {
+            domain: name.to_owned(),
+            one: format!("{} {:?}", one.option, one.text),
+            other: format!("{} {:?}", other.option, other.text),
+        }),
+    }
 }
 
 /// The pattern that names the domain most closely.
@@ -185,5 +206,7 @@ mod tests {
         let error = select(&["--exclude", "dbb"]).expect_err("no match");
         assert!(error.contains("--exclude") && error.contains("db, web-1, web-2"), "{error}");
         assert!(select(&["--only", "web-[1"]).is_err());
+        let error = select(&["--first", "db", "--last", "db"]).expect_err("both");
+        assert!(error.contains("--first") && error.contains("--last"), "{error}");
     }
 }

@@ -81,7 +81,15 @@ pub fn plan(plan: &Plan) -> String {
         row(policy, predicted);
     }
     right_align(&mut totals, &[1, 2]);
-    text + &totals.to_string()
+    text += &totals.to_string();
+    if let Some(window) = plan.window {
+        let fits = if window.fits { "fits" } else { "DOES NOT FIT" };
+        text += &format!("\nthis plan {fits} a window of {}", span(window.limit_seconds));
+    }
+    if plan.predicted.total_seconds.is_none() {
+        text += "\nTHIS PLAN DOES NOT END: some pre-copy sends less than its guest dirties; see the reasons";
+    }
+    text
 }
 
 /// What became of each domain.
