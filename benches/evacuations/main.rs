@@ -1,0 +1,206 @@
+//! What an evacuation takes and costs, measured: tsmig's plans beside what virsh alone can do, on the lab.
+//!
+//! `make bench` runs every policy on fresh guests in every scenario, checks each guest's heartbeat and traffic before
+//! and after, and keeps the raw results as JSON beside the table and the picture that are made from them. An argument
+//! narrows it to the scenarios whose name contains it; the results of the others are kept.
+#![allow(clippy::print_stderr, reason = "a benchmark talks to who runs it")]
+
+mod baseline;
+mod picture;
+mod results;
+mod scenario;
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tsmig::plan::{Move, Technique, predict};
+use tsmig::profile::Profile;
+use tsmig_lab::{GuestSpec, Lab, LabSpec, Node};
+
+use crate::baseline::{Baseline, DESTINATION, SOURCE, TIME_LIMIT};
+use crate::results::{Results, Row};
+use crate::scenario::{SCENARIOS, Scenario};
+
+/// What the lab's links carry.
+const LINK: [&str; 2] = ["--link", "100Mbit"];
+
+/// How a scenario is evacuated.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Policy {
+    /// By virsh, as a fixed schedule.
+    Virsh(Baseline),
+    /// By tsmig, with this objective.
+    Tsmig(&'static str),
+}
+
+const POLICIES: [Policy; 6] = [
+    Policy::Tsmig("time"),
+    Policy::Tsmig("impact"),
+    Policy::Virsh(Baseline::OneByOne),
+    Policy::Virsh(Baseline::PostCopy),
+    Policy::Virsh(Baseline::WrongMix),
+    Policy::Virsh(Baseline::PreCopy),
+];
+
+fn main() -> Result<()> {
+    // cargo passes --bench; what else there is narrows the run.
+    let wanted: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let lab = Lab::up(&LabSpec::named("bench"))?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (kept, readme) = (root.join("docs/bench/results.json"), root.join("README.md"));
+    let mut results: Results = serde_json::from_str(&fs::read_to_string(&kept)?)?;
+    results.link_bits_per_second = lab.spec().link.bits_per_second() as f64;
+    for scenario in SCENARIOS.iter().filter(|s| wanted.is_empty() || wanted.iter().any(|w| s.name.contains(w))) {
+        let mut rows = Vec::new();
+        for policy in POLICIES {
+            let row = run(&lab, scenario, policy)?;
+            eprintln!("{}", results::line(&row));
+            rows.push(row);
+        }
+        // What must cross is what the guests' memory holds, whoever moves it: taken from the first run.
+        let bytes = rows.first().and_then(|row: &Row| row.bytes_to_cross);
+        rows.iter_mut().for_each(|row| row.bytes_to_cross = bytes);
+        results.rows.retain(|row| row.scenario != scenario.name);
+        results.rows.append(&mut rows);
+    }
+    fs::write(&kept, serde_json::to_string_pretty(&results)? + "\n")?;
+    fs::write(kept.with_extension("svg"), picture::draw(&results))?;
+    fs::write(
+        &readme,
+        results::into_readme(&fs::read_to_string(&readme)?, &results).context("README.md has no table")?,
+    )?;
+    eprintln!("{}", results::table(&results));
+    Ok(())
+}
+
+/// One policy on fresh guests.
+fn run(lab: &Lab, scenario: &Scenario, policy: Policy) -> Result<Row> {
+    lab.remove_all_guests()?;
+    let guests = scenario.guests();
+    lab.add_guests(&guests)?;
+    let pulses: Vec<_> = guests.iter().map(|guest| lab.pulse(&guest.name)).collect::<Result<_>>()?;
+    let mut row = match policy {
+        Policy::Tsmig(objective) => tsmig(lab, scenario, objective)?,
+        Policy::Virsh(baseline) => virsh(lab, scenario, baseline, &guests)?,
+    };
+    for (guest, before) in guests.iter().zip(&pulses) {
+        let lives = lab.assert_unbroken(&guest.name, before).and_then(|_| {
+            lab.wait_for_flow(guest, Duration::from_secs(30))?;
+            let host = if row.total_seconds.is_some() { Node::HostB } else { Node::HostA };
+            let state = lab.state(host, &guest.name)?;
+            // One that did not finish may have been through by then.
+            ensure!(row.total_seconds.is_none() || state.is_some(), "{} is not at the destination", guest.name);
+            Ok(())
+        });
+        if let Err(error) = lives {
+            eprintln!("{} / {}: {error:#}", row.scenario, row.policy);
+            row.intact = false;
+        }
+    }
+    Ok(row)
+}
+
+fn tsmig(lab: &Lab, scenario: &Scenario, objective: &str) -> Result<Row> {
+    let mut command = lab.command(Node::Client, env!("CARGO_BIN_EXE_tsmig"));
+    let arguments = ["evacuate", SOURCE, DESTINATION, "--window", "10s", "--output", "json", "--quiet", "--objective"];
+    let output = command.args(arguments).arg(objective).args(LINK).output()?;
+    let end = SystemTime::now();
+    let stdout = String::from_utf8(output.stdout)?;
+    let events: Vec<Value> = stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let report = events.last().with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    ensure!(output.status.success(), "tsmig did not evacuate: {report}");
+    let total = report["total_seconds"].as_f64().context("total_seconds")?;
+    let domains = report["domains"].as_array().context("domains")?;
+    let downtimes =
+        domains.iter().map(|domain| (text(&domain["domain"]), domain["downtime_seconds"].as_f64())).collect();
+    Ok(Row {
+        scenario: scenario.name.to_owned(),
+        policy: format!("tsmig, objective {objective}"),
+        total_seconds: Some(total),
+        predicted_seconds: report["predicted_seconds"].as_f64(),
+        lost_bits: lost(lab, scenario, end - Duration::from_secs_f64(total), end)?,
+        downtime_seconds: downtimes,
+        bytes_to_cross: Some(domains.iter().map(|domain| first_pass(&events, domain)).sum()),
+        intact: true,
+    })
+}
+
+/// What crosses once: all of a post-copy's bytes, and of a pre-copy's those of its first pass.
+fn first_pass(events: &[Value], domain: &Value) -> u64 {
+    let all = domain["bytes"].as_u64().unwrap_or(0);
+    if domain["technique"] == "post-copy" {
+        return all;
+    }
+    let later = events
+        .iter()
+        .filter(|e| e["event"] == "progress" && e["domain"] == domain["domain"] && e["pass"].as_u64() > Some(1))
+        .filter_map(|e| e["transferred_bytes"].as_u64());
+    later.min().unwrap_or(all)
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn virsh(lab: &Lab, scenario: &Scenario, baseline: Baseline, guests: &[GuestSpec]) -> Result<Row> {
+    let steps = baseline.steps(guests);
+    let (source, destination) = profiles(lab)?;
+    let moves: Vec<Move> = steps
+        .iter()
+        .map(|step| {
+            let domain = source.domains.iter().position(|domain| domain.name == step.guest);
+            Ok(Move {
+                domain: domain.with_context(|| format!("{} was not profiled", step.guest))?,
+                technique: step.technique,
+                concurrency: baseline.concurrency(steps.len()),
+            })
+        })
+        .collect::<Result<_>>()?;
+    let predicted = predict(&source, &destination, &moves, None).0;
+    let (from, start) = (SystemTime::now(), Instant::now());
+    let finished = baseline.run(lab, &steps)?;
+    let (to, total) = (SystemTime::now(), start.elapsed());
+    let downtimes = steps
+        .iter()
+        .map(|step| {
+            // libvirt keeps no statistics of a post-copy at the destination.
+            let known = finished && step.technique == Technique::PreCopy;
+            Ok((step.guest.clone(), if known { baseline::downtime(lab, &step.guest)? } else { None }))
+        })
+        .collect::<Result<_>>()?;
+    Ok(Row {
+        scenario: scenario.name.to_owned(),
+        policy: baseline.name().to_owned(),
+        total_seconds: finished.then_some(total.as_secs_f64()),
+        predicted_seconds: predicted.total_seconds.filter(|seconds| *seconds <= TIME_LIMIT.as_secs_f64()),
+        lost_bits: lost(lab, scenario, from, to)?,
+        downtime_seconds: downtimes,
+        bytes_to_cross: None,
+        intact: true,
+    })
+}
+
+fn profiles(lab: &Lab) -> Result<(Profile, Profile)> {
+    let mut command = lab.command(Node::Client, env!("CARGO_BIN_EXE_tsmig"));
+    let output = command
+        .args(["profile", SOURCE, DESTINATION, "--window", "10s", "--output", "json", "--quiet"])
+        .args(LINK)
+        .output()?;
+    let mut both: Value = serde_json::from_slice(&output.stdout)?;
+    Ok((serde_json::from_value(both["source"].take())?, serde_json::from_value(both["destination"].take())?))
+}
+
+/// What the guests' applications would have carried, less what they did.
+fn lost(lab: &Lab, scenario: &Scenario, from: SystemTime, to: SystemTime) -> Result<f64> {
+    let seconds = to.duration_since(from)?.as_secs_f64();
+    let delivered = lab.traffic(from, to)?;
+    let per_guest = scenario.guests().into_iter().map(|guest| {
+        let got = delivered.get(&guest.name).copied().unwrap_or_default();
+        let wanted = |rate: tsmig_lab::Rate| rate.bits_per_second() as f64 * seconds;
+        (wanted(guest.send) - got.outbound_bits).max(0.0) + (wanted(guest.receive) - got.inbound_bits).max(0.0)
+    });
+    Ok(per_guest.sum())
+}
