@@ -6,5 +6,6 @@ fn command_lines() {
     trycmd::TestCases::new()
         .env("XDG_CONFIG_HOME", env!("CARGO_TARGET_TMPDIR"))
         .env("LC_ALL", "C.UTF-8")
-        .case("tests/cmd/*.trycmd");
+        .case("tests/cmd/*.trycmd")
+        .case("README.md");
 }
