@@ -14,7 +14,7 @@ use crate::drive::{Driver, Ended, Input, Update};
 use crate::event::{Event, Timed};
 use crate::hypervisor::{Hosts, MigrationRequest, Route};
 use crate::migration::{Phase, Verdict};
-use crate::plan::{Plan, Step};
+use crate::plan::{Plan, Refusal, Step};
 use crate::report::{self, DomainOutcome, DomainReport, Outcome, Report};
 
 /// How to run a plan.
@@ -294,7 +294,7 @@ impl<'a> Evacuation<'a> {
         };
         DomainReport {
             domain: step.domain.clone(),
-            technique: step.technique,
+            technique: Some(step.technique),
             outcome,
             seconds: ended.seconds,
             downtime_seconds: ended.downtime_seconds,
@@ -326,7 +326,7 @@ impl<'a> Evacuation<'a> {
         };
         DomainReport {
             domain: step.domain.clone(),
-            technique: step.technique,
+            technique: Some(step.technique),
             outcome,
             seconds: 0.0,
             downtime_seconds: None,
@@ -337,9 +337,9 @@ impl<'a> Evacuation<'a> {
     }
 
     fn report(&self) -> Report {
-        let domains: Vec<_> = (0..self.reports.len())
-            .map(|index| self.reports[index].clone().unwrap_or_else(|| self.unreported(index)))
-            .collect();
+        let planned =
+            (0..self.reports.len()).map(|index| self.reports[index].clone().unwrap_or_else(|| self.unreported(index)));
+        let domains: Vec<_> = planned.chain(self.plan.refused.iter().map(refused)).collect();
         let left = self.interrupts > 1 && self.in_flight() > 0;
         Report {
             schema: report::SCHEMA.to_owned(),
@@ -351,5 +351,19 @@ impl<'a> Evacuation<'a> {
             predicted_seconds: self.plan.predicted.total_seconds,
             domains,
         }
+    }
+}
+
+/// A domain that was selected and could not be moved: it is still at the source, and the end state says so.
+fn refused(refusal: &Refusal) -> DomainReport {
+    DomainReport {
+        domain: refusal.domain.clone(),
+        technique: None,
+        outcome: DomainOutcome::Remains,
+        seconds: 0.0,
+        downtime_seconds: None,
+        bytes: 0,
+        passes: 0,
+        error: Some(refusal.reason.clone()),
     }
 }

@@ -22,7 +22,7 @@ pub struct Report {
     pub total_seconds: f64,
     /// Seconds that the plan predicted; `None` where it predicted no end.
     pub predicted_seconds: Option<f64>,
-    /// Every domain of the plan, in launch order.
+    /// Every domain of the plan: those that were to move, in launch order, then those that it refused.
     pub domains: Vec<DomainReport>,
 }
 
@@ -31,8 +31,8 @@ pub struct Report {
 pub struct DomainReport {
     /// Its name.
     pub domain: String,
-    /// How it was moved.
-    pub technique: Technique,
+    /// How it was moved; `None` where the plan refused it.
+    pub technique: Option<Technique>,
     /// What became of it.
     pub outcome: DomainOutcome,
     /// Seconds from its launch to its verdict; 0 where it was never launched.
@@ -117,7 +117,7 @@ mod tests {
             .iter()
             .map(|outcome| DomainReport {
                 domain: "o1".to_owned(),
-                technique: Technique::PreCopy,
+                technique: Some(Technique::PreCopy),
                 outcome: *outcome,
                 seconds: 0.0,
                 downtime_seconds: None,

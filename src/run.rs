@@ -165,9 +165,7 @@ fn evacuate(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs) -> R
     if output.output == Format::Text {
         let _ = print_line(&tables::report(&report));
     }
-    // What was refused was selected, and it is still at the source.
-    let status = report.outcome.exit_status();
-    Ok(if status == 0 && !plan.refused.is_empty() { 3 } else { status })
+    Ok(report.outcome.exit_status())
 }
 
 fn make_plan(source: &mut Profile, destination: &Profile, arguments: &PlanningArgs) -> Result<Plan> {

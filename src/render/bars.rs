@@ -44,7 +44,7 @@ impl Bars {
                 }
                 self.percents.insert(report.domain.clone(), 100);
                 let end = match (&report.outcome, &report.error) {
-                    (DomainOutcome::Migrated, _) => format!("{} in {}", report.technique, span(report.seconds)),
+                    (DomainOutcome::Migrated, _) => format!("migrated in {}", span(report.seconds)),
                     (_, error) => error.clone().unwrap_or_default(),
                 };
                 let sign = if report.outcome == DomainOutcome::Migrated { "✓" } else { "✗" };

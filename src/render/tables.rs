@@ -98,7 +98,7 @@ pub fn report(report: &Report) -> String {
     for domain in &report.domains {
         table.add_row([
             domain.domain.clone(),
-            domain.technique.to_string(),
+            domain.technique.map_or_else(|| "-".to_owned(), |technique| technique.to_string()),
             span(domain.seconds),
             domain.downtime_seconds.map_or_else(|| "-".to_owned(), span),
             size(domain.bytes),

@@ -56,6 +56,7 @@ fn collision(lab: &Lab) -> Result<()> {
     assert_states(lab, "taken", Some("running"), Some("shut off"))?;
     let partial = run(lab, &["evacuate", "host-a", "host-b", "--partial"])?;
     ensure!(partial.status == 3, "{} {}", partial.stdout, partial.stderr);
+    ensure!(partial.stdout.contains("partly evacuated: 1 of 2"), "{}", partial.stdout);
     assert_states(lab, "free", None, Some("running"))?;
     assert_states(lab, "taken", Some("running"), Some("shut off"))?;
     guests.assert_alive(lab)
