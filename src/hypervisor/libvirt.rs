@@ -105,9 +105,9 @@ fn lookup(connection: &Connect, uuid: &str) -> Result<Domain, Error> {
     connection.lookup_domain_by_uuid_string(uuid)
 }
 
-/// Bandwidth in MiB/s before the switch to post-copy. What was sent by then sits in the socket's buffer, and the switch
-/// waits behind it: on a link of 100 Mbit/s with other traffic that took 1.2 s, in which the guest still sent into the
-/// source's NIC.
+/// Bandwidth in MiB/s before the switch to post-copy: what was sent by then may sit in the socket's buffer, and the
+/// switch waits behind it. Measured on a link of 100 Mbit/s with 60 Mbit/s of other traffic: the switch came 1.2-1.5 s
+/// after the job was first seen without this, and 0.7-1.1 s after it with this; single runs.
 const LEAD_IN_MIB: u64 = 1;
 
 /// A source and a destination.
