@@ -83,7 +83,7 @@ fn profile(config: &Config, output: &OutputArgs, arguments: &ProfileArgs) -> Res
     match profiles.as_slice() {
         [source, destination] => {
             let both = Both { source, destination };
-            save(file, arguments.save.as_deref(), &both)?;
+            save(file.as_ref(), arguments.save.as_deref(), &both)?;
             show(output, &both, || format!("{}\n\n{}", tables::profile(source), tables::profile(destination)))?;
         }
         alone => {
@@ -117,7 +117,7 @@ fn print_plan(config: &Config, output: &OutputArgs, arguments: &PlanArgs) -> Res
         (None, ..) => return Err(usage("plan needs SOURCE and DESTINATION, or --profile FILE")),
     };
     let plan = make_plan(&mut source, &destination, &arguments.planning)?;
-    save(file, arguments.save.as_deref(), &plan)?;
+    save(file.as_ref(), arguments.save.as_deref(), &plan)?;
     show(output, &plan, || tables::plan(&plan))?;
     Ok(0)
 }
@@ -159,7 +159,7 @@ fn evacuate(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs) -> R
 
     let mut screen = Screen::new(output);
     let report = evacuation.run(&mut |event| screen.draw(event));
-    if let Err(error) = save(file, arguments.report.as_deref(), &report) {
+    if let Err(error) = save(file.as_ref(), arguments.report.as_deref(), &report) {
         say(&format!("warning: the report was not written: {error:#}"));
     }
     if output.output == Format::Text {
@@ -278,17 +278,23 @@ fn sample(
 }
 
 /// Opens a file for a result before anything else is done: a path that can't be written must not be found out after.
+/// What it held stays until there is a result.
 fn create(path: Option<&Path>) -> Result<Option<File>> {
     let create = |path: &Path| {
-        File::create(path).map_err(|error| usage(format!("{}: can't be written: {error}", path.display())))
+        let file = File::options().write(true).create(true).truncate(false).open(path);
+        file.map_err(|error| usage(format!("{}: can't be written: {error}", path.display())))
     };
     path.map(create).transpose()
 }
 
-fn save<F: Write>(file: Option<F>, path: Option<&Path>, value: &impl Serialize) -> Result<()> {
+fn save(file: Option<&File>, path: Option<&Path>, value: &impl Serialize) -> Result<()> {
     let (Some(mut file), Some(path)) = (file, path) else { return Ok(()) };
     let text = serde_json::to_string_pretty(value)? + "\n";
-    file.write_all(text.as_bytes()).with_context(|| format!("{} can't be written", path.display()))
+    // A pipe or a terminal has no length.
+    let empty = || if file.metadata()?.is_file() { file.set_len(0) } else { Ok(()) };
+    empty()
+        .and_then(|()| file.write_all(text.as_bytes()))
+        .with_context(|| format!("{} can't be written", path.display()))
 }
 
 fn show(output: &OutputArgs, value: &impl Serialize, text: impl Fn() -> String) -> Result<()> {
@@ -302,6 +308,17 @@ fn show(output: &OutputArgs, value: &impl Serialize, text: impl Fn() -> String) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_old_result_stays_until_there_is_a_new_one() {
+        let path = std::env::temp_dir().join(format!("tsmig-save-{}.json", std::process::id()));
+        std::fs::write(&path, "an older and longer result").unwrap();
+        let file = create(Some(&path)).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "an older and longer result");
+        save(file.as_ref(), Some(&path), &"new").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "\"new\"\n");
+        std::fs::remove_file(&path).unwrap();
+    }
 
     #[test]
     fn a_uri_without_a_server_means_the_machine_that_opens_it() {
