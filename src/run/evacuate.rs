@@ -1,0 +1,65 @@
+//! `tsmig evacuate`: profile, plan, migrate, report.
+
+use std::sync::Arc;
+use std::thread;
+
+use anyhow::{Context, Result, bail};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::connect::{connect, is_remote};
+use super::output::{create, save, show};
+use super::plan::make_plan;
+use super::sample::{sample_both, timing};
+use crate::cli::{EvacuateArgs, Format, OutputArgs};
+use crate::config::Config;
+use crate::evacuate::{Evacuation, Options};
+use crate::hypervisor::Route;
+use crate::hypervisor::libvirt::Pair;
+use crate::render::{Screen, print_line, say, tables};
+
+pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs) -> Result<u8> {
+    let timing = timing(&arguments.sampling)?;
+    let (source_host, destination_host) = connect(config, &arguments.source, &arguments.destination)?;
+    let (mut source, destination) =
+        sample_both(config, output, &arguments.sampling, timing, &source_host, &destination_host)?;
+    let plan = make_plan(&mut source, &destination, &arguments.planning)?;
+    if arguments.dry_run {
+        show(output, &plan, || tables::plan(&plan))?;
+        return Ok(0);
+    }
+    if output.output == Format::Text && !output.quiet {
+        // Where nobody reads, the evacuation goes on: its outcome is in the exit status.
+        let _ = print_line(&tables::plan(&plan));
+    }
+    if !plan.refused.is_empty() && !arguments.partial {
+        let refused: Vec<_> = plan.refused.iter().map(|r| format!("  {}: {}", r.domain, r.reason)).collect();
+        bail!(
+            "nothing was moved, since not everything can be; with --partial the others go, with --exclude one stays \
+             on purpose\n{}",
+            refused.join("\n")
+        );
+    }
+    if plan.migrations.is_empty() && !output.quiet {
+        say(&format!("{} has no domain to move", plan.source));
+    }
+    let file = create(arguments.report.as_deref())?;
+    let migration_uri = arguments.migration_uri.clone().or_else(|| config.migration_uri(&arguments.destination));
+    let route = if is_remote(&destination_host.endpoint().uri) { Route::PeerToPeer } else { Route::ClientManaged };
+    let options = Options { migration_uri, route, timeout: arguments.timeout };
+    let hosts = Arc::new(Pair::new(source_host, destination_host));
+    let evacuation = Evacuation::new(&plan, hosts, options);
+    let interrupter = evacuation.interrupter();
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("signals can't be handled")?;
+    thread::spawn(move || signals.forever().for_each(|_| interrupter.interrupt()));
+
+    let mut screen = Screen::new(output);
+    let report = evacuation.run(&mut |event| screen.draw(event));
+    if let Err(error) = save(file.as_ref(), arguments.report.as_deref(), &report) {
+        say(&format!("warning: the report was not written: {error:#}"));
+    }
+    if output.output == Format::Text {
+        let _ = print_line(&tables::report(&report));
+    }
+    Ok(report.outcome.exit_status())
+}

@@ -1,0 +1,56 @@
+//! Results on standard output and in files.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::usage;
+use crate::cli::{Format, OutputArgs};
+use crate::render::print_line;
+
+/// Opens a file for a result before anything else is done: a path that can't be written must not be found out after.
+/// What it held stays until there is a result.
+pub(super) fn create(path: Option<&Path>) -> Result<Option<File>> {
+    let create = |path: &Path| {
+        let file = File::options().write(true).create(true).truncate(false).open(path);
+        file.map_err(|error| usage(format!("{}: can't be written: {error}", path.display())))
+    };
+    path.map(create).transpose()
+}
+
+pub(super) fn save(file: Option<&File>, path: Option<&Path>, value: &impl Serialize) -> Result<()> {
+    let (Some(mut file), Some(path)) = (file, path) else { return Ok(()) };
+    let text = serde_json::to_string_pretty(value)? + "\n";
+    // A pipe or a terminal has no length.
+    let empty = || if file.metadata()?.is_file() { file.set_len(0) } else { Ok(()) };
+    empty()
+        .and_then(|()| file.write_all(text.as_bytes()))
+        .with_context(|| format!("{} can't be written", path.display()))
+}
+
+pub(super) fn show(output: &OutputArgs, value: &impl Serialize, text: impl Fn() -> String) -> Result<()> {
+    let shown = match output.output {
+        Format::Json => serde_json::to_string(value)?,
+        Format::Text => text(),
+    };
+    Ok(print_line(&shown)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_result_stays_until_there_is_a_new_one() {
+        let path = std::env::temp_dir().join(format!("tsmig-save-{}.json", std::process::id()));
+        std::fs::write(&path, "an older and longer result").unwrap();
+        let file = create(Some(&path)).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "an older and longer result");
+        save(file.as_ref(), Some(&path), &"new").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "\"new\"\n");
+        std::fs::remove_file(&path).unwrap();
+    }
+}

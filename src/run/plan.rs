@@ -1,0 +1,56 @@
+//! `tsmig plan`: the plan that an evacuation would run, from two hosts or from a saved profile.
+
+use anyhow::Result;
+
+use super::connect::connect;
+use super::output::{create, save, show};
+use super::sample::{sample_both, timing};
+use super::usage;
+use crate::cli::{OutputArgs, PlanArgs, PlanningArgs};
+use crate::config::Config;
+use crate::plan::{Demands, Plan, plan};
+use crate::preflight::refuse_collisions;
+use crate::profile::{LinkOrigin, Profile};
+use crate::render::tables;
+use crate::select::rules;
+use crate::{profile_file, units};
+
+pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &PlanArgs) -> Result<u8> {
+    let file = create(arguments.save.as_deref())?;
+    let (mut source, destination) = match (&arguments.profile, &arguments.source, &arguments.destination) {
+        (Some(path), ..) => {
+            let (mut source, mut destination) = profile_file::load(path).map_err(usage)?;
+            if let Some(rate) = arguments.sampling.link {
+                for profile in [&mut source, &mut destination] {
+                    profile.link.bits_per_second = rate.bits_per_second();
+                    profile.link.origin = LinkOrigin::Option;
+                }
+            }
+            (source, destination)
+        }
+        (None, Some(source), Some(destination)) => {
+            let timing = timing(&arguments.sampling)?;
+            let (source, destination) = connect(config, source, destination)?;
+            sample_both(config, output, &arguments.sampling, timing, &source, &destination)?
+        }
+        (None, ..) => return Err(usage("plan needs SOURCE and DESTINATION, or --profile FILE")),
+    };
+    let plan = make_plan(&mut source, &destination, &arguments.planning)?;
+    save(file.as_ref(), arguments.save.as_deref(), &plan)?;
+    show(output, &plan, || tables::plan(&plan))?;
+    Ok(0)
+}
+
+/// Applies the user's rules and what the profiles show to be impossible, then plans.
+pub(super) fn make_plan(source: &mut Profile, destination: &Profile, arguments: &PlanningArgs) -> Result<Plan> {
+    let rules = rules(source, arguments).map_err(usage)?;
+    refuse_collisions(source, destination);
+    let demands = Demands {
+        objective: arguments.objective,
+        concurrency: arguments.concurrency.0.map(Into::into),
+        bandwidth_bits_per_second: arguments.bandwidth.map(units::Rate::bits_per_second),
+        post_copy_limit: arguments.post_copy_limit.map(Into::into),
+        window_limit_seconds: arguments.window_limit.map(|limit| limit.as_secs_f64()),
+    };
+    Ok(plan(source, destination, &rules, &demands))
+}
