@@ -131,10 +131,11 @@ impl<F: Fn(Update)> Driver<F> {
             let pause = if migration.is_urgent() { CLOSE_LOOK } else { LOOK };
             match self.inbox.recv_timeout(pause) {
                 Ok(Input::Returned(Err(error)))
-                    // Later than this, the source had reached it: then the connection broke, which is another matter.
+                    // Once memory has crossed, the source had reached it: then the connection broke, which is another
+                    // matter. The job alone says nothing: libvirt opens it before it connects.
                     if error.kind == HostErrorKind::NoPeer
                         && self.request.route == Route::PeerToPeer
-                        && migration.phase() == Phase::Starting =>
+                        && migration.progress().transferred == 0 =>
                 {
                     self.request.route = Route::ClientManaged;
                     (self.tell)(Update::NoPeer(error));

@@ -103,6 +103,8 @@ impl Hosts for Scripted {
         });
         let result = match script {
             _ if request.route == Route::PeerToPeer && !self.peers => {
+                // libvirt opens the job before it connects.
+                woken.recv().unwrap();
                 Err(error(HostErrorKind::NoPeer, "Failed to connect to remote libvirt URI"))
             }
             Script::Arrives => {
@@ -124,7 +126,15 @@ impl Hosts for Scripted {
 
     fn job(&self, uuid: &str) -> Result<Option<JobStats>, HostError> {
         let job = JobStats { total: 100, transferred: 10, remaining: 90, pass: 1, ..JobStats::default() };
-        Ok(self.with(uuid, |domain| domain.wake.is_some()).then_some(job))
+        Ok(self.with(uuid, |domain| match (&domain.wake, domain.requests.last()?.route) {
+            (None, _) => None,
+            (Some(wake), Route::PeerToPeer) if !self.peers => {
+                // Looked at again after it failed, it does not listen any more.
+                let _ = wake.send(());
+                Some(JobStats::default())
+            }
+            (Some(_), _) => Some(job),
+        }))
     }
 
     fn completed(&self, _: &str) -> Option<JobStats> {

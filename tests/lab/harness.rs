@@ -23,7 +23,9 @@ struct Slot {
 
 impl Pool {
     pub fn new(labs: usize) -> Self {
-        let slot = |number| Slot { name: format!("test-{number}"), lab: None };
+        // Runs side by side need labs of their own.
+        let prefix = std::env::var("TSMIG_TEST_LABS").unwrap_or_else(|_| "test".to_owned());
+        let slot = |number| Slot { name: format!("{prefix}-{number}"), lab: None };
         Self { idle: Mutex::new((1..=labs).map(slot).collect()), given_back: Condvar::new() }
     }
 
