@@ -194,6 +194,8 @@ fn plan(steps: &[(&str, Technique, usize)]) -> Plan {
         order: index + 1,
         concurrency: *concurrency,
         technique: *technique,
+        outbound_bits_per_second: 0.0,
+        inbound_bits_per_second: 0.0,
         reason: String::new(),
         predicted: StepPrediction {
             bytes: Some(100),

@@ -147,6 +147,12 @@ pub struct Step {
     pub concurrency: usize,
     /// How it moves.
     pub technique: Technique,
+    /// What it was seen to send, in bits per second.
+    #[serde(default)]
+    pub outbound_bits_per_second: f64,
+    /// What it was seen to receive, in bits per second.
+    #[serde(default)]
+    pub inbound_bits_per_second: f64,
     /// One sentence with the numbers that decided.
     pub reason: String,
     /// By the contention model.
@@ -255,7 +261,17 @@ pub fn plan(source: &Profile, destination: &Profile, rules: &[Rule], demands: &D
             });
             let (name, uuid) = (domain.name.clone(), domain.uuid.clone());
             let Launch { concurrency, technique, .. } = *launch;
-            Step { domain: name, uuid, order: place + 1, concurrency, technique, reason, predicted }
+            Step {
+                domain: name,
+                uuid,
+                order: place + 1,
+                concurrency,
+                technique,
+                outbound_bits_per_second: domain.outbound_bits_per_second,
+                inbound_bits_per_second: domain.inbound_bits_per_second,
+                reason,
+                predicted,
+            }
         })
         .collect();
     migrations.extend(offline.iter().zip(launches.len() + 1..).map(|(&i, order)| {
@@ -266,6 +282,8 @@ pub fn plan(source: &Profile, destination: &Profile, rules: &[Rule], demands: &D
             order,
             concurrency,
             technique: Technique::Offline,
+            outbound_bits_per_second: 0.0,
+            inbound_bits_per_second: 0.0,
             reason: format!("{}: only its definition moves", domain.state),
             predicted: StepPrediction {
                 bytes: Some(0),

@@ -5,6 +5,7 @@
 
 mod bars;
 mod lines;
+pub mod page;
 pub mod tables;
 
 use std::io::{self, IsTerminal, Write};

@@ -2,6 +2,7 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use super::page::Page;
 use crate::plan::{Alternative, Plan, Totals};
 use crate::profile::{Link, LinkOrigin, Profile};
 use crate::report::{DomainOutcome, DomainReport, Outcome, Report};
@@ -35,6 +36,11 @@ pub fn profile(profile: &Profile) -> String {
 
 /// A plan: the steps, the reasons, what can't move, and the totals beside the other policies'.
 pub fn plan(plan: &Plan) -> String {
+    plan_on(plan, &Page::of_stdout())
+}
+
+/// A [`plan`] on a page of its own width and colours.
+pub fn plan_on(plan: &Plan, page: &Page) -> String {
     let mut text = format!(
         "{} -> {}: {}, at most {} at once; links {} and {}\n",
         plan.source,
@@ -45,29 +51,54 @@ pub fn plan(plan: &Plan) -> String {
         link(plan.destination_link),
     );
     if !plan.migrations.is_empty() {
-        let mut steps = table(&["#", "domain", "technique", "to copy", "from", "to"]);
+        text += &format!("{}\n", steps(plan, page));
         for step in &plan.migrations {
-            steps.add_row([
-                step.order.to_string(),
-                step.domain.clone(),
-                step.technique.to_string(),
-                step.predicted.bytes.map_or_else(|| "no end".to_owned(), size),
-                time(step.predicted.start_seconds),
-                time(step.predicted.end_seconds),
-            ]);
-        }
-        right_align(&mut steps, &[0, 3, 4, 5]);
-        text += &format!("{steps}\n");
-        for step in &plan.migrations {
-            text += &format!("{}: {}\n", step.domain, step.reason);
+            text += &page.entry(&step.domain, &step.reason);
         }
     }
     for refusal in &plan.refused {
-        text += &format!("{}: CAN'T MOVE: {}\n", refusal.domain, refusal.reason);
+        text += &page.bad(&page.entry(&refusal.domain, &format!("CAN'T MOVE: {}", refusal.reason)));
     }
     for stay in &plan.stays {
-        text += &format!("{}: stays: {}\n", stay.domain, stay.reason);
+        text += &page.entry(&stay.domain, &format!("stays: {}", stay.reason));
     }
+    text += &totals(plan);
+    if let Some(window) = plan.window {
+        let limit = span(window.limit_seconds);
+        text += "\n";
+        text += &match window.fits {
+            true => format!("this plan fits a window of {limit}"),
+            false => page.bad(&format!("this plan DOES NOT FIT a window of {limit}")),
+        };
+    }
+    if plan.predicted.total_seconds.is_none() {
+        text += "\n";
+        text += &page.bad("THIS PLAN DOES NOT END: some pre-copy sends less than its guest dirties; see the reasons");
+    }
+    text
+}
+
+/// The migrations; what each guest sends and receives is a bar, as a part of the link that it crosses.
+fn steps(plan: &Plan, page: &Page) -> Table {
+    let mut table = table(&["#", "domain", "technique", "sends", "receives", "to copy", "from", "to"]);
+    for step in &plan.migrations {
+        table.add_row([
+            step.order.to_string(),
+            step.domain.clone(),
+            step.technique.to_string(),
+            meter(step.outbound_bits_per_second / plan.source_link.bits_per_second),
+            meter(step.inbound_bits_per_second / plan.destination_link.bits_per_second),
+            step.predicted.bytes.map_or_else(|| "no end".to_owned(), size),
+            time(step.predicted.start_seconds),
+            time(step.predicted.end_seconds),
+        ]);
+    }
+    right_align(&mut table, &[0, 5, 6, 7]);
+    page.fit(&mut table);
+    table
+}
+
+fn totals(plan: &Plan) -> String {
     let mut totals = table(&["policy", "total", "traffic lost"]);
     let mut row = |policy: &str, predicted: &Totals| {
         totals.add_row([
@@ -81,19 +112,16 @@ pub fn plan(plan: &Plan) -> String {
         row(policy, predicted);
     }
     right_align(&mut totals, &[1, 2]);
-    text += &totals.to_string();
-    if let Some(window) = plan.window {
-        let fits = if window.fits { "fits" } else { "DOES NOT FIT" };
-        text += &format!("\nthis plan {fits} a window of {}", span(window.limit_seconds));
-    }
-    if plan.predicted.total_seconds.is_none() {
-        text += "\nTHIS PLAN DOES NOT END: some pre-copy sends less than its guest dirties; see the reasons";
-    }
-    text
+    totals.to_string()
 }
 
 /// What became of each domain.
 pub fn report(report: &Report) -> String {
+    report_on(report, &Page::of_stdout())
+}
+
+/// A [`report`] on a page of its own width and colours.
+pub fn report_on(report: &Report, page: &Page) -> String {
     let mut table = table(&["domain", "technique", "time", "downtime", "copied", "outcome"]);
     for domain in &report.domains {
         table.add_row([
@@ -106,13 +134,15 @@ pub fn report(report: &Report) -> String {
         ]);
     }
     right_align(&mut table, &[2, 3, 4]);
-    let mut text = table.to_string();
+    page.fit(&mut table);
+    let mut text = format!("{table}\n");
     for DomainReport { domain, error, .. } in &report.domains {
         if let Some(error) = error {
-            text += &format!("\n{domain}: {error}");
+            text += &page.bad(&page.entry(domain, error));
         }
     }
-    text + "\n" + &outcome_line(report)
+    let end = outcome_line(report);
+    text + &if report.outcome == Outcome::Evacuated { page.good(&end) } else { page.bad(&end) }
 }
 
 /// The end of an evacuation in one line.
@@ -149,7 +179,20 @@ fn right_align(table: &mut Table, columns: &[usize]) {
     }
 }
 
-fn outcome(outcome: DomainOutcome) -> &'static str {
+/// Cells of a [`meter`].
+const METER: usize = 8;
+
+/// A part of a whole as a bar of [`METER`] cells, in eighths of a cell; anything that is not nothing shows.
+fn meter(part: f64) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let least = usize::from(part > 0.0);
+    let eighths = ((part.clamp(0.0, 1.0) * (METER * 8) as f64).round() as usize).max(least);
+    let bar = "█".repeat(eighths / 8) + EIGHTHS[eighths % 8];
+    format!("{bar:·<METER$}")
+}
+
+/// An outcome in a table.
+pub(super) fn outcome(outcome: DomainOutcome) -> &'static str {
     match outcome {
         DomainOutcome::Migrated => "migrated",
         DomainOutcome::Remains => "remains",
@@ -184,4 +227,24 @@ fn link(link: Link) -> String {
 
 fn domains(count: usize) -> String {
     if count == 1 { "1 domain".to_owned() } else { format!("{count} domains") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_shows_a_part_of_the_link_and_never_nothing_for_something() {
+        for (part, bar) in [
+            (0.0, "········"),
+            (0.001, "▏·······"),
+            (0.5, "████····"),
+            (0.3, "██▍·····"),
+            (1.0, "████████"),
+            (7.0, "████████"),
+            (f64::NAN, "········"),
+        ] {
+            assert_eq!(meter(part), bar, "{part}");
+        }
+    }
 }
