@@ -47,7 +47,7 @@ fn host(domains: usize) -> Profile {
         schema: SCHEMA.to_owned(),
         host: "source".to_owned(),
         window_seconds: 30.0,
-        link: Link { bits_per_second: 1e10, origin: LinkOrigin::Detected },
+        link: Link::new(1e10, LinkOrigin::Detected),
         domains: (0..domains).map(&mut domain).collect(),
     }
 }

@@ -39,7 +39,7 @@ complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l timeout -d 'Can
 complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l report -d 'Write the report to a file as JSON, too' -r -F
 complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l window -d 'How long to watch the traffic' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l interval -d 'Time between two samples' -r
-complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l link -d 'Capacity of the NIC that carries the migration, each way, on both hosts' -r
+complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l link -d 'Capacity of the NIC that carries the migration, each way, on both hosts; else as configured, detected, or 1Gbit' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l only -d 'Move only these domains; repeatable' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l exclude -d 'Leave these domains where they are; repeatable' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l technique -d 'One technique for all domains that no pattern below names, or auto for the best mix' -r -f -a "auto\t'The planner chooses per domain'
@@ -68,7 +68,7 @@ complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l profile -d 'Plan fr
 complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l save -d 'Write the plan to a file as JSON, too' -r -F
 complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l window -d 'How long to watch the traffic' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l interval -d 'Time between two samples' -r
-complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l link -d 'Capacity of the NIC that carries the migration, each way, on both hosts' -r
+complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l link -d 'Capacity of the NIC that carries the migration, each way, on both hosts; else as configured, detected, or 1Gbit' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l only -d 'Move only these domains; repeatable' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l exclude -d 'Leave these domains where they are; repeatable' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l technique -d 'One technique for all domains that no pattern below names, or auto for the best mix' -r -f -a "auto\t'The planner chooses per domain'
@@ -94,7 +94,7 @@ complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -s V -l version -d 'Pr
 complete -c tsmig -n "__fish_tsmig_using_subcommand profile" -l save -d 'Write the profile to a file as JSON, too' -r -F
 complete -c tsmig -n "__fish_tsmig_using_subcommand profile" -l window -d 'How long to watch the traffic' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand profile" -l interval -d 'Time between two samples' -r
-complete -c tsmig -n "__fish_tsmig_using_subcommand profile" -l link -d 'Capacity of the NIC that carries the migration, each way, on both hosts' -r
+complete -c tsmig -n "__fish_tsmig_using_subcommand profile" -l link -d 'Capacity of the NIC that carries the migration, each way, on both hosts; else as configured, detected, or 1Gbit' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand profile" -l output -d 'Form of the result on standard output; with json, evacuate prints one event a line' -r -f -a "text\t'For people'
 json\t'For programs'"
 complete -c tsmig -n "__fish_tsmig_using_subcommand profile" -l config -d 'Read this configuration after the usual ones (/etc/tsmig/config.toml, then $XDG_CONFIG_HOME/tsmig/config.toml)' -r -F

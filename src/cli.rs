@@ -142,7 +142,7 @@ pub struct SamplingArgs {
     /// Time between two samples.
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
     pub interval: Duration,
-    /// Capacity of the NIC that carries the migration, each way, on both hosts.
+    /// Capacity of the NIC that carries the migration, each way, on both hosts; else as configured, detected, or 1Gbit.
     #[arg(long, value_name = "RATE")]
     pub link: Option<Rate>,
 }

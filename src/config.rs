@@ -14,10 +14,6 @@ use crate::hypervisor::libvirt::Endpoint;
 use crate::profile::{Link, LinkOrigin};
 use crate::units::Rate;
 
-/// Capacity that is assumed of a link that nobody has told: 1 Gbit/s, in bits per second. It is what every server
-/// has at the least; a faster link makes the plan's times shorter, not wrong in their order.
-const ASSUMED_LINK: f64 = 1e9;
-
 /// The merged configuration.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -90,28 +86,36 @@ impl Config {
 
     /// What `name` stands for: a URI as it is, a host of the configuration, or a name to reach by ssh.
     pub fn endpoint(&self, name: &str) -> Endpoint {
-        let uri = match self.hosts.get(name).and_then(|host| host.uri.clone()) {
-            Some(uri) => uri,
-            None if name.contains(":/") => name.to_owned(),
-            None => format!("qemu+ssh://{name}/system"),
-        };
-        Endpoint { name: name.to_owned(), uri }
+        Endpoint { name: name.to_owned(), uri: self.uri(name) }
     }
 
-    /// The capacity of a host's link: the option, else the configuration, else an assumption.
-    pub fn link(&self, name: &str, option: Option<Rate>) -> Link {
-        let configured = self.hosts.get(name).and_then(|host| host.link);
-        let (bits_per_second, origin) = match (option, configured) {
-            (Some(rate), _) => (rate.bits_per_second(), LinkOrigin::Option),
-            (None, Some(rate)) => (rate.bits_per_second(), LinkOrigin::Configuration),
-            (None, None) => (ASSUMED_LINK, LinkOrigin::Assumed),
-        };
-        Link { bits_per_second, origin }
+    /// The capacity of a host's link: the option, else the configuration; `None` where nobody has told it.
+    pub fn link(&self, name: &str, option: Option<Rate>) -> Option<Link> {
+        let told = |rate: Rate, origin| Link::new(rate.bits_per_second(), origin);
+        let configured = || self.host(name).and_then(|host| host.link);
+        option
+            .map(|rate| told(rate, LinkOrigin::Option))
+            .or_else(|| configured().map(|rate| told(rate, LinkOrigin::Configuration)))
     }
 
     /// Where a destination takes migrated memory in, where that is configured.
     pub fn migration_uri(&self, name: &str) -> Option<String> {
-        self.hosts.get(name).and_then(|host| host.migration_uri.clone())
+        self.host(name).and_then(|host| host.migration_uri.clone())
+    }
+
+    fn uri(&self, name: &str) -> String {
+        match self.hosts.get(name).and_then(|host| host.uri.clone()) {
+            Some(uri) => uri,
+            None if name.contains(":/") => name.to_owned(),
+            None => format!("qemu+ssh://{name}/system"),
+        }
+    }
+
+    /// What is configured of a host: under the name that the user wrote, or under another that means the same URI.
+    fn host(&self, name: &str) -> Option<&HostConfig> {
+        let uri = self.uri(name);
+        let same = || self.hosts.iter().find(|(other, _)| self.uri(other) == uri).map(|(_, host)| host);
+        self.hosts.get(name).or_else(same)
     }
 }
 
@@ -144,12 +148,22 @@ mod tests {
     }
 
     #[test]
-    fn the_option_beats_the_configuration_beats_the_assumption() {
+    fn the_option_beats_the_configuration() {
         let config = config("[hosts.a]\nlink = '10Gbit'");
         let option = "100Mbit".parse().ok();
-        assert_eq!(config.link("a", option).origin, LinkOrigin::Option);
-        assert_eq!(config.link("a", None), Link { bits_per_second: 1e10, origin: LinkOrigin::Configuration });
-        assert_eq!(config.link("b", None).origin, LinkOrigin::Assumed);
+        assert_eq!(config.link("a", option).map(|link| link.origin), Some(LinkOrigin::Option));
+        assert_eq!(config.link("a", None), Some(Link::new(1e10, LinkOrigin::Configuration)));
+        assert_eq!(config.link("b", None), None);
+    }
+
+    #[test]
+    fn a_host_given_as_a_uri_is_found_by_it() {
+        let config = config(
+            "[hosts.a]\nuri = 'qemu+tls://a.example/system'\nmigration_uri = 'tcp://10.1.0.1'\n[hosts.b]\nlink = '1Gbit'",
+        );
+        assert_eq!(config.migration_uri("qemu+tls://a.example/system").as_deref(), Some("tcp://10.1.0.1"));
+        assert!(config.link("qemu+ssh://b/system", None).is_some(), "what the name b means");
+        assert_eq!(config.link("qemu+tcp://b/system", None), None);
     }
 
     #[test]

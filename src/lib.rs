@@ -19,6 +19,7 @@ mod drive;
 pub mod evacuate;
 pub mod event;
 pub mod hypervisor;
+pub mod link;
 pub mod migration;
 pub mod plan;
 pub mod preflight;

@@ -30,31 +30,7 @@ pub fn refuse_collisions(source: &mut Profile, destination: &Profile) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{self, DomainProfile, DomainState, Link, LinkOrigin};
-
-    fn host(name: &str, domains: &[(&str, &str, DomainState)]) -> Profile {
-        let domain = |(name, uuid, state): &(&str, &str, DomainState)| DomainProfile {
-            name: (*name).to_owned(),
-            uuid: (*uuid).to_owned(),
-            state: *state,
-            persistent: true,
-            memory_bytes: 1,
-            resident_bytes: 1,
-            unused_bytes: None,
-            dirty_bytes_per_second: 0.0,
-            outbound_bits_per_second: 0.0,
-            inbound_bits_per_second: 0.0,
-            post_copy: Eligibility::default(),
-            migration: Eligibility::default(),
-        };
-        Profile {
-            schema: profile::SCHEMA.to_owned(),
-            host: name.to_owned(),
-            window_seconds: 1.0,
-            link: Link { bits_per_second: 1e9, origin: LinkOrigin::Assumed },
-            domains: domains.iter().map(domain).collect(),
-        }
-    }
+    use crate::profile::{DomainState, fixture::host};
 
     #[test]
     fn only_a_taken_place_is_refused() {

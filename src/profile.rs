@@ -26,12 +26,22 @@ pub struct Profile {
 }
 
 /// The capacity of a host's NIC in each direction.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Link {
     /// Capacity each way, in bits per second.
     pub bits_per_second: f64,
     /// Where the number comes from.
     pub origin: LinkOrigin,
+    /// The interface whose capacity was detected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+}
+
+impl Link {
+    /// A link whose capacity was told or assumed, in bits per second.
+    pub fn new(bits_per_second: f64, origin: LinkOrigin) -> Self {
+        Self { bits_per_second, origin, interface: None }
+    }
 }
 
 /// Where a link's capacity comes from.
@@ -143,5 +153,36 @@ impl fmt::Display for DomainState {
             Self::PmSuspended => "pmsuspended",
             Self::Unknown => "no state",
         })
+    }
+}
+
+/// Profiles for the unit tests of whatever works on them.
+#[cfg(test)]
+pub(crate) mod fixture {
+    use super::*;
+
+    /// A host with these domains, each idle and of one byte.
+    pub(crate) fn host(name: &str, domains: &[(&str, &str, DomainState)]) -> Profile {
+        let domain = |(name, uuid, state): &(&str, &str, DomainState)| DomainProfile {
+            name: (*name).to_owned(),
+            uuid: (*uuid).to_owned(),
+            state: *state,
+            persistent: true,
+            memory_bytes: 1,
+            resident_bytes: 1,
+            unused_bytes: None,
+            dirty_bytes_per_second: 0.0,
+            outbound_bits_per_second: 0.0,
+            inbound_bits_per_second: 0.0,
+            post_copy: Eligibility::default(),
+            migration: Eligibility::default(),
+        };
+        Profile {
+            schema: SCHEMA.to_owned(),
+            host: name.to_owned(),
+            window_seconds: 1.0,
+            link: Link::new(1e9, LinkOrigin::Assumed),
+            domains: domains.iter().map(domain).collect(),
+        }
     }
 }

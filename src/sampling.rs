@@ -184,7 +184,9 @@ pub fn profile_hosts(
             .iter()
             .enumerate()
             .map(|(index, (host, link))| {
-                scope.spawn(move || profile_host(host, *link, timing, start, if index == 0 { tick } else { &silent }))
+                scope.spawn(move || {
+                    profile_host(host, link.clone(), timing, start, if index == 0 { tick } else { &silent })
+                })
             })
             .collect();
         threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()

@@ -146,36 +146,14 @@ mod tests {
 
     use super::*;
     use crate::cli::{Cli, Command};
-    use crate::profile::{self, DomainProfile, DomainState, Eligibility, Link, LinkOrigin};
-
-    fn source(names: &[&str]) -> Profile {
-        let domain = |name: &&str| DomainProfile {
-            name: (*name).to_owned(),
-            uuid: format!("uuid of {name}"),
-            state: DomainState::Running,
-            persistent: true,
-            memory_bytes: 1,
-            resident_bytes: 1,
-            unused_bytes: None,
-            dirty_bytes_per_second: 0.0,
-            outbound_bits_per_second: 0.0,
-            inbound_bits_per_second: 0.0,
-            post_copy: Eligibility::default(),
-            migration: Eligibility::default(),
-        };
-        Profile {
-            schema: profile::SCHEMA.to_owned(),
-            host: "host-a".to_owned(),
-            window_seconds: 1.0,
-            link: Link { bits_per_second: 1e9, origin: LinkOrigin::Assumed },
-            domains: names.iter().map(domain).collect(),
-        }
-    }
+    use crate::profile::{DomainState, fixture};
 
     fn select(options: &[&str]) -> Result<Vec<(bool, Option<Technique>)>, String> {
         let arguments = ["tsmig", "plan", "host-a", "host-b"].iter().chain(options);
         let Command::Plan(plan) = Cli::parse_from(arguments).command else { unreachable!("parsed as plan") };
-        let rules = rules(&source(&["db", "web-1", "web-2"]), &plan.planning).map_err(|e| e.to_string())?;
+        let running = |name| (name, name, DomainState::Running);
+        let source = fixture::host("host-a", &["db", "web-1", "web-2"].map(running));
+        let rules = rules(&source, &plan.planning).map_err(|e| e.to_string())?;
         Ok(rules.into_iter().map(|rule| (rule.stays, rule.technique)).collect())
     }
 

@@ -204,13 +204,13 @@ fn plan(steps: &[(&str, Technique, usize)]) -> Plan {
             downtime_seconds: None,
         },
     };
-    let link = Link { bits_per_second: 1e9, origin: LinkOrigin::Option };
+    let link = Link::new(1e9, LinkOrigin::Option);
     Plan {
         schema: plan::SCHEMA.to_owned(),
         source: "host-a".to_owned(),
         destination: "host-b".to_owned(),
         objective: Objective::Time,
-        source_link: link,
+        source_link: link.clone(),
         destination_link: link,
         bandwidth_bits_per_second: None,
         concurrency: steps.iter().map(|step| step.2).max().unwrap_or(1),

@@ -9,12 +9,15 @@ use std::thread;
 use std::time::Duration;
 
 use virt::connect::Connect;
-use virt::error::{Error, ErrorNumber};
+use virt::error::{Error, ErrorDomain, ErrorNumber};
 
 use super::{HostError, HostErrorKind};
 
 /// How long a host may take to answer `open`, the ssh login included.
 const OPEN_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long a host may take to answer a question that costs it nothing.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// Keepalive: a connection is dead after this many seconds times [`KEEPALIVE_COUNT`] without an answer.
 const KEEPALIVE_SECONDS: i32 = 5;
@@ -49,24 +52,27 @@ impl Endpoint {
     /// libvirt's error, or that the host did not answer within [`OPEN_LIMIT`].
     pub(crate) fn open(&self) -> Result<Connect, HostError> {
         start_event_loop();
-        let (sender, receiver) = mpsc::channel();
         let uri = self.uri.clone();
-        // libvirt's open can't be interrupted. Where it hangs, the thread is left behind: it ends with the process.
-        thread::spawn(move || sender.send(Connect::open(Some(&uri))));
-        let connection = match receiver.recv_timeout(OPEN_LIMIT) {
-            Ok(opened) => opened.map_err(|e| self.error(&e))?,
-            Err(_) => {
-                return Err(HostError {
-                    host: self.name.clone(),
-                    kind: HostErrorKind::Other,
-                    message: format!("no answer from {} within {} s", self.uri, OPEN_LIMIT.as_secs()),
-                });
-            }
-        };
+        let connection = within(OPEN_LIMIT, move || Connect::open(Some(&uri)))
+            .ok_or_else(|| self.silent(OPEN_LIMIT))?
+            .map_err(|e| self.error(&e))?;
         // Local drivers have no keepalive and need none.
         let _ = connection.set_keep_alive(KEEPALIVE_SECONDS, KEEPALIVE_COUNT);
         Ok(connection)
     }
+
+    fn silent(&self, limit: Duration) -> HostError {
+        let message = format!("no answer from {} within {} s; is its libvirt stopped?", self.uri, limit.as_secs());
+        HostError { host: self.name.clone(), kind: HostErrorKind::Other, message }
+    }
+}
+
+/// The result of a call to libvirt that can't be interrupted; `None` where it took longer than `limit`. Then its thread
+/// is left behind, and ends with the process.
+fn within<T: Send + 'static>(limit: Duration, call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(call()));
+    receiver.recv_timeout(limit).ok()
 }
 
 /// Starts libvirt's event loop, which keepalive and events need; it must run before the first `open`.
@@ -107,7 +113,32 @@ impl Line {
         call(&self.connection()?).map_err(|e| self.endpoint.error(&e))
     }
 
-    fn connection(&self) -> Result<Connect, HostError> {
+    /// Runs a call that a host answers at once or not at all: one whose daemon is stopped must not hold up everything.
+    ///
+    /// # Errors
+    /// libvirt's error, or that there was no answer within [`ANSWER_LIMIT`].
+    pub(crate) fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Connect) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, HostError> {
+        self.ask_raw(question)?.map_err(|e| self.endpoint.error(&e))
+    }
+
+    /// Like [`Self::ask`], where what libvirt answers is to be told apart from a host that does not.
+    pub(crate) fn ask_raw<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Connect) -> Result<T, Error> + Send + 'static,
+    ) -> Result<Result<T, Error>, HostError> {
+        let connection = self.connection()?;
+        let answer = within(ANSWER_LIMIT, move || question(&connection));
+        match answer.ok_or_else(|| self.endpoint.silent(ANSWER_LIMIT))? {
+            Err(error) if error.domain().is(ErrorDomain::Rpc) => Err(self.endpoint.error(&error)),
+            answer => Ok(answer),
+        }
+    }
+
+    /// The connection at present, opened again where the last one has died.
+    pub(crate) fn connection(&self) -> Result<Connect, HostError> {
         let mut current = lock(&self.current);
         if !current.is_alive().unwrap_or(false) {
             let new = self.endpoint.open()?;

@@ -22,7 +22,7 @@ use crate::profile::DomainState;
 
 /// A host that is connected.
 pub struct Host {
-    line: Line,
+    pub(super) line: Line,
     /// Final statistics of jobs that ended, by domain UUID, as the host's events brought them.
     completed: Arc<Mutex<HashMap<String, JobStats>>>,
 }
@@ -55,7 +55,7 @@ impl Host {
     /// # Errors
     /// The host did not answer.
     pub fn machine_uuid(&self) -> Result<Option<String>, HostError> {
-        let xml = self.line.call(Connect::capabilities)?;
+        let xml = self.line.ask(Connect::capabilities)?;
         let uuid = roxmltree::Document::parse(&xml).ok().and_then(|document| {
             let host = document.root_element().children().find(|n| n.has_tag_name("host"))?;
             Some(host.children().find(|n| n.has_tag_name("uuid"))?.text()?.trim().to_owned())
@@ -72,7 +72,7 @@ impl Host {
             | sys::VIR_DOMAIN_STATS_BALLOON
             | sys::VIR_DOMAIN_STATS_INTERFACE
             | sys::VIR_DOMAIN_STATS_DIRTYRATE;
-        let records = self.line.call(|connection| ffi::all_domain_stats(connection, groups))?;
+        let records = self.line.ask(move |connection| ffi::all_domain_stats(connection, groups))?;
         Ok(records.into_iter().map(|r| domain_sample(r.name, r.uuid, &r.parameters)).collect())
     }
 
@@ -81,7 +81,8 @@ impl Host {
     /// # Errors
     /// The host has no such domain, or can't measure it.
     pub fn start_dirty_rate(&self, uuid: &str) -> Result<(), HostError> {
-        self.line.call(|connection| ffi::start_dirty_rate(&lookup(connection, uuid)?, 1))
+        let uuid = uuid.to_owned();
+        self.line.ask(move |connection| ffi::start_dirty_rate(&lookup(connection, &uuid)?, 1))
     }
 
     /// What the statistics do not carry.
@@ -89,8 +90,9 @@ impl Host {
     /// # Errors
     /// The host did not answer, or the domain is gone.
     pub fn facts(&self, uuid: &str) -> Result<DomainFacts, HostError> {
-        self.line.call(|connection| {
-            let domain = lookup(connection, uuid)?;
+        let uuid = uuid.to_owned();
+        self.line.ask(move |connection| {
+            let domain = lookup(connection, &uuid)?;
             let xml = XmlFacts::read(&domain.xml_desc(0)?);
             Ok(DomainFacts { persistent: domain.is_persistent()?, migration: xml.migration, post_copy: xml.post_copy })
         })
@@ -101,7 +103,7 @@ impl Host {
     }
 }
 
-fn lookup(connection: &Connect, uuid: &str) -> Result<Domain, Error> {
+pub(super) fn lookup(connection: &Connect, uuid: &str) -> Result<Domain, Error> {
     connection.lookup_domain_by_uuid_string(uuid)
 }
 

@@ -7,7 +7,9 @@
 mod connection;
 mod domain_xml;
 mod ffi;
+mod inspect;
 pub mod libvirt;
+mod nic_xml;
 
 use std::fmt;
 

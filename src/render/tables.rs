@@ -30,7 +30,7 @@ pub fn profile(profile: &Profile) -> String {
         profile.host,
         domains(profile.domains.len()),
         span(profile.window_seconds),
-        link(profile.link),
+        link(&profile.link),
     )
 }
 
@@ -47,8 +47,8 @@ pub fn plan_on(plan: &Plan, page: &Page) -> String {
         plan.destination,
         domains(plan.migrations.len()),
         plan.concurrency,
-        link(plan.source_link),
-        link(plan.destination_link),
+        link(&plan.source_link),
+        link(&plan.destination_link),
     );
     if !plan.migrations.is_empty() {
         text += &format!("{}\n", steps(plan, page));
@@ -215,12 +215,13 @@ fn bits(bits: f64) -> String {
     Rate::from_bits_per_second(bits).to_string()
 }
 
-fn link(link: Link) -> String {
-    let origin = match link.origin {
-        LinkOrigin::Option => "--link",
-        LinkOrigin::Configuration => "configured",
-        LinkOrigin::Detected => "detected",
-        LinkOrigin::Assumed => "assumed",
+fn link(link: &Link) -> String {
+    let origin = match (link.origin, &link.interface) {
+        (LinkOrigin::Option, _) => "--link",
+        (LinkOrigin::Configuration, _) => "configured",
+        (LinkOrigin::Detected, Some(interface)) => &format!("detected: {interface}"),
+        (LinkOrigin::Detected, None) => "detected",
+        (LinkOrigin::Assumed, _) => "assumed",
     };
     format!("{}/s ({origin})", Rate::from_bits_per_second(link.bits_per_second))
 }

@@ -10,10 +10,11 @@ use super::usage;
 use crate::cli::{OutputArgs, SamplingArgs};
 use crate::config::Config;
 use crate::hypervisor::libvirt::Host;
-use crate::profile::{LinkOrigin, Profile};
+use crate::link::detect;
+use crate::profile::{Link, LinkOrigin, Profile};
 use crate::render::say;
 use crate::sampling::{Timing, profile_hosts};
-use crate::units;
+use crate::units::Rate;
 
 pub(super) fn timing(arguments: &SamplingArgs) -> Result<Timing> {
     let SamplingArgs { window, interval, .. } = *arguments;
@@ -50,19 +51,12 @@ pub(super) fn sample(
     timing: Timing,
     hosts: &[&Host],
 ) -> Result<Vec<Profile>> {
-    let hosts: Vec<_> = hosts.iter().map(|host| (*host, config.link(&host.endpoint().name, arguments.link))).collect();
+    let hosts: Vec<_> = hosts
+        .iter()
+        .map(|host| Ok((*host, link(config, arguments.link, host, output.quiet)?)))
+        .collect::<Result<_>>()?;
     let names: Vec<_> = hosts.iter().map(|(host, _)| host.endpoint().name.as_str()).collect();
     let names = names.join(" and ");
-    if !output.quiet {
-        for (host, link) in hosts.iter().filter(|(_, link)| link.origin == LinkOrigin::Assumed) {
-            say(&format!(
-                "warning: the capacity of {}'s link is not known, {}/s is assumed; give --link, or `link` in the \
-                 configuration",
-                host.endpoint().name,
-                units::Rate::from_bits_per_second(link.bits_per_second)
-            ));
-        }
-    }
     let bar = if output.quiet { ProgressBar::hidden() } else { ProgressBar::new(timing.window.as_millis() as u64) };
     if !output.quiet && !io::stderr().is_terminal() {
         say(&format!("profiling {names} for {}", humantime::format_duration(timing.window)));
@@ -74,4 +68,33 @@ pub(super) fn sample(
     let profiles = profile_hosts(&hosts, timing, &tick);
     bar.finish_and_clear();
     Ok(profiles?)
+}
+
+/// Capacity that is assumed of a link that nobody has told and libvirt can't see: 1 Gbit/s, in bits per second. It is
+/// what every server has at the least; a faster link makes the plan's times shorter, not wrong in their order.
+const ASSUMED_LINK: f64 = 1e9;
+
+/// The capacity of a host's link: as told, else as detected, else assumed. What is not certain is said.
+fn link(config: &Config, option: Option<Rate>, host: &Host, quiet: bool) -> Result<Link> {
+    let name = &host.endpoint().name;
+    if let Some(link) = config.link(name, option) {
+        return Ok(link);
+    }
+    let remedy = "give --link, or `link` in the configuration";
+    let warn = |text: &str| {
+        if !quiet {
+            say(&format!("warning: {text}; {remedy}"))
+        }
+    };
+    let (devices, bonds) = host.net_devices()?;
+    if let Some(found) = detect(&devices, &bonds) {
+        if let Some(assumption) = found.assumption {
+            warn(&format!("the capacity of {name}'s link was detected, but {assumption}"));
+        }
+        let interface = Some(found.interface);
+        return Ok(Link { bits_per_second: found.bits_per_second, origin: LinkOrigin::Detected, interface });
+    }
+    let assumed = Rate::from_bits_per_second(ASSUMED_LINK);
+    warn(&format!("the capacity of {name}'s link is not known, {assumed}/s is assumed"));
+    Ok(Link::new(ASSUMED_LINK, LinkOrigin::Assumed))
 }

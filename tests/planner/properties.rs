@@ -65,7 +65,7 @@ fn profile(name: &str, bits_per_second: f64, domains: Vec<DomainProfile>) -> Pro
         schema: tsmig::profile::SCHEMA.to_owned(),
         host: name.to_owned(),
         window_seconds: 10.0,
-        link: Link { bits_per_second, origin: LinkOrigin::Option },
+        link: Link::new(bits_per_second, LinkOrigin::Option),
         domains,
     }
 }

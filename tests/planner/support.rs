@@ -33,7 +33,7 @@ pub(crate) fn host(name: &str, link: f64, domains: Vec<DomainProfile>) -> Profil
         schema: profile::SCHEMA.to_owned(),
         host: name.to_owned(),
         window_seconds: 10.0,
-        link: Link { bits_per_second: link * 1e6, origin: LinkOrigin::Option },
+        link: Link::new(link * 1e6, LinkOrigin::Option),
         domains,
     }
 }
