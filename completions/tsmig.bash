@@ -69,7 +69,7 @@ _tsmig() {
             return 0
             ;;
         tsmig__subcmd__evacuate)
-            opts="-n -q -h -V --dry-run --partial --migration-uri --timeout --report --window --interval --link --only --exclude --offline --technique --pre-copy --post-copy --first --last --concurrency --objective --post-copy-limit --bandwidth --window-limit --output --quiet --config --help --version"
+            opts="-n -q -h -V --dry-run --partial --migration-uri --timeout --report --window --interval --link --only --from-report --exclude --offline --technique --pre-copy --post-copy --first --last --concurrency --objective --post-copy-limit --bandwidth --window-limit --output --quiet --config --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -100,6 +100,10 @@ _tsmig() {
                     return 0
                     ;;
                 --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --from-report)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -233,7 +237,7 @@ _tsmig() {
             return 0
             ;;
         tsmig__subcmd__plan)
-            opts="-q -h -V --profile --save --window --interval --link --only --exclude --offline --technique --pre-copy --post-copy --first --last --concurrency --objective --post-copy-limit --bandwidth --window-limit --output --quiet --config --help --version"
+            opts="-q -h -V --profile --save --window --interval --link --only --from-report --exclude --offline --technique --pre-copy --post-copy --first --last --concurrency --objective --post-copy-limit --bandwidth --window-limit --output --quiet --config --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -260,6 +264,10 @@ _tsmig() {
                     return 0
                     ;;
                 --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --from-report)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -41,6 +41,7 @@ complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l window -d 'How 
 complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l interval -d 'Time between two samples' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l link -d 'Capacity of the NIC that carries the migration, each way, on both hosts; else as configured, detected, or 1Gbit' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l only -d 'Move only these domains; repeatable' -r
+complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l from-report -d 'Move only what an earlier run moved, as its report (--report) says: to bring the domains back after maintenance' -r -F
 complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l exclude -d 'Leave these domains where they are; repeatable' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand evacuate" -l technique -d 'One technique for all domains that no pattern below names, or auto for the best mix' -r -f -a "auto\t'The planner chooses per domain'
 pre-copy\t'Pre-copy for all'
@@ -70,6 +71,7 @@ complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l window -d 'How long
 complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l interval -d 'Time between two samples' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l link -d 'Capacity of the NIC that carries the migration, each way, on both hosts; else as configured, detected, or 1Gbit' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l only -d 'Move only these domains; repeatable' -r
+complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l from-report -d 'Move only what an earlier run moved, as its report (--report) says: to bring the domains back after maintenance' -r -F
 complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l exclude -d 'Leave these domains where they are; repeatable' -r
 complete -c tsmig -n "__fish_tsmig_using_subcommand plan" -l technique -d 'One technique for all domains that no pattern below names, or auto for the best mix' -r -f -a "auto\t'The planner chooses per domain'
 pre-copy\t'Pre-copy for all'

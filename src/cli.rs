@@ -153,6 +153,9 @@ pub struct PlanningArgs {
     /// Move only these domains; repeatable.
     #[arg(long, value_name = "PATTERN")]
     pub only: Vec<String>,
+    /// Move only what an earlier run moved, as its report (--report) says: to bring the domains back after maintenance.
+    #[arg(long, value_name = "FILE")]
+    pub from_report: Option<PathBuf>,
     /// Leave these domains where they are; repeatable.
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,

@@ -294,6 +294,7 @@ impl<'a> Evacuation<'a> {
         };
         DomainReport {
             domain: step.domain.clone(),
+            uuid: step.uuid.clone(),
             technique: Some(step.technique),
             outcome,
             seconds: ended.seconds,
@@ -326,6 +327,7 @@ impl<'a> Evacuation<'a> {
         };
         DomainReport {
             domain: step.domain.clone(),
+            uuid: step.uuid.clone(),
             technique: Some(step.technique),
             outcome,
             seconds: 0.0,
@@ -358,6 +360,7 @@ impl<'a> Evacuation<'a> {
 fn refused(refusal: &Refusal) -> DomainReport {
     DomainReport {
         domain: refusal.domain.clone(),
+        uuid: refusal.uuid.clone(),
         technique: None,
         outcome: DomainOutcome::Remains,
         seconds: 0.0,

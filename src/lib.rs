@@ -27,6 +27,7 @@ pub mod profile;
 pub mod profile_file;
 pub mod render;
 pub mod report;
+pub mod return_trip;
 pub mod run;
 pub mod sampling;
 pub mod select;

@@ -1,4 +1,4 @@
-//! Saved profiles and plans, read back: every error names the file and the key, and says what would be right.
+//! Saved profiles, plans and reports, read back: every error names the file and the key, and says what would be right.
 //!
 //! A file is checked here once and for all, so that the planner can take numbers as they are: rates that are
 //! not negative, links that carry something, names and UUIDs that mean one domain each.
@@ -13,8 +13,9 @@ use serde::de::DeserializeOwned;
 
 use crate::plan::{self, Plan};
 use crate::profile::{self, DomainProfile, Profile};
+use crate::report::{self, Report};
 
-/// Why a saved profile or plan can't be used.
+/// Why a saved profile, plan or report can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The file can't be read.
@@ -51,6 +52,7 @@ pub enum FileError {
 
 const PROFILE: &str = "a profile as `tsmig profile --save FILE` writes it";
 const PLAN: &str = "a plan as `tsmig plan --save FILE` writes it";
+const REPORT: &str = "a report as `tsmig evacuate --report FILE` writes it";
 
 /// What each key holds, for the messages.
 const EXPECTED: &[(&str, &str)] = &[
@@ -69,6 +71,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("memory_bytes", "a whole number of bytes, 0 or more"),
     ("migrations", "the list of the migrations"),
     ("name", "the domain's name, unique on its host"),
+    ("outcome", "what tsmig writes there: evacuated, migrated, remains and so on"),
     ("order", "1, 2, 3 and so on"),
     ("origin", "option, configuration, detected or assumed"),
     ("outbound_bits_per_second", "a rate in bits per second, 0 or more"),
@@ -139,6 +142,25 @@ pub fn load_plan(path: &Path) -> Result<Plan, FileError> {
         file.check_unique(&mut uuids, &step.uuid, key("uuid"))?;
     }
     Ok(plan)
+}
+
+/// Reads a report.
+///
+/// # Errors
+/// The file can't be read, is no report, or a key of it is missing or wrong.
+pub fn load_report(path: &Path) -> Result<Report, FileError> {
+    let file = Text::read(path, REPORT)?;
+    let head: Schema = file.parse()?;
+    file.check_schema("", head.schema.as_deref(), report::SCHEMA)?;
+    let report: Report = file.parse()?;
+    let mut uuids = HashMap::new();
+    for (i, domain) in report.domains.iter().enumerate() {
+        let key = |name: &str| format!("domains[{i}].{name}");
+        file.check_text(&key("domain"), &domain.domain)?;
+        file.check_text(&key("uuid"), &domain.uuid)?;
+        file.check_unique(&mut uuids, &domain.uuid, key("uuid"))?;
+    }
+    Ok(report)
 }
 
 #[derive(Deserialize)]

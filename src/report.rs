@@ -31,6 +31,8 @@ pub struct Report {
 pub struct DomainReport {
     /// Its name.
     pub domain: String,
+    /// Its UUID.
+    pub uuid: String,
     /// How it was moved; `None` where the plan refused it.
     pub technique: Option<Technique>,
     /// What became of it.
@@ -117,6 +119,7 @@ mod tests {
             .iter()
             .map(|outcome| DomainReport {
                 domain: "o1".to_owned(),
+                uuid: "u1".to_owned(),
                 technique: Some(Technique::PreCopy),
                 outcome: *outcome,
                 seconds: 0.0,

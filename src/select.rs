@@ -88,7 +88,14 @@ pub fn rules(source: &Profile, arguments: &PlanningArgs) -> Result<Vec<Rule>, Se
             Some(Either::Other) => 1,
             None => 0,
         };
-        Ok(Rule { stays: !selected || excluded, technique, technique_origin, rank, offline: arguments.offline })
+        Ok(Rule {
+            stays: !selected || excluded,
+            stays_because: None,
+            technique,
+            technique_origin,
+            rank,
+            offline: arguments.offline,
+        })
     };
     source.domains.iter().map(|domain| rule(&domain.name)).collect()
 }

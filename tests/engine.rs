@@ -289,7 +289,11 @@ fn a_failed_migration_is_named_and_leaves_its_siblings_alone() {
 fn a_refused_domain_is_in_the_report_and_in_the_status() {
     let hosts = Arc::new(Scripted::new(&[("good", Script::Arrives)]));
     let mut plan = plan(&[("good", Technique::PreCopy, 1)]);
-    plan.refused.push(plan::Refusal { domain: "gpu".to_owned(), reason: "an assigned host device".to_owned() });
+    plan.refused.push(plan::Refusal {
+        domain: "gpu".to_owned(),
+        uuid: "gpu".to_owned(),
+        reason: "an assigned host device".to_owned(),
+    });
     let (_, report) = run(&plan, &hosts);
     assert_eq!(outcomes(&report), [DomainOutcome::Migrated, DomainOutcome::Remains]);
     assert_eq!(report.outcome.exit_status(), 3);

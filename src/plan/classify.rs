@@ -30,7 +30,7 @@ pub(super) enum Techniques {
 /// What is to become of `domain` by its state, its eligibility and the user's rule.
 pub(super) fn standing(domain: &DomainProfile, rule: &Rule, demands: &Demands) -> Standing {
     if rule.stays {
-        return Standing::Stays("not selected".to_owned());
+        return Standing::Stays(rule.stays_because.unwrap_or("not selected").to_owned());
     }
     if !domain.migration.eligible {
         return Standing::Refused(because(domain.migration.reason.as_deref(), "it can't be migrated"));

@@ -67,6 +67,8 @@ pub enum Objective {
 pub struct Rule {
     /// It is not selected: it stays at the source and keeps its traffic there.
     pub stays: bool,
+    /// Why it stays, for the plan (`kept by the configuration`); `None`: it was not selected.
+    pub stays_because: Option<&'static str>,
     /// The technique is given, not chosen: pre-copy or post-copy.
     pub technique: Option<Technique>,
     /// Where the technique was given, for the plan's reason (`--post-copy`, `configuration`); `None`: the option.
@@ -178,6 +180,9 @@ pub struct StepPrediction {
 pub struct Refusal {
     /// The domain's name.
     pub domain: String,
+    /// Its UUID; empty in a plan that an early version saved.
+    #[serde(default)]
+    pub uuid: String,
     /// What is in the way, and what would help.
     pub reason: String,
 }
@@ -224,7 +229,7 @@ pub fn plan(source: &Profile, destination: &Profile, rules: &[Rule], demands: &D
     let (mut moving, mut offline, mut refused, mut stays) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for i in order {
         let domain = &source.domains[i];
-        let note = |reason| Refusal { domain: domain.name.clone(), reason };
+        let note = |reason| Refusal { domain: domain.name.clone(), uuid: domain.uuid.clone(), reason };
         match classify::standing(domain, &rule(i), demands) {
             Standing::Moves(technique) => moving.push((i, technique)),
             Standing::Offline => offline.push(i),

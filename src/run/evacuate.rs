@@ -9,7 +9,7 @@ use signal_hook::iterator::Signals;
 
 use super::connect::{connect, is_remote};
 use super::output::{create, save, show};
-use super::plan::make_plan;
+use super::plan::{earlier_run, make_plan};
 use super::sample::{sample_both, timing};
 use crate::cli::{EvacuateArgs, Format, OutputArgs};
 use crate::config::Config;
@@ -20,10 +20,11 @@ use crate::render::{Screen, print_line, say, tables};
 
 pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs) -> Result<u8> {
     let timing = timing(&arguments.sampling)?;
+    let earlier = earlier_run(&arguments.planning)?;
     let (source_host, destination_host) = connect(config, &arguments.source, &arguments.destination)?;
     let (mut source, destination) =
         sample_both(config, output, &arguments.sampling, timing, &source_host, &destination_host)?;
-    let plan = make_plan(&mut source, &destination, &arguments.planning)?;
+    let plan = make_plan(&mut source, &destination, &arguments.planning, earlier.as_ref())?;
     if arguments.dry_run {
         show(output, &plan, || tables::plan(&plan))?;
         return Ok(0);

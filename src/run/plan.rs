@@ -11,11 +11,13 @@ use crate::config::Config;
 use crate::plan::{Demands, Plan, plan};
 use crate::preflight::refuse_collisions;
 use crate::profile::{LinkOrigin, Profile};
-use crate::render::tables;
+use crate::render::{say, tables};
+use crate::report::Report;
 use crate::select::rules;
-use crate::{profile_file, units};
+use crate::{profile_file, return_trip, units};
 
 pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &PlanArgs) -> Result<u8> {
+    let earlier = earlier_run(&arguments.planning)?;
     let file = create(arguments.save.as_deref())?;
     let (mut source, destination) = match (&arguments.profile, &arguments.source, &arguments.destination) {
         (Some(path), ..) => {
@@ -35,15 +37,35 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &PlanArgs) ->
         }
         (None, ..) => return Err(usage("plan needs SOURCE and DESTINATION, or --profile FILE")),
     };
-    let plan = make_plan(&mut source, &destination, &arguments.planning)?;
+    let plan = make_plan(&mut source, &destination, &arguments.planning, earlier.as_ref())?;
     save(file.as_ref(), arguments.save.as_deref(), &plan)?;
     show(output, &plan, || tables::plan(&plan))?;
     Ok(0)
 }
 
+/// The report of the run whose domains are to return, where there is one to read.
+pub(super) fn earlier_run(arguments: &PlanningArgs) -> Result<Option<Report>> {
+    let Some(path) = &arguments.from_report else { return Ok(None) };
+    let report = profile_file::load_report(path).map_err(usage)?;
+    if !report.domains.is_empty() && return_trip::moved(&report).next().is_none() {
+        return Err(usage(format!("{}: that run moved nothing, so there is nothing to return", path.display())));
+    }
+    Ok(Some(report))
+}
+
 /// Applies the user's rules and what the profiles show to be impossible, then plans.
-pub(super) fn make_plan(source: &mut Profile, destination: &Profile, arguments: &PlanningArgs) -> Result<Plan> {
-    let rules = rules(source, arguments).map_err(usage)?;
+pub(super) fn make_plan(
+    source: &mut Profile,
+    destination: &Profile,
+    arguments: &PlanningArgs,
+    earlier: Option<&Report>,
+) -> Result<Plan> {
+    let mut rules = rules(source, arguments).map_err(usage)?;
+    if let Some(report) = earlier {
+        for absent in return_trip::narrow(&mut rules, report, source, destination) {
+            say(&format!("warning: {absent}"));
+        }
+    }
     refuse_collisions(source, destination);
     let demands = Demands {
         objective: arguments.objective,

@@ -140,6 +140,12 @@ impl Guests {
         Ok(Self { guests: guests.into_iter().map(with_pulse).collect::<Result<_>>()? })
     }
 
+    /// The others, where one was removed on purpose.
+    pub fn forget(mut self, name: &str) -> Self {
+        self.guests.retain(|(guest, _)| guest.name != name);
+        self
+    }
+
     /// All have lived on, without a reboot or a gap, and their traffic runs.
     pub fn assert_alive(&self, lab: &Lab) -> Result<()> {
         for (guest, before) in &self.guests {

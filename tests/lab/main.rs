@@ -4,6 +4,7 @@
 //! One test: `cargo test --test lab -- mixed`.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps None or Err fails, as it should")]
 
+mod automation;
 mod domains;
 mod evacuations;
 mod harness;
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
         let pool = Arc::clone(&pool);
         Trial::test(name, move || pool.run(test).map_err(|error| format!("{error:#}").into()))
     };
-    let tests = evacuations::TESTS.iter().chain(domains::TESTS);
+    let tests = evacuations::TESTS.iter().chain(domains::TESTS).chain(automation::TESTS);
     let conclusion = libtest_mimic::run(&arguments, tests.copied().map(trial).collect());
     pool.down();
     conclusion.exit_code()
