@@ -80,6 +80,8 @@ pub(crate) struct Driver<F> {
     pub(crate) request: MigrationRequest,
     pub(crate) definition: Definition,
     pub(crate) timeout_seconds: Option<f64>,
+    /// A bandwidth limit in MiB/s that libvirt has not been told yet.
+    pub(crate) limit: Option<u64>,
     /// Where the thread that waits in libvirt's call posts its return; `inbox` is the other end.
     pub(crate) sender: Sender<Input>,
     pub(crate) inbox: Receiver<Input>,
@@ -143,18 +145,14 @@ impl<F: Fn(Update)> Driver<F> {
                 }
                 Ok(Input::Returned(result)) => return result,
                 Ok(Input::Abort) => migration.want_abort(),
-                Ok(Input::Limit(mib)) => {
-                    self.request.bandwidth_mib = Some(mib);
-                    // Too early or too late is no harm: the request carries it too.
-                    let _ = self.hosts.limit_bandwidth(&self.request.uuid, self.request.technique, mib);
-                }
+                Ok(Input::Limit(mib)) => self.limit = Some(mib),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
             self.look(migration, start.elapsed().as_secs_f64());
         }
     }
 
-    fn look(&self, migration: &mut Migration, now: f64) {
+    fn look(&mut self, migration: &mut Migration, now: f64) {
         let uuid = &self.request.uuid;
         let source = self.hosts.presence(Side::Source, uuid);
         let job = self.hosts.job(uuid).ok().flatten();
@@ -170,7 +168,17 @@ impl<F: Fn(Update)> Driver<F> {
             (self.tell)(Update::Phase(migration.phase()));
         }
         if job.is_some() {
+            self.apply_limit();
             (self.tell)(Update::Progress(migration.progress()));
+        }
+    }
+
+    /// Passes a changed limit on, once there is a job to take it; one that is refused is tried again.
+    fn apply_limit(&mut self) {
+        if let Some(mib) = self.limit
+            && self.hosts.limit_bandwidth(&self.request.uuid, self.request.technique, mib).is_ok()
+        {
+            self.limit = None;
         }
     }
 

@@ -16,6 +16,7 @@ use crate::hypervisor::{Hosts, MigrationRequest, Route};
 use crate::migration::{Phase, Verdict};
 use crate::plan::{Plan, Refusal, Step};
 use crate::report::{self, DomainOutcome, DomainReport, Outcome, Report};
+use crate::share::{self, InFlight, UNLIMITED_MIB};
 
 /// How to run a plan.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,6 +82,9 @@ pub struct Evacuation<'a> {
     running: Vec<Option<Sender<Input>>>,
     phases: Vec<Phase>,
     reports: Vec<Option<DomainReport>>,
+    /// By the same index: the pass that it is in, and the most that it may take, in MiB/s.
+    passes: Vec<u64>,
+    limits: Vec<u64>,
     interrupts: usize,
 }
 
@@ -100,6 +104,8 @@ impl<'a> Evacuation<'a> {
             running: vec![None; count],
             phases: vec![Phase::Starting; count],
             reports: vec![None; count],
+            passes: vec![0; count],
+            limits: vec![UNLIMITED_MIB; count],
             interrupts: 0,
         }
     }
@@ -176,7 +182,7 @@ impl<'a> Evacuation<'a> {
             persistent: false,
             route: self.options.route,
             migration_uri: self.options.migration_uri.clone(),
-            bandwidth_mib: self.bandwidth_share(),
+            bandwidth_mib: Some(self.limits[index]).filter(|limit| *limit < UNLIMITED_MIB),
         };
         let (hosts, timeout, out) = (Arc::clone(&self.hosts), self.options.timeout, self.sender.clone());
         thread::spawn(move || {
@@ -188,6 +194,7 @@ impl<'a> Evacuation<'a> {
                     request: MigrationRequest { persistent: definition.persistent, ..request },
                     definition,
                     timeout_seconds: Some(timeout.seconds(definition.memory_bytes)),
+                    limit: None,
                     sender,
                     inbox,
                     tell,
@@ -198,17 +205,18 @@ impl<'a> Evacuation<'a> {
         });
     }
 
-    /// Each migration's part of the total cap in MiB/s, libvirt's unit, of which it takes at least one.
-    fn bandwidth_share(&self) -> Option<u64> {
-        let total = self.plan.bandwidth_bits_per_second?;
-        Some(((total / 8.0 / 1_048_576.0) as u64 / self.in_flight().max(1) as u64).max(1))
-    }
-
-    fn share_bandwidth(&self) {
-        if let Some(mib) = self.bandwidth_share() {
-            for driver in self.running.iter().flatten() {
+    /// Tells each migration in flight its share of the bandwidth, where it has changed.
+    fn share_bandwidth(&mut self) {
+        let in_flight: Vec<_> = (0..self.running.len()).filter(|index| self.running[*index].is_some()).collect();
+        let of = |index: &usize| InFlight { technique: self.step(*index).technique, pass: self.passes[*index] };
+        let migrations: Vec<_> = in_flight.iter().map(of).collect();
+        let limits = share::limits(&migrations, self.plan.bandwidth_bits_per_second, self.plan.known_link());
+        for (index, limit) in in_flight.into_iter().zip(limits) {
+            if std::mem::replace(&mut self.limits[index], limit) != limit
+                && let Some(driver) = &self.running[index]
+            {
                 // A driver that has just ended needs no share.
-                let _ = driver.send(Input::Limit(mib));
+                let _ = driver.send(Input::Limit(limit));
             }
         }
     }
@@ -243,7 +251,11 @@ impl<'a> Evacuation<'a> {
                 self.phases[index] = phase;
                 self.tell(tell, Event::Phase { domain, phase });
             }
-            Update::Progress(progress) => self.tell(tell, Event::Progress { domain, progress }),
+            Update::Progress(progress) => {
+                self.tell(tell, Event::Progress { domain, progress });
+                self.passes[index] = progress.pass;
+                self.share_bandwidth();
+            }
             Update::NoPeer(error) => {
                 if self.options.route == Route::PeerToPeer {
                     self.options.route = Route::ClientManaged;

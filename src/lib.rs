@@ -31,4 +31,5 @@ pub mod return_trip;
 pub mod run;
 pub mod sampling;
 pub mod select;
+mod share;
 pub mod units;

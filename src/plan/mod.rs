@@ -19,7 +19,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::profile::{Link, Profile};
+use crate::profile::{Link, LinkOrigin, Profile};
 use classify::Standing;
 use explain::Subject;
 use model::Launch;
@@ -134,6 +134,15 @@ pub struct Plan {
     pub window: Option<Window>,
     /// What other policies would take, by the same model.
     pub alternatives: Vec<Alternative>,
+}
+
+impl Plan {
+    /// The capacity that a migration finds between the hosts, in bits per second; `None` where it is only assumed.
+    pub fn known_link(&self) -> Option<f64> {
+        let links = [&self.source_link, &self.destination_link];
+        let known = links.iter().filter(|link| link.origin != LinkOrigin::Assumed);
+        known.map(|link| link.bits_per_second).min_by(f64::total_cmp)
+    }
 }
 
 /// One domain's migration.
