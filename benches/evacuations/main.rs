@@ -18,6 +18,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tsmig::plan::{Move, Technique, predict};
 use tsmig::profile::Profile;
+use tsmig::profile_file;
 use tsmig_lab::{GuestSpec, Lab, LabSpec, Node};
 
 use crate::baseline::{Baseline, DESTINATION, SOURCE, TIME_LIMIT};
@@ -147,7 +148,7 @@ fn text(value: &Value) -> String {
 
 fn virsh(lab: &Lab, scenario: &Scenario, baseline: Baseline, guests: &[GuestSpec]) -> Result<Row> {
     let steps = baseline.steps(guests);
-    let (source, destination) = profiles(lab)?;
+    let (source, destination) = profiles(lab, scenario)?;
     let moves: Vec<Move> = steps
         .iter()
         .map(|step| {
@@ -183,14 +184,17 @@ fn virsh(lab: &Lab, scenario: &Scenario, baseline: Baseline, guests: &[GuestSpec
     })
 }
 
-fn profiles(lab: &Lab) -> Result<(Profile, Profile)> {
+/// Profiles both hosts, and keeps what was seen last of each scenario beside the results.
+fn profiles(lab: &Lab, scenario: &Scenario) -> Result<(Profile, Profile)> {
     let mut command = lab.command(Node::Client, env!("CARGO_BIN_EXE_tsmig"));
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join(scenario.profile());
     let output = command
-        .args(["profile", SOURCE, DESTINATION, "--window", "10s", "--output", "json", "--quiet"])
+        .args(["profile", SOURCE, DESTINATION, "--window", "10s", "--quiet", "--save"])
+        .arg(&kept)
         .args(LINK)
         .output()?;
-    let mut both: Value = serde_json::from_slice(&output.stdout)?;
-    Ok((serde_json::from_value(both["source"].take())?, serde_json::from_value(both["destination"].take())?))
+    ensure!(output.status.success(), "no profile: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(profile_file::load(&kept)?)
 }
 
 /// What the guests' applications would have carried, less what they did.

@@ -61,6 +61,12 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 impl Scenario {
+    /// Where its profile is kept, from the project's top.
+    pub fn profile(&self) -> String {
+        let name = self.name.split(',').next().unwrap_or_default().replace(' ', "-");
+        format!("docs/bench/profiles/{name}.json")
+    }
+
     /// The guests, senders first.
     pub fn guests(&self) -> Vec<GuestSpec> {
         let spec = |guest: &Guest| {
