@@ -51,6 +51,8 @@ install:
 	@test -x target/release/tsmig || { echo "make install: run make build first" >&2; exit 1; }
 	install -Dm755 target/release/tsmig $(BINDIR)/tsmig
 	install -Dm644 -t $(SHAREDIR)/man/man1 man/*.1
+	install -Dm644 -t $(SHAREDIR)/man/man5 man/*.5
+	install -Dm644 -t $(SHAREDIR)/doc/tsmig/examples examples/config.toml
 	install -Dm644 completions/tsmig.bash $(SHAREDIR)/bash-completion/completions/tsmig
 	install -Dm644 completions/_tsmig $(SHAREDIR)/zsh/site-functions/_tsmig
 	install -Dm644 completions/tsmig.fish $(SHAREDIR)/fish/vendor_completions.d/tsmig.fish

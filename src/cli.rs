@@ -1,12 +1,16 @@
 //! The command line: arguments only, no logic. The help texts here are also the man pages.
 
+use std::ffi::OsStr;
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 
+use crate::config::Config;
 use crate::evacuate::Timeout;
 use crate::plan::Objective;
 use crate::units::Rate;
@@ -43,6 +47,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Print the traffic of each domain over the window.
     Profile(ProfileArgs),
+    /// Check the configuration, or show what it sets.
+    Config(ConfigArgs),
 }
 
 /// What is printed and how.
@@ -52,7 +58,7 @@ pub struct OutputArgs {
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     pub output: Format,
     /// No progress and no notices on standard error.
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, num_args = 0..=1, require_equals = true, value_name = "BOOLEAN", default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
     pub quiet: bool,
 }
 
@@ -69,14 +75,16 @@ pub enum Format {
 #[derive(Debug, Args)]
 pub struct EvacuateArgs {
     /// The host to evacuate.
+    #[arg(add = ArgValueCompleter::new(hosts))]
     pub source: String,
     /// The host that takes the domains.
+    #[arg(add = ArgValueCompleter::new(hosts))]
     pub destination: String,
     /// Stop after the plan.
     #[arg(long, short = 'n')]
     pub dry_run: bool,
     /// Move what can be moved where some domain can't; without it, then nothing is.
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOLEAN", default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
     pub partial: bool,
     /// Where the destination takes the memory in, for example tcp://10.1.0.2: for a migration network of its own.
     #[arg(long, value_name = "URI")]
@@ -99,10 +107,10 @@ pub struct EvacuateArgs {
 #[derive(Debug, Args)]
 pub struct PlanArgs {
     /// The host to evacuate.
-    #[arg(required_unless_present = "profile")]
+    #[arg(required_unless_present = "profile", add = ArgValueCompleter::new(hosts))]
     pub source: Option<String>,
     /// The host that takes the domains.
-    #[arg(required_unless_present = "profile")]
+    #[arg(required_unless_present = "profile", add = ArgValueCompleter::new(hosts))]
     pub destination: Option<String>,
     /// Plan from a saved profile instead of two hosts; no libvirt is needed.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["source", "destination", "window", "interval"])]
@@ -122,8 +130,10 @@ pub struct PlanArgs {
 #[derive(Debug, Args)]
 pub struct ProfileArgs {
     /// The host to profile.
+    #[arg(add = ArgValueCompleter::new(hosts))]
     pub host: String,
     /// Profile a second host over the same window: the result is what plan --profile reads.
+    #[arg(add = ArgValueCompleter::new(hosts))]
     pub destination: Option<String>,
     /// Write the profile to a file as JSON, too.
     #[arg(long, value_name = "FILE")]
@@ -131,6 +141,32 @@ pub struct ProfileArgs {
     /// How the traffic is sampled.
     #[command(flatten)]
     pub sampling: SamplingArgs,
+}
+
+/// Arguments of `config`.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+/// What `config` does.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say whether the configuration is valid: the file that is given, or all that are read.
+    Check {
+        /// A file of its own, such as one that is about to be installed.
+        file: Option<PathBuf>,
+    },
+    /// Print every setting with its value and where that is from.
+    Show {
+        /// Options of evacuate, as if they were given: tsmig config show -- --window 10s.
+        #[arg(last = true, value_name = "OPTIONS")]
+        options: Vec<String>,
+    },
+    /// Print the names of the configured hosts, one a line.
+    Hosts,
 }
 
 /// How traffic is sampled.
@@ -160,7 +196,7 @@ pub struct PlanningArgs {
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
     /// Move the definitions of inactive domains, too; their disks are not copied.
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOLEAN", default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
     pub offline: bool,
     /// One technique for all domains that no pattern below names, or auto for the best mix.
     #[arg(long, value_enum, default_value_t = TechniqueArg::Auto)]
@@ -205,9 +241,26 @@ pub enum TechniqueArg {
     PostCopy,
 }
 
+impl fmt::Display for TechniqueArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Auto => "auto",
+            Self::PreCopy => "pre-copy",
+            Self::PostCopy => "post-copy",
+        })
+    }
+}
+
 /// `--concurrency`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Concurrency(pub Option<NonZeroUsize>);
+
+/// The configured hosts that begin so, for the shells; a configuration that is wrong offers none.
+fn hosts(begun: &OsStr) -> Vec<CompletionCandidate> {
+    let config = Config::load(None).unwrap_or_default();
+    let fits = |name: &&String| begun.to_str().is_some_and(|begun| name.starts_with(begun));
+    config.hosts.keys().filter(fits).map(CompletionCandidate::new).collect()
+}
 
 fn concurrency(text: &str) -> Result<Concurrency, String> {
     if text == "auto" {

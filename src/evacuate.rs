@@ -4,7 +4,8 @@
 //! cancels its siblings. After a first interrupt nothing more is launched, pre-copies are cancelled and post-copies
 //! finish; after a second one this returns at once and the report says what is still on its way.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -27,6 +28,8 @@ pub struct Options {
     pub route: Route,
     /// How long a migration may take before its switch-over.
     pub timeout: Timeout,
+    /// The same for single domains, by UUID.
+    pub timeouts: HashMap<String, Timeout>,
 }
 
 /// How long a migration may stay at the source before it is cancelled.
@@ -41,6 +44,15 @@ pub enum Timeout {
 
 /// OpenStack Nova's default, `live_migration_completion_timeout`, in seconds per GiB.
 pub const AUTO_SECONDS_PER_GIB: u64 = 800;
+
+impl fmt::Display for Timeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.pad("auto"),
+            Self::Fixed(limit) => f.pad(&humantime::format_duration(*limit).to_string()),
+        }
+    }
+}
 
 impl Timeout {
     fn seconds(self, memory_bytes: u64) -> f64 {
@@ -184,7 +196,8 @@ impl<'a> Evacuation<'a> {
             migration_uri: self.options.migration_uri.clone(),
             bandwidth_mib: Some(self.limits[index]).filter(|limit| *limit < UNLIMITED_MIB),
         };
-        let (hosts, timeout, out) = (Arc::clone(&self.hosts), self.options.timeout, self.sender.clone());
+        let timeout = self.options.timeouts.get(&step.uuid).copied().unwrap_or(self.options.timeout);
+        let (hosts, out) = (Arc::clone(&self.hosts), self.sender.clone());
         thread::spawn(move || {
             // Nobody listens any more when tsmig is on its way out.
             let tell = move |update| drop(out.send(Message::From(index, update)));

@@ -6,6 +6,7 @@
 use globset::{Glob, GlobMatcher};
 
 use crate::cli::{PlanningArgs, TechniqueArg};
+use crate::config::{Config, Order};
 use crate::plan::{Rule, Technique};
 use crate::profile::Profile;
 
@@ -63,17 +64,18 @@ impl Pattern {
 ///
 /// # Errors
 /// A pattern is no glob, matches nothing, or contradicts another.
-pub fn rules(source: &Profile, arguments: &PlanningArgs) -> Result<Vec<Rule>, SelectError> {
+pub fn rules(source: &Profile, arguments: &PlanningArgs, config: &Config) -> Result<Vec<Rule>, SelectError> {
     let only = patterns("--only", &arguments.only, source)?;
     let exclude = patterns("--exclude", &arguments.exclude, source)?;
     let pre_copy = patterns("--pre-copy", &arguments.pre_copy, source)?;
     let post_copy = patterns("--post-copy", &arguments.post_copy, source)?;
     let first = patterns("--first", &arguments.first, source)?;
     let last = patterns("--last", &arguments.last, source)?;
-    let general = match arguments.technique {
-        TechniqueArg::Auto => None,
-        TechniqueArg::PreCopy => Some(Technique::PreCopy),
-        TechniqueArg::PostCopy => Some(Technique::PostCopy),
+    let typed = config.is_typed("technique");
+    // What was typed beats the configuration's rules, which beat its default.
+    let general = |name: &str| match config.rule(name, |rule| &rule.technique).filter(|_| !typed) {
+        Some(technique) => (given(technique), given(technique).map(|_| "the configuration")),
+        None => (given(arguments.technique), given(arguments.technique).map(|_| "--technique")),
     };
     let rule = |name: &str| {
         let selected = only.is_empty() || best(&only, name).is_some();
@@ -81,23 +83,32 @@ pub fn rules(source: &Profile, arguments: &PlanningArgs) -> Result<Vec<Rule>, Se
         let (technique, technique_origin) = match either(name, &pre_copy, &post_copy)? {
             Some(Either::One) => (Some(Technique::PreCopy), Some("--pre-copy")),
             Some(Either::Other) => (Some(Technique::PostCopy), Some("--post-copy")),
-            None => (general, general.map(|_| "--technique")),
+            None => general(name),
         };
         let rank = match either(name, &first, &last)? {
             Some(Either::One) => -1,
             Some(Either::Other) => 1,
-            None => 0,
+            None => match config.rule(name, |rule| &rule.order) {
+                Some(Order::First) => -1,
+                Some(Order::Last) => 1,
+                Some(Order::Any) | None => 0,
+            },
         };
-        Ok(Rule {
-            stays: !selected || excluded,
-            stays_because: None,
-            technique,
-            technique_origin,
-            rank,
-            offline: arguments.offline,
-        })
+        // Whoever names it in --only means it.
+        let kept = only.is_empty() && config.rule(name, |rule| &rule.keep) == Some(true);
+        let stays_because = kept.then_some("the configuration keeps it here");
+        let stays = !selected || excluded || kept;
+        Ok(Rule { stays, stays_because, technique, technique_origin, rank, offline: arguments.offline })
     };
     source.domains.iter().map(|domain| rule(&domain.name)).collect()
+}
+
+fn given(technique: TechniqueArg) -> Option<Technique> {
+    match technique {
+        TechniqueArg::Auto => None,
+        TechniqueArg::PreCopy => Some(Technique::PreCopy),
+        TechniqueArg::PostCopy => Some(Technique::PostCopy),
+    }
 }
 
 fn patterns(option: &'static str, texts: &[String], source: &Profile) -> Result<Vec<Pattern>, SelectError> {
@@ -149,19 +160,30 @@ fn best<'a>(patterns: &'a [Pattern], name: &str) -> Option<&'a Pattern> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use std::ffi::OsString;
+    use std::{process, thread};
 
     use super::*;
-    use crate::cli::{Cli, Command};
+    use crate::cli::Command;
+    use crate::config::options::resolve;
     use crate::profile::{DomainState, fixture};
 
     fn select(options: &[&str]) -> Result<Vec<(bool, Option<Technique>)>, String> {
-        let arguments = ["tsmig", "plan", "host-a", "host-b"].iter().chain(options);
-        let Command::Plan(plan) = Cli::parse_from(arguments).command else { unreachable!("parsed as plan") };
+        Ok(configured("", options)?.into_iter().map(|rule| (rule.stays, rule.technique)).collect())
+    }
+
+    /// The rules by a configuration file and options.
+    fn configured(file: &str, options: &[&str]) -> Result<Vec<Rule>, String> {
+        let path = std::env::temp_dir().join(format!("tsmig-{}-{:?}.toml", process::id(), thread::current().id()));
+        std::fs::write(&path, file).unwrap();
+        let arguments = ["tsmig", "plan", "host-a", "host-b", "--config"].iter().map(OsString::from);
+        let arguments = arguments.chain([path.clone().into_os_string()]).chain(options.iter().map(OsString::from));
+        let (cli, config) = resolve(arguments).map_err(|error| error.to_string())?;
+        std::fs::remove_file(path).unwrap();
+        let Command::Plan(plan) = cli.command else { unreachable!("parsed as plan") };
         let running = |name| (name, name, DomainState::Running);
         let source = fixture::host("host-a", &["db", "web-1", "web-2"].map(running));
-        let rules = rules(&source, &plan.planning).map_err(|e| e.to_string())?;
-        Ok(rules.into_iter().map(|rule| (rule.stays, rule.technique)).collect())
+        rules(&source, &plan.planning, &config).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -193,5 +215,29 @@ mod tests {
         assert!(select(&["--only", "web-[1"]).is_err());
         let error = select(&["--first", "db", "--last", "db"]).expect_err("both");
         assert!(error.contains("--first") && error.contains("--last"), "{error}");
+    }
+
+    const FILE: &str = "[defaults]\ntechnique = 'pre-copy'\n\
+        [[domains]]\nmatch = 'web-*'\ntechnique = 'post-copy'\norder = 'first'\n\
+        [[domains]]\nmatch = 'db'\nkeep = true";
+
+    #[test]
+    fn rules_of_the_configuration_beat_its_defaults() {
+        let rules = configured(FILE, &[]).unwrap();
+        assert_eq!(rules.iter().map(|rule| rule.stays).collect::<Vec<_>>(), [true, false, false]);
+        assert!(rules[0].stays_because.is_some_and(|why| why.contains("configuration")));
+        let techniques: Vec<_> = rules.iter().map(|rule| rule.technique).collect();
+        assert_eq!(techniques, [Technique::PreCopy, Technique::PostCopy, Technique::PostCopy].map(Some));
+        assert_eq!(rules[1].technique_origin, Some("the configuration"));
+        assert_eq!(rules.iter().map(|rule| rule.rank).collect::<Vec<_>>(), [0, -1, -1]);
+    }
+
+    #[test]
+    fn options_beat_the_configuration() {
+        let rules = configured(FILE, &["--technique", "auto", "--only", "db", "--last", "web-2"]).unwrap();
+        assert_eq!(rules.iter().map(|rule| rule.stays).collect::<Vec<_>>(), [false, true, true]);
+        assert_eq!(rules.iter().map(|rule| rule.technique).collect::<Vec<_>>(), [None; 3]);
+        assert_eq!(rules.iter().map(|rule| rule.rank).collect::<Vec<_>>(), [0, -1, 1]);
+        assert_eq!(configured(FILE, &["--pre-copy", "web-1"]).unwrap()[1].technique, Some(Technique::PreCopy));
     }
 }

@@ -225,12 +225,14 @@ fn plan(steps: &[(&str, Technique, usize)]) -> Plan {
     }
 }
 
-const OPTIONS: Options = Options { migration_uri: None, route: Route::PeerToPeer, timeout: Timeout::Auto };
+fn options() -> Options {
+    Options { migration_uri: None, route: Route::PeerToPeer, timeout: Timeout::Auto, timeouts: HashMap::new() }
+}
 
 fn run(plan: &Plan, hosts: &Arc<Scripted>) -> (Vec<Event>, Report) {
     let mut events = Vec::new();
     let report =
-        Evacuation::new(plan, hosts.clone(), OPTIONS).run(&mut |timed: &Timed| events.push(timed.event.clone()));
+        Evacuation::new(plan, hosts.clone(), options()).run(&mut |timed: &Timed| events.push(timed.event.clone()));
     (events, report)
 }
 
@@ -240,7 +242,7 @@ fn start(plan: Plan, hosts: &Arc<Scripted>) -> (Receiver<Event>, impl Fn() + use
     let (interrupters, interrupter) = channel();
     let hosts = hosts.clone();
     let thread = thread::spawn(move || {
-        let evacuation = Evacuation::new(&plan, hosts, OPTIONS);
+        let evacuation = Evacuation::new(&plan, hosts, options());
         interrupters.send(evacuation.interrupter()).unwrap();
         evacuation.run(&mut |timed: &Timed| drop(sender.send(timed.event.clone())))
     });

@@ -4,10 +4,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use clap::CommandFactory;
-use clap_complete::Shell;
+use clap::{Arg, CommandFactory};
+use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
+use clap_mangen::roff::{Roff, bold, italic, roman};
 use tsmig::cli::Cli;
+use tsmig::config::keys::{self, Key};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -36,10 +39,73 @@ fn man_pages() {
 }
 
 #[test]
+fn the_manual_of_the_configuration() {
+    let mut page = Roff::new();
+    page.control("TH", ["tsmig-config", "5", "", "tsmig", ""]);
+    page.control("SH", ["NAME"]).text([roman("tsmig-config - the configuration of tsmig")]);
+    page.control("SH", ["DESCRIPTION"]);
+    for paragraph in [
+        "TOML files: /etc/tsmig/config.toml, then $XDG_CONFIG_HOME/tsmig/config.toml (~/.config/tsmig/config.toml), \
+         then the file of --config. A key of a later file beats the same key of an earlier one, and an option of the \
+         command line beats them all. Rules for domains of all files are kept.",
+        "An unknown key is an error. `tsmig config check` says whether the files are valid, `tsmig config show` what \
+         then holds and where each value is from.",
+    ] {
+        page.control("PP", []).text([roman(paragraph)]);
+    }
+    let mut section = |title: &str, about: &str, keys: Vec<(String, String, String)>| {
+        page.control("SH", [title]).text([roman(about)]);
+        for (name, value, about) in keys {
+            page.control("TP", []).text([bold(name), roman(" = "), italic(value)]).text([roman(about)]);
+        }
+    };
+    let rows = |keys: &[Key]| keys.iter().map(|k| (k.name.into(), k.value.into(), k.about.into())).collect();
+    section("[hosts.NAME]", "What NAME stands for on the command line.", rows(&keys::HOSTS));
+    let option = |option: &Arg| {
+        let value = option.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
+        let about = option.get_help().map(ToString::to_string).unwrap_or_default();
+        (option.get_long().unwrap().to_owned(), value.unwrap(), about)
+    };
+    let about = "Defaults of the options of the same names, and with their values.";
+    section("[defaults]", about, keys::defaults().iter().map(option).collect());
+    let about = "A rule for the domains that a pattern matches; any number of them. Of the rules that match a domain and \
+                 have a key, the last decides that key, in a later file before an earlier one. A rule may match nothing.";
+    section("[[domains]]", about, rows(&keys::DOMAINS));
+    check(root().join("man/tsmig-config.5"), page.render().as_bytes());
+}
+
+#[test]
 fn completions() {
-    for (shell, file) in [(Shell::Bash, "tsmig.bash"), (Shell::Zsh, "_tsmig"), (Shell::Fish, "tsmig.fish")] {
+    let shells: [(&dyn EnvCompleter, &str); 3] = [(&Bash, "tsmig.bash"), (&Zsh, "_tsmig"), (&Fish, "tsmig.fish")];
+    for (shell, file) in shells {
         let mut text = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "tsmig", &mut text);
+        shell.write_registration("COMPLETE", "tsmig", "tsmig", "tsmig", &mut text).unwrap();
         check(root().join("completions").join(file), &text);
     }
+}
+
+#[test]
+fn bash_completes_options_and_the_configured_hosts() {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("completion");
+    fs::create_dir_all(directory.join("tsmig")).unwrap();
+    fs::write(directory.join("tsmig/config.toml"), "[hosts.host-a]\n[hosts.host-b]\n[hosts.other]").unwrap();
+    let complete = |words: &[&str]| {
+        let script = "source \"$1\"; shift; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); COMP_TYPE=9; \
+                      _clap_complete_tsmig tsmig \"${COMP_WORDS[COMP_CWORD]}\"; printf '%s\\n' \"${COMPREPLY[@]}\"";
+        let program = Path::new(env!("CARGO_BIN_EXE_tsmig")).parent().unwrap();
+        let output = Command::new("bash")
+            .args(["--norc", "-c", script, "bash"])
+            .arg(root().join("completions/tsmig.bash"))
+            .args(words)
+            .env("PATH", format!("{}:{}", program.display(), std::env::var("PATH").unwrap()))
+            .env("XDG_CONFIG_HOME", &directory)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(complete(&["tsmig", "evacuate", "host"]), ["host-a", "host-b"]);
+    assert_eq!(complete(&["tsmig", "evacuate", "host-a", "oth"]), ["other"]);
+    assert_eq!(complete(&["tsmig", "evacuate", "--conc"]), ["--concurrency"]);
+    assert_eq!(complete(&["tsmig", "plan", "--objective", "i"]), ["impact"]);
 }

@@ -3,6 +3,7 @@
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::page::Page;
+use crate::config::show::{Effective, FileRow};
 use crate::plan::{Alternative, Plan, Totals};
 use crate::profile::{Link, LinkOrigin, Profile};
 use crate::report::{DomainOutcome, DomainReport, Outcome, Report};
@@ -113,6 +114,16 @@ fn totals(plan: &Plan) -> String {
     }
     right_align(&mut totals, &[1, 2]);
     totals.to_string()
+}
+
+/// The effective configuration, and where each value is from.
+pub fn configuration(effective: &Effective) -> String {
+    let file = |row: &FileRow| format!("{}: {}\n", row.path.display(), if row.read { "read" } else { "not there" });
+    let mut table = table(&["key", "value", "from"]);
+    for row in &effective.settings {
+        table.add_row([&row.key, &row.value, &row.origin]);
+    }
+    effective.files.iter().map(file).collect::<String>() + &table.to_string()
 }
 
 /// What became of each domain.

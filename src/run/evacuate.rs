@@ -1,5 +1,6 @@
 //! `tsmig evacuate`: profile, plan, migrate, report.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread;
 
@@ -13,9 +14,10 @@ use super::plan::{earlier_run, make_plan};
 use super::sample::{sample_both, timing};
 use crate::cli::{EvacuateArgs, Format, OutputArgs};
 use crate::config::Config;
-use crate::evacuate::{Evacuation, Options};
+use crate::evacuate::{Evacuation, Options, Timeout};
 use crate::hypervisor::Route;
 use crate::hypervisor::libvirt::Pair;
+use crate::plan::{Plan, Step};
 use crate::render::{Screen, print_line, say, tables};
 
 pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs) -> Result<u8> {
@@ -24,7 +26,7 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
     let (source_host, destination_host) = connect(config, &arguments.source, &arguments.destination)?;
     let (mut source, destination) =
         sample_both(config, output, &arguments.sampling, timing, &source_host, &destination_host)?;
-    let plan = make_plan(&mut source, &destination, &arguments.planning, earlier.as_ref())?;
+    let plan = make_plan(config, &mut source, &destination, &arguments.planning, earlier.as_ref())?;
     if arguments.dry_run {
         show(output, &plan, || tables::plan(&plan))?;
         return Ok(0);
@@ -47,7 +49,7 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
     let file = create(arguments.report.as_deref())?;
     let migration_uri = arguments.migration_uri.clone().or_else(|| config.migration_uri(&arguments.destination));
     let route = if is_remote(&destination_host.endpoint().uri) { Route::PeerToPeer } else { Route::ClientManaged };
-    let options = Options { migration_uri, route, timeout: arguments.timeout };
+    let options = Options { migration_uri, route, timeout: arguments.timeout, timeouts: timeouts(config, &plan) };
     let hosts = Arc::new(Pair::new(source_host, destination_host));
     let evacuation = Evacuation::new(&plan, hosts, options);
     let interrupter = evacuation.interrupter();
@@ -63,4 +65,10 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
         let _ = print_line(&tables::report(&report));
     }
     Ok(report.outcome.exit_status())
+}
+
+/// The timeouts that rules of the configuration give single domains, by UUID; one that was typed is for all.
+fn timeouts(config: &Config, plan: &Plan) -> HashMap<String, Timeout> {
+    let of = |step: &Step| Some((step.uuid.clone(), config.rule(&step.domain, |rule| &rule.timeout)?));
+    if config.is_typed("timeout") { HashMap::new() } else { plan.migrations.iter().filter_map(of).collect() }
 }

@@ -1,5 +1,6 @@
 //! The commands: each a straight line from the arguments to the result and the exit status.
 
+mod config;
 mod connect;
 mod evacuate;
 mod output;
@@ -32,12 +33,12 @@ fn usage(error: impl std::fmt::Display) -> anyhow::Error {
 ///
 /// # Errors
 /// Nothing was moved; [`Usage`] where the input was at fault.
-pub fn run(cli: Cli) -> Result<u8> {
-    let config = Config::load(cli.config.as_deref()).map_err(usage)?;
+pub fn run(cli: Cli, config: &Config) -> Result<u8> {
     let result = match cli.command {
-        Command::Profile(arguments) => profile::run(&config, &cli.output, &arguments),
-        Command::Plan(arguments) => plan::run(&config, &cli.output, &arguments),
-        Command::Evacuate(arguments) => evacuate::run(&config, &cli.output, &arguments),
+        Command::Config(arguments) => config::run(config, &cli.output, &arguments),
+        Command::Profile(arguments) => profile::run(config, &cli.output, &arguments),
+        Command::Plan(arguments) => plan::run(config, &cli.output, &arguments),
+        Command::Evacuate(arguments) => evacuate::run(config, &cli.output, &arguments),
     };
     match result {
         // A reader that has seen enough, such as `| head`, is no error. Nothing is printed while domains move.

@@ -22,7 +22,8 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &PlanArgs) ->
     let (mut source, destination) = match (&arguments.profile, &arguments.source, &arguments.destination) {
         (Some(path), ..) => {
             let (mut source, mut destination) = profile_file::load(path).map_err(usage)?;
-            if let Some(rate) = arguments.sampling.link {
+            // A saved profile knows its link: only what was typed beats that.
+            if let Some(rate) = arguments.sampling.link.filter(|_| config.is_typed("link")) {
                 for profile in [&mut source, &mut destination] {
                     profile.link.bits_per_second = rate.bits_per_second();
                     profile.link.origin = LinkOrigin::Option;
@@ -37,7 +38,7 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &PlanArgs) ->
         }
         (None, ..) => return Err(usage("plan needs SOURCE and DESTINATION, or --profile FILE")),
     };
-    let plan = make_plan(&mut source, &destination, &arguments.planning, earlier.as_ref())?;
+    let plan = make_plan(config, &mut source, &destination, &arguments.planning, earlier.as_ref())?;
     save(file.as_ref(), arguments.save.as_deref(), &plan)?;
     show(output, &plan, || tables::plan(&plan))?;
     Ok(0)
@@ -55,12 +56,13 @@ pub(super) fn earlier_run(arguments: &PlanningArgs) -> Result<Option<Report>> {
 
 /// Applies the user's rules and what the profiles show to be impossible, then plans.
 pub(super) fn make_plan(
+    config: &Config,
     source: &mut Profile,
     destination: &Profile,
     arguments: &PlanningArgs,
     earlier: Option<&Report>,
 ) -> Result<Plan> {
-    let mut rules = rules(source, arguments).map_err(usage)?;
+    let mut rules = rules(source, arguments, config).map_err(usage)?;
     if let Some(report) = earlier {
         for absent in return_trip::narrow(&mut rules, report, source, destination) {
             say(&format!("warning: {absent}"));

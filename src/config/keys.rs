@@ -1,0 +1,142 @@
+//! The keys of a configuration file and what they mean: the one definition that the reader, the manual and the tests
+//! share. The keys of `[defaults]` are the command line's own options.
+
+use clap::{Arg, Command, CommandFactory};
+
+use crate::cli::Cli;
+
+/// A key of a section.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// As it is written.
+    pub name: &'static str,
+    /// What it holds, with an example of it as TOML.
+    pub value: &'static str,
+    /// What it does.
+    pub about: &'static str,
+}
+
+/// The sections at the top of a file.
+pub const SECTIONS: [&str; 3] = ["hosts", "defaults", "domains"];
+
+/// `[hosts.NAME]`.
+pub const HOSTS: [Key; 3] = [
+    Key { name: "uri", value: "URI", about: "Its libvirt URI; without it, qemu+ssh://NAME/system." },
+    Key {
+        name: "migration_uri",
+        value: "URI",
+        about: "Where it takes migrated memory in, for example tcp://10.1.0.2; --migration-uri beats it.",
+    },
+    Key {
+        name: "link",
+        value: "RATE",
+        about: "Capacity of its NIC each way; beats the link of [defaults], and --link beats it.",
+    },
+];
+
+/// `[[domains]]`.
+pub const DOMAINS: [Key; 5] = [
+    Key { name: "match", value: "PATTERN", about: "The domains it is about: a name, or a glob such as web-*. Needed." },
+    Key {
+        name: "technique",
+        value: "TECHNIQUE",
+        about: "pre-copy, post-copy, or auto for the planner's choice. It beats the technique of [defaults]; \
+                --technique, --pre-copy and --post-copy beat it.",
+    },
+    Key {
+        name: "order",
+        value: "ORDER",
+        about: "first to launch it before all others, last for after them, any for the planner's choice; --first and \
+                --last beat it.",
+    },
+    Key { name: "keep", value: "BOOLEAN", about: "true leaves it where it is; --only that matches it beats that." },
+    Key {
+        name: "timeout",
+        value: "DURATION",
+        about: "As --timeout, which beats it; it beats the timeout of [defaults].",
+    },
+];
+
+/// Options that have no key in `[defaults]`, each with the reason.
+pub const OPTIONS_ONLY: &[(&str, &str)] = &[
+    ("config", "it names the configuration"),
+    ("dry-run", "it is said of one run"),
+    ("exclude", "`keep` in [[domains]]"),
+    ("first", "`order` in [[domains]]"),
+    ("from-report", "it is said of one run"),
+    ("help", "it is no setting"),
+    ("last", "`order` in [[domains]]"),
+    ("migration-uri", "`migration_uri` in [hosts.NAME]"),
+    ("only", "it is said of one run"),
+    ("post-copy", "`technique` in [[domains]]"),
+    ("pre-copy", "`technique` in [[domains]]"),
+    ("profile", "it is said of one run"),
+    ("report", "a file for each run"),
+    ("save", "a file for each run"),
+    ("version", "it is no setting"),
+];
+
+/// The commands whose options have defaults.
+pub(super) const COMMANDS: [&str; 3] = ["evacuate", "plan", "profile"];
+
+/// The options that `[defaults]` can set, by name: all of the commands' but [`OPTIONS_ONLY`].
+pub fn defaults() -> Vec<Arg> {
+    let command = Cli::command();
+    let of = |command: &Command| command.get_arguments().cloned().collect::<Vec<_>>();
+    let commands = COMMANDS.iter().filter_map(|name| command.find_subcommand(name)).flat_map(of);
+    let mut options: Vec<Arg> = of(&command).into_iter().chain(commands).filter(is_configurable).collect();
+    options.sort_by(|a, b| a.get_long().cmp(&b.get_long()));
+    options.dedup_by(|a, b| a.get_long() == b.get_long());
+    options
+}
+
+fn is_configurable(option: &Arg) -> bool {
+    option.get_long().is_some_and(|long| OPTIONS_ONLY.iter().all(|(name, _)| *name != long))
+}
+
+/// `; did you mean ...?` where `given` is close to a known name, and all the known ones where it is not.
+pub(super) fn nearest(given: &str, known: &[&str]) -> String {
+    let similarity =
+        |name: &str| strsim::normalized_damerau_levenshtein(&given.replace('_', "-"), &name.replace('_', "-"));
+    let best = known.iter().map(|name| (similarity(name), name)).max_by(|a, b| a.0.total_cmp(&b.0));
+    match best {
+        // Two letters of four changed or swapped are still the same word misspelt.
+        Some((similarity, name)) if similarity >= 0.5 => format!("did you mean `{name}`?"),
+        _ => format!("known are {}", known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ArgAction;
+
+    use super::*;
+
+    #[test]
+    fn each_option_takes_a_default_or_says_why_not() {
+        for option in defaults() {
+            assert!(
+                matches!(option.get_action(), ArgAction::Set),
+                "--{} can't be set by one value: give it one (as --partial has), or explain it in OPTIONS_ONLY",
+                option.get_long().unwrap_or_default()
+            );
+        }
+    }
+
+    #[test]
+    fn the_explained_options_exist() {
+        let mut command = Cli::command();
+        command.build();
+        let all: Vec<_> = command.get_subcommands().chain([&command]).flat_map(Command::get_arguments).collect();
+        for (name, _) in OPTIONS_ONLY {
+            assert!(all.iter().any(|option| option.get_long() == Some(name)), "there is no --{name}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_name_is_offered() {
+        assert_eq!(nearest("lnik", &["uri", "link"]), "did you mean `link`?");
+        assert_eq!(nearest("post_copy_limit", &["post-copy-limit", "window"]), "did you mean `post-copy-limit`?");
+        assert_eq!(nearest("colour", &["uri", "link"]), "known are `uri`, `link`");
+    }
+}

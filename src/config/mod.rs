@@ -1,0 +1,346 @@
+//! The configuration: what a host name stands for, defaults of the options, rules for domains.
+//!
+//! `/etc/tsmig/config.toml`, then `$XDG_CONFIG_HOME/tsmig/config.toml`, then `--config`, then the options: each beats
+//! those before it, key by key. Of the rules for domains all are kept, in that order, and the last that matches a
+//! domain and says something of a matter decides it. Every value knows where it is from.
+
+mod file;
+pub mod keys;
+pub mod options;
+pub mod show;
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::{env, fmt, fs, io};
+
+use globset::GlobMatcher;
+
+use crate::cli::TechniqueArg;
+use crate::evacuate::Timeout;
+use crate::hypervisor::libvirt::Endpoint;
+use crate::profile::{Link, LinkOrigin};
+use crate::units::Rate;
+
+/// The merged configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// The files that were looked for, and whether they were there.
+    pub files: Vec<(PathBuf, bool)>,
+    /// By the name that the user writes.
+    pub hosts: BTreeMap<String, HostConfig>,
+    /// Defaults of the options, by their long names, as text that the option takes.
+    pub defaults: BTreeMap<String, Located<String>>,
+    /// Rules for domains; later ones beat earlier ones.
+    pub domains: Vec<DomainRule>,
+    /// The options of this command line, with where their values are from.
+    pub settings: Vec<Setting>,
+}
+
+/// What is known of a host.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct HostConfig {
+    /// Its libvirt URI.
+    pub uri: Option<Located<String>>,
+    /// Where it takes migrated memory in.
+    pub migration_uri: Option<Located<String>>,
+    /// Capacity of its NIC each way.
+    pub link: Option<Located<Rate>>,
+}
+
+/// What holds for the domains that a pattern matches; `None` where it says nothing.
+#[derive(Debug, Clone)]
+pub struct DomainRule {
+    /// The pattern as it was written.
+    pub pattern: Located<String>,
+    glob: GlobMatcher,
+    /// How they move.
+    pub technique: Option<Located<TechniqueArg>>,
+    /// When they are launched.
+    pub order: Option<Located<Order>>,
+    /// Whether they stay.
+    pub keep: Option<Located<bool>>,
+    /// How long each may take.
+    pub timeout: Option<Located<Timeout>>,
+}
+
+impl DomainRule {
+    /// Whether it is about the domain.
+    pub fn matches(&self, domain: &str) -> bool {
+        self.pattern.value == domain || self.glob.is_match(domain)
+    }
+}
+
+/// When a domain is launched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Before all others.
+    First,
+    /// When the planner says.
+    Any,
+    /// After all others.
+    Last,
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::First => "first",
+            Self::Any => "any",
+            Self::Last => "last",
+        })
+    }
+}
+
+/// A value of a file, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located<T> {
+    /// The value.
+    pub value: T,
+    /// Where it is from.
+    pub origin: Origin,
+}
+
+/// Where a value is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// tsmig's own.
+    Default,
+    /// A configuration file.
+    File(PathBuf, usize),
+    /// The command line.
+    Option,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.pad("default"),
+            Self::File(path, line) => f.pad(&format!("{}:{line}", path.display())),
+            Self::Option => f.pad("option"),
+        }
+    }
+}
+
+/// An option's effective value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// The option's long name.
+    pub key: String,
+    /// Its value as text.
+    pub value: String,
+    /// Where it is from.
+    pub origin: Origin,
+}
+
+/// A configuration that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("{path}: can't be read: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The file says something wrong.
+    #[error("{path}:{line}:{column}: {problem}")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// From 1, in characters.
+        column: usize,
+        /// What is wrong there, and what would be right.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// Reads the usual files, where they exist, and `explicit`, which must.
+    ///
+    /// # Errors
+    /// A file can't be read or says something wrong.
+    pub fn load(explicit: Option<&Path>) -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        for path in usual_paths() {
+            match Self::read(&path) {
+                Err(ConfigError::Unreadable { source, .. })
+                    if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+                {
+                    config.files.push((path, false));
+                }
+                other => config.merge(other?),
+            }
+        }
+        if let Some(path) = explicit {
+            config.merge(Self::read(path)?);
+        }
+        Ok(config)
+    }
+
+    /// Reads one file.
+    ///
+    /// # Errors
+    /// It can't be read or says something wrong.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        file::parse(path, &text)
+    }
+
+    fn merge(&mut self, later: Self) {
+        self.files.extend(later.files);
+        for (name, host) in later.hosts {
+            let earlier = self.hosts.entry(name).or_default();
+            earlier.uri = host.uri.or(earlier.uri.take());
+            earlier.migration_uri = host.migration_uri.or(earlier.migration_uri.take());
+            earlier.link = host.link.or(earlier.link.take());
+        }
+        self.defaults.extend(later.defaults);
+        self.domains.extend(later.domains);
+    }
+
+    /// Whether the user typed this option.
+    pub fn is_typed(&self, option: &str) -> bool {
+        self.settings.iter().any(|setting| setting.key == option && setting.origin == Origin::Option)
+    }
+
+    /// What `name` stands for: a URI as it is, a host of the configuration, or a name to reach by ssh.
+    pub fn endpoint(&self, name: &str) -> Endpoint {
+        Endpoint { name: name.to_owned(), uri: self.uri(name) }
+    }
+
+    /// The capacity of a host's link, where `option` is `--link` or its configured default: what was typed, else the
+    /// host's own, else the default; `None` where nobody has told it.
+    pub fn link(&self, name: &str, option: Option<Rate>) -> Option<Link> {
+        let of_host = self.host(name).and_then(|host| host.link.as_ref()).map(|link| link.value);
+        let (rate, origin) = match (option, of_host) {
+            (Some(rate), _) if self.is_typed("link") => (rate, LinkOrigin::Option),
+            (_, Some(rate)) | (Some(rate), None) => (rate, LinkOrigin::Configuration),
+            (None, None) => return None,
+        };
+        Some(Link::new(rate.bits_per_second(), origin))
+    }
+
+    /// Where a destination takes migrated memory in, where that is configured.
+    pub fn migration_uri(&self, name: &str) -> Option<String> {
+        self.host(name).and_then(|host| host.migration_uri.clone()).map(|uri| uri.value)
+    }
+
+    fn uri(&self, name: &str) -> String {
+        match self.hosts.get(name).and_then(|host| host.uri.clone()) {
+            Some(uri) => uri.value,
+            None if name.contains(":/") => name.to_owned(),
+            None => format!("qemu+ssh://{name}/system"),
+        }
+    }
+
+    /// What is configured of a host: under the name that the user wrote, or under another that means the same URI.
+    fn host(&self, name: &str) -> Option<&HostConfig> {
+        let uri = self.uri(name);
+        let same = || self.hosts.iter().find(|(other, _)| self.uri(other) == uri).map(|(_, host)| host);
+        self.hosts.get(name).or_else(same)
+    }
+
+    /// What the last rule says that matches the domain and says something of the matter.
+    pub fn rule<T: Clone>(&self, domain: &str, of: impl Fn(&DomainRule) -> &Option<Located<T>>) -> Option<T> {
+        let matching = self.domains.iter().rev().filter(|rule| rule.matches(domain));
+        matching.filter_map(|rule| of(rule).clone()).map(|located| located.value).next()
+    }
+}
+
+/// The user's directory as the XDG base directory specification has it.
+fn usual_paths() -> Vec<PathBuf> {
+    let user = env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")));
+    let directories = [Some(PathBuf::from("/etc")), user];
+    directories.into_iter().flatten().map(|directory| directory.join("tsmig/config.toml")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        file::parse(Path::new("config.toml"), text).expect("valid")
+    }
+
+    #[test]
+    fn a_host_is_a_uri_a_configured_name_or_an_ssh_name() {
+        let config = config("[hosts.a]\nuri = 'qemu+tls://a.example/system'\n[hosts.b]\nlink = '10Gbit'");
+        assert_eq!(config.endpoint("a").uri, "qemu+tls://a.example/system");
+        assert_eq!(config.endpoint("b").uri, "qemu+ssh://b/system");
+        assert_eq!(config.endpoint("c").uri, "qemu+ssh://c/system");
+        assert_eq!(config.endpoint("qemu:///system").uri, "qemu:///system");
+        assert_eq!(config.endpoint("test:///default").uri, "test:///default");
+    }
+
+    #[test]
+    fn what_was_typed_beats_the_host_beats_the_default() {
+        let mut config = config("[hosts.a]\nlink = '10Gbit'");
+        let option = "100Mbit".parse().ok();
+        assert_eq!(config.link("a", option), Some(Link::new(1e10, LinkOrigin::Configuration)));
+        assert_eq!(config.link("b", option), Some(Link::new(1e8, LinkOrigin::Configuration)));
+        assert_eq!(config.link("b", None), None);
+        let (key, value) = ("link".to_owned(), "100Mbit".to_owned());
+        config.settings.push(Setting { key, value, origin: Origin::Option });
+        assert_eq!(config.link("a", option), Some(Link::new(1e8, LinkOrigin::Option)));
+    }
+
+    #[test]
+    fn a_host_given_as_a_uri_is_found_by_it() {
+        let config = config(
+            "[hosts.a]\nuri = 'qemu+tls://a.example/system'\nmigration_uri = 'tcp://10.1.0.1'\n[hosts.b]\nlink = '1Gbit'",
+        );
+        assert_eq!(config.migration_uri("qemu+tls://a.example/system").as_deref(), Some("tcp://10.1.0.1"));
+        assert!(config.link("qemu+ssh://b/system", None).is_some(), "what the name b means");
+        assert_eq!(config.link("qemu+tcp://b/system", None), None);
+    }
+
+    #[test]
+    fn a_later_file_replaces_single_keys() {
+        let mut merged = config("[hosts.a]\nuri = 'x:///'\nlink = '1Gbit'\n[defaults]\nwindow = '9s'\ninterval = '2s'");
+        merged.merge(config("[hosts.a]\nuri = 'z:///'\n[defaults]\nwindow = '8s'"));
+        assert_eq!(merged.endpoint("a").uri, "z:///");
+        assert_eq!(merged.link("a", None).map(|link| link.bits_per_second), Some(1e9));
+        assert_eq!((&*merged.defaults["window"].value, &*merged.defaults["interval"].value), ("8s", "2s"));
+    }
+
+    #[test]
+    fn the_last_rule_that_says_something_decides() {
+        let mut merged = config(
+            "[[domains]]\nmatch = 'web-*'\ntechnique = 'post-copy'\nkeep = true\n\
+             [[domains]]\nmatch = 'web-1'\nkeep = false\norder = 'first'",
+        );
+        let technique = |config: &Config, name| config.rule(name, |rule| &rule.technique);
+        assert_eq!(technique(&merged, "web-1"), Some(TechniqueArg::PostCopy));
+        assert_eq!(merged.rule("web-1", |rule| &rule.keep), Some(false));
+        assert_eq!(merged.rule("web-2", |rule| &rule.keep), Some(true));
+        assert_eq!(merged.rule("db", |rule| &rule.keep), None);
+        merged.merge(config("[[domains]]\nmatch = '*'\ntechnique = 'auto'"));
+        assert_eq!(technique(&merged, "web-1"), Some(TechniqueArg::Auto), "the later file wins");
+    }
+
+    #[test]
+    fn the_example_is_valid_and_has_every_key() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/config.toml");
+        let config = Config::read(&path).unwrap_or_else(|error| panic!("{error}"));
+        for option in keys::defaults() {
+            let name = option.get_long().unwrap_or_default();
+            assert!(config.defaults.contains_key(name), "[defaults] lacks {name}");
+        }
+        let shown = show::Effective::of(&config, &[]).settings;
+        for (section, keys) in [("hosts", &keys::HOSTS[..]), ("domains", &keys::DOMAINS[..])] {
+            for key in keys {
+                let has =
+                    |row: &show::Row| row.key.starts_with(section) && row.key.ends_with(&format!(".{}", key.name));
+                assert!(shown.iter().any(has), "[{section}] lacks {}", key.name);
+            }
+        }
+    }
+}

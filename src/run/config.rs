@@ -1,0 +1,39 @@
+//! `tsmig config`: whether the configuration is right, and what then holds.
+
+use anyhow::Result;
+
+use super::output::show;
+use super::usage;
+use crate::cli::{ConfigArgs, ConfigCommand, OutputArgs};
+use crate::config::show::Effective;
+use crate::config::{Config, options};
+use crate::render::{print_line, tables};
+
+pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &ConfigArgs) -> Result<u8> {
+    match &arguments.command {
+        ConfigCommand::Check { file } => {
+            let checked = match file {
+                Some(path) => &Config::read(path).map_err(usage)?,
+                None => config,
+            };
+            for (path, _) in checked.files.iter().filter(|(_, read)| *read) {
+                print_line(&format!("{}: valid", path.display()))?;
+            }
+        }
+        ConfigCommand::Show { options } => {
+            let settings = options::settings_with(config, options).map_err(|error| {
+                // Without clap's own "error: " and its hint at a command line that nobody typed.
+                let text = error.to_string();
+                usage(text.trim_start_matches("error: ").lines().next().unwrap_or_default())
+            })?;
+            let effective = Effective::of(config, &settings);
+            show(output, &effective, || tables::configuration(&effective))?;
+        }
+        ConfigCommand::Hosts => {
+            for name in config.hosts.keys() {
+                print_line(name)?;
+            }
+        }
+    }
+    Ok(0)
+}
