@@ -83,6 +83,16 @@ pub struct EvacuateArgs {
     /// Stop after the plan.
     #[arg(long, short = 'n')]
     pub dry_run: bool,
+    /// Run a plan that `plan --save` wrote, if it still holds: the hosts are profiled again, what has changed is named,
+    /// and where the plan does not hold any more nothing is moved.
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "only", "exclude", "from_report", "offline", "technique", "pre_copy", "post_copy", "first", "last", "concurrency",
+        "objective", "post_copy_limit", "bandwidth", "window_limit",
+    ])]
+    pub plan: Option<PathBuf>,
+    /// Run the saved plan also where it does not hold any more, as far as that is safe.
+    #[arg(long, requires = "plan")]
+    pub accept_drift: bool,
     /// Move what can be moved where some domain can't; without it, then nothing is.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOLEAN", default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
     pub partial: bool,

@@ -15,6 +15,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod drift;
 mod drive;
 pub mod evacuate;
 pub mod event;

@@ -59,6 +59,7 @@ pub const DOMAINS: [Key; 5] = [
 
 /// Options that have no key in `[defaults]`, each with the reason.
 pub const OPTIONS_ONLY: &[(&str, &str)] = &[
+    ("accept-drift", "it is said of one run"),
     ("config", "it names the configuration"),
     ("dry-run", "it is said of one run"),
     ("exclude", "`keep` in [[domains]]"),
@@ -68,6 +69,7 @@ pub const OPTIONS_ONLY: &[(&str, &str)] = &[
     ("last", "`order` in [[domains]]"),
     ("migration-uri", "`migration_uri` in [hosts.NAME]"),
     ("only", "it is said of one run"),
+    ("plan", "it is said of one run"),
     ("post-copy", "`technique` in [[domains]]"),
     ("pre-copy", "`technique` in [[domains]]"),
     ("profile", "it is said of one run"),

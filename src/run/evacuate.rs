@@ -12,21 +12,30 @@ use super::connect::{connect, is_remote};
 use super::output::{create, save, show};
 use super::plan::{earlier_run, make_plan};
 use super::sample::{sample_both, timing};
+use super::usage;
 use crate::cli::{EvacuateArgs, Format, OutputArgs};
 use crate::config::Config;
+use crate::drift::{self, Checked};
 use crate::evacuate::{Evacuation, Options, Timeout};
 use crate::hypervisor::Route;
 use crate::hypervisor::libvirt::Pair;
 use crate::plan::{Plan, Step};
+use crate::preflight::refuse_collisions;
+use crate::profile::Profile;
+use crate::profile_file::load_plan;
 use crate::render::{Screen, print_line, say, tables};
 
 pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs) -> Result<u8> {
     let timing = timing(&arguments.sampling)?;
     let earlier = earlier_run(&arguments.planning)?;
+    let saved = arguments.plan.as_deref().map(load_plan).transpose().map_err(usage)?;
     let (source_host, destination_host) = connect(config, &arguments.source, &arguments.destination)?;
     let (mut source, destination) =
         sample_both(config, output, &arguments.sampling, timing, &source_host, &destination_host)?;
-    let plan = make_plan(config, &mut source, &destination, &arguments.planning, earlier.as_ref())?;
+    let plan = match saved {
+        Some(saved) => still_holds(&saved, &mut source, &destination, arguments, output)?,
+        None => make_plan(config, &mut source, &destination, &arguments.planning, earlier.as_ref())?,
+    };
     if arguments.dry_run {
         show(output, &plan, || tables::plan(&plan))?;
         return Ok(0);
@@ -65,6 +74,32 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
         let _ = print_line(&tables::report(&report));
     }
     Ok(report.outcome.exit_status())
+}
+
+/// The saved plan for today's hosts, where it holds or the user accepts that it does not.
+fn still_holds(
+    saved: &Plan,
+    source: &mut Profile,
+    destination: &Profile,
+    arguments: &EvacuateArgs,
+    output: &OutputArgs,
+) -> Result<Plan> {
+    refuse_collisions(source, destination);
+    let Checked { plan, differences } = drift::check(saved, source, destination);
+    let list = differences.iter().map(|difference| format!("\n  {difference}")).collect::<String>();
+    if !differences.is_empty() && !arguments.accept_drift {
+        bail!(
+            "nothing was moved, since the saved plan does not hold any more; make a new one, or run it with \
+             --accept-drift as far as that is safe{list}"
+        );
+    }
+    if !output.quiet {
+        match differences.is_empty() {
+            true => say("the saved plan still holds"),
+            false => say(&format!("warning: the saved plan does not hold any more, and is run nevertheless{list}")),
+        }
+    }
+    Ok(plan)
 }
 
 /// The timeouts that rules of the configuration give single domains, by UUID; one that was typed is for all.
