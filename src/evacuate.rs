@@ -94,8 +94,9 @@ pub struct Evacuation<'a> {
     running: Vec<Option<Sender<Input>>>,
     phases: Vec<Phase>,
     reports: Vec<Option<DomainReport>>,
-    /// By the same index: the pass that it is in, and the most that it may take, in MiB/s.
-    passes: Vec<u64>,
+    /// By the same index: its pass and the bytes that remain.
+    passes: Vec<(u64, u64)>,
+    /// By the same index: the most that it may take, in MiB/s.
     limits: Vec<u64>,
     interrupts: usize,
 }
@@ -116,7 +117,7 @@ impl<'a> Evacuation<'a> {
             running: vec![None; count],
             phases: vec![Phase::Starting; count],
             reports: vec![None; count],
-            passes: vec![0; count],
+            passes: vec![(0, 0); count],
             limits: vec![UNLIMITED_MIB; count],
             interrupts: 0,
         }
@@ -221,7 +222,10 @@ impl<'a> Evacuation<'a> {
     /// Tells each migration in flight its share of the bandwidth, where it has changed.
     fn share_bandwidth(&mut self) {
         let in_flight: Vec<_> = (0..self.running.len()).filter(|index| self.running[*index].is_some()).collect();
-        let of = |index: &usize| InFlight { technique: self.step(*index).technique, pass: self.passes[*index] };
+        let of = |index: &usize| {
+            let (pass, remaining) = self.passes[*index];
+            InFlight { technique: self.step(*index).technique, pass, remaining }
+        };
         let migrations: Vec<_> = in_flight.iter().map(of).collect();
         let limits = share::limits(&migrations, self.plan.bandwidth_bits_per_second, self.plan.known_link());
         for (index, limit) in in_flight.into_iter().zip(limits) {
@@ -266,7 +270,7 @@ impl<'a> Evacuation<'a> {
             }
             Update::Progress(progress) => {
                 self.tell(tell, Event::Progress { domain, progress });
-                self.passes[index] = progress.pass;
+                self.passes[index] = (progress.pass, progress.remaining);
                 self.share_bandwidth();
             }
             Update::NoPeer(error) => {

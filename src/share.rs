@@ -2,20 +2,22 @@
 //!
 //! TCP alone shares badly. Of two equal migrations that started together, one was measured to take two thirds of the
 //! link; it arrived 9 s before the other, and the traffic that it then received was in the other's way. The plan
-//! counts on equal shares, so each gets one as a limit. And a pre-copy that has come to its last passes gets the
-//! link nearly to itself: half a link may be too little to send what the guest dirties within the allowed downtime,
-//! and then two such migrations send the same pages over and over, each in the other's way.
+//! counts on equal shares, so each gets one as a limit. And a pre-copy that is about to end gets the link nearly to
+//! itself: half a link may be too little to send what the guest dirties within the allowed downtime, and then two such
+//! migrations send the same pages over and over, each in the other's way.
 
 use crate::plan::Technique;
 
 /// The highest bandwidth that libvirt takes, in MiB/s: its own default.
 pub(crate) const UNLIMITED_MIB: u64 = i64::MAX as u64 >> 20;
 
-/// The passes over its memory in which a pre-copy is taken to be about to end. The second one still sends what was
-/// dirtied during all of the first; one that has not converged by the last of these will not, and waits for no one.
-const LAST_PASSES: std::ops::RangeInclusive<u64> = 3..=12;
+/// A pre-copy is about to end when what remains would cross in so many seconds if it had the link to itself.
+const LAST_SECONDS: f64 = 1.0;
 
-/// What is left to a pre-copy beside one in its last passes, as a part of its equal share.
+/// A pre-copy that has not ended by this pass will not, and nobody waits for it any more.
+const LAST_PASS: u64 = 12;
+
+/// What is left to a pre-copy beside one that is about to end, as a part of its equal share.
 const HELD_BACK: f64 = 0.125;
 
 /// A migration in flight.
@@ -24,6 +26,8 @@ pub(crate) struct InFlight {
     pub(crate) technique: Technique,
     /// Pass over the memory, from 1; 0 before the first.
     pub(crate) pass: u64,
+    /// Memory that has not crossed yet, or was dirtied since, in bytes.
+    pub(crate) remaining: u64,
 }
 
 /// The limit of each migration in MiB/s, libvirt's unit, of which it takes at least one.
@@ -38,8 +42,11 @@ pub(crate) fn limits(migrations: &[InFlight], cap: Option<f64>, link: Option<f64
         (_, Some(link)) if count > 1.0 => (link / count).ceil(),
         _ => return vec![UNLIMITED_MIB; migrations.len()],
     };
-    let is_last = |m: &InFlight| m.technique == Technique::PreCopy && LAST_PASSES.contains(&m.pass);
-    let ending = migrations.iter().position(is_last).filter(|_| count > 1.0);
+    let last_bytes = equal * count * MIB * LAST_SECONDS;
+    let is_ending = |m: &InFlight| {
+        m.technique == Technique::PreCopy && (1..=LAST_PASS).contains(&m.pass) && m.remaining as f64 <= last_bytes
+    };
+    let ending = migrations.iter().position(is_ending).filter(|_| count > 1.0);
     let held_back = |index, m: &InFlight| m.technique == Technique::PreCopy && ending.is_some_and(|e| e != index);
     let mut limits: Vec<f64> = migrations
         .iter()
@@ -53,18 +60,20 @@ pub(crate) fn limits(migrations: &[InFlight], cap: Option<f64>, link: Option<f64
     limits.into_iter().map(|limit| (limit as u64).max(1)).collect()
 }
 
+const MIB: f64 = 1_048_576.0;
+
 /// Bits per second in MiB/s.
 fn mib(bits_per_second: f64) -> f64 {
-    bits_per_second / 8.0 / 1_048_576.0
+    bits_per_second / 8.0 / MIB
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PRE: InFlight = InFlight { technique: Technique::PreCopy, pass: 1 };
-    const POST: InFlight = InFlight { technique: Technique::PostCopy, pass: 1 };
-    const LAST: InFlight = InFlight { technique: Technique::PreCopy, pass: 3 };
+    const PRE: InFlight = InFlight { technique: Technique::PreCopy, pass: 1, remaining: 8 << 30 };
+    const POST: InFlight = InFlight { technique: Technique::PostCopy, ..PRE };
+    const ENDING: InFlight = InFlight { remaining: 100 << 20, ..PRE };
     const GBIT: Option<f64> = Some(1e9);
 
     #[test]
@@ -83,11 +92,13 @@ mod tests {
     }
 
     #[test]
-    fn a_pre_copy_in_its_last_passes_gets_what_other_pre_copies_can_spare() {
-        assert_eq!(limits(&[PRE, LAST], None, GBIT), [7, 113]);
-        assert_eq!(limits(&[LAST, LAST], None, GBIT), [113, 7], "one after the other");
-        assert_eq!(limits(&[POST, LAST], None, GBIT), [60, 60], "a guest in post-copy waits for its memory");
-        let hopeless = InFlight { pass: 13, ..LAST };
+    fn a_pre_copy_that_is_about_to_end_gets_what_other_pre_copies_can_spare() {
+        assert_eq!(limits(&[PRE, ENDING], None, GBIT), [7, 113]);
+        assert_eq!(limits(&[ENDING, ENDING], None, GBIT), [113, 7], "one after the other");
+        assert_eq!(limits(&[POST, ENDING], None, GBIT), [60, 60], "a guest in post-copy waits for its memory");
+        let waiting = InFlight { pass: 0, ..ENDING };
+        assert_eq!(limits(&[PRE, waiting], None, GBIT), [60, 60], "before its first pass nothing is known of it");
+        let hopeless = InFlight { pass: 13, ..ENDING };
         assert_eq!(limits(&[PRE, hopeless], None, GBIT), [60, 60], "nobody waits for one that does not converge");
     }
 }
