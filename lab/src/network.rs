@@ -85,7 +85,10 @@ fn node_commands(node: Node) -> Result<String> {
     let uplink = node.uplink();
     let mut commands = String::from("link set lo up\n");
     if node.is_host() {
-        writeln!(commands, "link add {BRIDGE} type bridge")?;
+        // Left to itself a bridge takes the lowest address of its ports. That may be a tap's, and the tap of the same
+        // guest on the other host has the same: the two hosts would not reach each other.
+        let last = address.octets()[3];
+        writeln!(commands, "link add {BRIDGE} address 02:00:0a:0a:00:{last:02x} type bridge")?;
         writeln!(commands, "link set {uplink} master {BRIDGE} up")?;
         writeln!(commands, "link set {BRIDGE} up")?;
         writeln!(commands, "addr add {address}/{PREFIX} dev {BRIDGE}")?;
