@@ -8,11 +8,17 @@ SHAREDIR = $(DESTDIR)$(PREFIX)/share
 
 # To build tsmig, and to run the lab.
 BUILD_PACKAGES = gcc libc6-dev libvirt-dev pkg-config
+# To look at the manual pages as a reader does.
+CHECK_PACKAGES = man-db groff
 LAB_PACKAGES = libvirt-clients iproute2 mmdebstrap openssh-client util-linux
+# To look at the pages that it draws.
+BROWSER_PACKAGES = chromium
+# To make packages and look into them.
+PACKAGE_PACKAGES = dpkg-dev rpm xz-utils
 
 STATIC = RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target x86_64-unknown-linux-gnu
 
-.PHONY: all build lab demo test bench check docs install build-packages lab-packages
+.PHONY: all check-tools build lab demo test bench check docs install build-packages lab-packages browser-packages package-packages packages check-packages
 
 all: build
 
@@ -29,11 +35,13 @@ demo: build lab
 	target/release/tsmig-lab demo
 
 # Everything, on real hosts too. `check` alone is for the inner loop.
-test: check lab
+test: check lab browser-packages
+	cargo test --locked --test browser
 	cargo build --locked -p tsmig-lab
 	cargo test --locked --test lab
+	$(MAKE) check-packages
 
-check: build-packages
+check: build-packages check-tools
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test --workspace --locked
@@ -47,6 +55,16 @@ bench: lab
 docs:
 	UPDATE_GENERATED=1 cargo test --locked --test generated
 
+# A .deb and an .rpm in target/. The tools that make them are kept under target/tools.
+packages: build package-packages
+	@scripts/install-tool cargo-deb 3.8.0 --no-default-features
+	@scripts/install-tool cargo-generate-rpm 0.21.1
+	target/tools/bin/cargo-deb --no-build --no-strip --quiet --output target/tsmig.deb
+	target/tools/bin/cargo-generate-rpm --output target/tsmig.rpm
+
+check-packages: packages
+	scripts/check-packages target/tsmig.deb target/tsmig.rpm
+
 install:
 	@test -x target/release/tsmig || { echo "make install: run make build first" >&2; exit 1; }
 	install -Dm755 target/release/tsmig $(BINDIR)/tsmig
@@ -59,6 +77,15 @@ install:
 
 build-packages:
 	@scripts/install-packages $(BUILD_PACKAGES)
+
+check-tools:
+	@scripts/install-packages $(CHECK_PACKAGES)
+
+package-packages:
+	@scripts/install-packages $(PACKAGE_PACKAGES)
+
+browser-packages:
+	@scripts/install-packages $(BROWSER_PACKAGES)
 
 lab-packages:
 	@scripts/install-packages $(LAB_PACKAGES)

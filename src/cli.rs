@@ -49,6 +49,8 @@ pub enum Command {
     Profile(ProfileArgs),
     /// Check the configuration, or show what it sets.
     Config(ConfigArgs),
+    /// Print a saved report again, or draw it as a page for the browser.
+    Report(ReportArgs),
 }
 
 /// What is printed and how.
@@ -177,6 +179,17 @@ pub enum ConfigCommand {
     },
     /// Print the names of the configured hosts, one a line.
     Hosts,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// A report that evacuate --report FILE wrote.
+    #[arg(value_name = "REPORT")]
+    pub file: PathBuf,
+    /// Write a page with a timeline of each domain and the traffic of both NICs, which needs no other file.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 /// How traffic is sampled.

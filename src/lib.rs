@@ -6,7 +6,7 @@
 //! 2. [`plan`] computes, from the profiles and the user's rules ([`select`]), which domain goes by which technique,
 //!    in which order, how many at once, and what that will take. It is pure; a dry run stops here.
 //! 3. [`evacuate`] runs the plan against the two hosts ([`hypervisor`]) and tells what happens by [`event`]s.
-//! 4. [`render`] draws the events, and [`report`] is what remains of them.
+//! 4. [`render`] draws the events, and [`report`] and [`history`] are what remains of them.
 //!
 //! The words are the field's: a *domain* is a guest as libvirt knows it; *outbound* is what the guest sends,
 //! *inbound* what it receives; *pre-copy* copies the memory while the guest runs at the source, pass after pass;
@@ -19,6 +19,7 @@ pub mod drift;
 mod drive;
 pub mod evacuate;
 pub mod event;
+pub mod history;
 pub mod hypervisor;
 pub mod link;
 pub mod migration;
@@ -28,9 +29,11 @@ pub mod profile;
 pub mod profile_file;
 pub mod render;
 pub mod report;
+pub mod report_file;
 pub mod return_trip;
 pub mod run;
 pub mod sampling;
 pub mod select;
 mod share;
 pub mod units;
+pub mod watch;

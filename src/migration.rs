@@ -9,7 +9,7 @@ use crate::hypervisor::{Condition, JobStats, Presence};
 use crate::plan::Technique;
 
 /// What a running migration is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// The two libvirts set it up.

@@ -52,11 +52,12 @@ pub enum FileError {
 
 const PROFILE: &str = "a profile as `tsmig profile --save FILE` writes it";
 const PLAN: &str = "a plan as `tsmig plan --save FILE` writes it";
-const REPORT: &str = "a report as `tsmig evacuate --report FILE` writes it";
+pub(crate) const REPORT: &str = "a report as `tsmig evacuate --report FILE` writes it";
 
 /// What each key holds, for the messages.
 const EXPECTED: &[(&str, &str)] = &[
     ("bits_per_second", "a rate in bits per second, more than 0"),
+    ("at_seconds", "seconds, 0 or more"),
     ("bytes", "a whole number of bytes, 0 or more"),
     ("concurrency", "a whole number, 1 or more"),
     ("destination", "a profile in a file of profiles, the host's name in a plan"),
@@ -81,8 +82,11 @@ const EXPECTED: &[(&str, &str)] = &[
     ("resident_bytes", "a whole number of bytes, 0 or more"),
     ("source", "a profile in a file of profiles, the host's name in a plan"),
     ("start_seconds", "seconds, 0 or more, or null where it never starts"),
+    ("schema", "the schema's name"),
+    ("seconds", "seconds, 0 or more"),
     ("state", "running, paused, in shutdown, shut off, crashed, pmsuspended or no state"),
     ("technique", "pre-copy, post-copy or offline"),
+    ("total_seconds", "seconds, 0 or more"),
     ("uuid", "the domain's UUID, unique on its host"),
     ("window_seconds", "seconds, 0 or more"),
 ];
@@ -183,14 +187,14 @@ struct Pair {
 }
 
 /// The text of a file, with all that its errors need.
-struct Text<'a> {
+pub(crate) struct Text<'a> {
     path: &'a Path,
     text: String,
     expected: &'static str,
 }
 
 impl<'a> Text<'a> {
-    fn read(path: &'a Path, expected: &'static str) -> Result<Self, FileError> {
+    pub(crate) fn read(path: &'a Path, expected: &'static str) -> Result<Self, FileError> {
         let text =
             fs::read_to_string(path).map_err(|source| FileError::Unreadable { path: path.to_owned(), source })?;
         let file = Self { path, text, expected };
@@ -214,7 +218,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    fn parse<T: DeserializeOwned>(&self) -> Result<T, FileError> {
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, FileError> {
         let mut reader = serde_json::Deserializer::from_str(&self.text);
         let value: T = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let path = error.path().to_string();
@@ -290,7 +294,7 @@ impl<'a> Text<'a> {
         Ok(())
     }
 
-    fn check_number(&self, key: &str, value: f64) -> Result<(), FileError> {
+    pub(crate) fn check_number(&self, key: &str, value: f64) -> Result<(), FileError> {
         if value.is_finite() && value >= 0.0 { Ok(()) } else { Err(self.wrong(key, &format!("it is {value}"))) }
     }
 

@@ -1,128 +1,217 @@
-//! Bars on a terminal: one for each migration in flight, and one for the whole evacuation below them.
+//! Bars on a terminal: one for each migration in flight, as many as the screen has room for, and below them one for the
+//! whole evacuation. What has ended scrolls away above.
 
-use std::collections::HashMap;
+use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use console::{Style, Term};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::summary;
 use crate::event::{Event, Timed};
 use crate::migration::{Phase, Progress};
 use crate::plan::Technique;
-use crate::report::DomainOutcome;
+use crate::report::{DomainOutcome, DomainReport};
 use crate::units::{Rate, size, span};
 
-/// Width of a domain's name on its bar; a longer one is cut.
-const NAME_WIDTH: usize = 16;
+/// Lines of the screen that are not rows: the total, a summary of what has no row, and two for what was there before.
+const OTHER_LINES: u16 = 4;
+/// From so many columns on, names and bars are longer.
+const WIDE: u16 = 120;
 
 /// Draws events as bars.
-#[derive(Default)]
 pub struct Bars {
     screen: MultiProgress,
-    total: Option<ProgressBar>,
-    by_domain: HashMap<String, Bar>,
-    /// Percent of each domain that has been launched; 100 where it has ended.
-    percents: HashMap<String, u8>,
+    terminal: Terminal,
+    style: ProgressStyle,
+    /// Columns that a row has for words.
+    room: usize,
+    total: ProgressBar,
+    rows: Vec<ProgressBar>,
+    /// In launch order.
+    in_flight: Vec<Flight>,
     domains: usize,
+    moved: usize,
+    ended: usize,
+    predicted: String,
 }
 
-struct Bar {
-    bar: ProgressBar,
+/// What the bars are drawn on.
+#[derive(Debug, Clone, Copy)]
+pub struct Terminal {
+    /// Lines.
+    pub lines: u16,
+    /// Columns.
+    pub columns: u16,
+    /// Whether colours are shown.
+    pub colors: bool,
+}
+
+impl Terminal {
+    fn of_stderr() -> Self {
+        let (lines, columns) = Term::stderr().size();
+        Self { lines, columns, colors: console::colors_enabled_stderr() }
+    }
+}
+
+/// A migration that runs.
+struct Flight {
+    domain: String,
     technique: Technique,
+    phase: Phase,
+    progress: Progress,
+}
+
+impl Default for Bars {
+    fn default() -> Self {
+        Self::on(ProgressDrawTarget::stderr(), Terminal::of_stderr())
+    }
 }
 
 impl Bars {
+    /// Bars on a terminal.
+    pub fn on(target: ProgressDrawTarget, terminal: Terminal) -> Self {
+        Self {
+            screen: MultiProgress::with_draw_target(target),
+            terminal,
+            style: ProgressStyle::default_bar(),
+            room: 0,
+            total: ProgressBar::hidden(),
+            rows: Vec::new(),
+            in_flight: Vec::new(),
+            domains: 0,
+            moved: 0,
+            ended: 0,
+            predicted: String::new(),
+        }
+    }
+
     pub(super) fn draw(&mut self, timed: &Timed) {
         match &timed.event {
-            Event::Start { domains, predicted_seconds, .. } => self.start(domains.len(), *predicted_seconds),
-            Event::Launch { domain, technique } => self.launch(domain, *technique),
-            Event::Phase { domain, phase } => self.phase(domain, *phase),
-            Event::Progress { domain, progress } => self.progress(domain, progress),
-            Event::Notice { message } => self.line(message),
-            Event::Done(report) => {
-                if let Some(Bar { bar, .. }) = self.by_domain.remove(&report.domain) {
-                    bar.finish_and_clear();
-                }
-                self.percents.insert(report.domain.clone(), 100);
-                let end = match (&report.outcome, &report.error) {
-                    (DomainOutcome::Migrated, _) => format!("migrated in {}", span(report.seconds)),
-                    (_, error) => error.clone().unwrap_or_default(),
-                };
-                let sign = if report.outcome == DomainOutcome::Migrated { "✓" } else { "✗" };
-                self.line(&format!("{sign} {:NAME_WIDTH$} {end}", report.domain));
-                self.advance();
-            }
+            Event::Start { domains, predicted_seconds, .. } => self.start(domains, *predicted_seconds),
+            Event::Launch { domain, technique } => self.in_flight.push(Flight {
+                domain: domain.clone(),
+                technique: *technique,
+                phase: Phase::Starting,
+                progress: Progress::default(),
+            }),
+            Event::Phase { domain, phase } => self.with(domain, |flight| flight.phase = *phase),
+            Event::Progress { domain, progress } => self.with(domain, |flight| {
+                // A migration that is tried again begins anew; its bar waits for it.
+                let percent = progress.percent.max(flight.progress.percent);
+                flight.progress = Progress { percent, ..*progress };
+            }),
+            Event::Done(report) => self.done(report),
             Event::Report(_) => {
-                if let Some(total) = self.total.take() {
-                    total.finish_and_clear();
-                }
+                self.rows.drain(..).for_each(|row| row.finish_and_clear());
+                self.total.finish_and_clear();
                 self.line(&summary(&timed.event).unwrap_or_default());
+                return;
+            }
+            Event::Notice { message } => self.line(message),
+        }
+        self.update();
+    }
+
+    fn start(&mut self, domains: &[String], predicted_seconds: Option<f64>) {
+        let wide = self.terminal.columns >= WIDE;
+        let longest = domains.iter().map(|domain| console::measure_text_width(domain)).max().unwrap_or(0);
+        let name = longest.clamp(5, if wide { 32 } else { 16 });
+        let bar = if wide { 30 } else { 10 };
+        self.style = style(&format!("{{prefix:{name}!}} [{{bar:{bar}}}] {{percent:>3}} %  {{wide_msg}}"));
+        self.room = usize::from(self.terminal.columns).saturating_sub(name + bar + 11);
+        self.domains = domains.len();
+        self.predicted = predicted_seconds.map(|s| format!(" of {} predicted", span(s))).unwrap_or_default();
+        self.total = self.screen.add(ProgressBar::new(100));
+        self.total
+            .set_style(style(&format!("{{prefix:{name}!}} [{{bar:{bar}}}] {{percent:>3}} %  {{elapsed}}{{wide_msg}}")));
+        self.total.set_prefix("total");
+        self.total.enable_steady_tick(Duration::from_secs(1));
+    }
+
+    fn with(&mut self, domain: &str, change: impl FnOnce(&mut Flight)) {
+        if let Some(flight) = self.in_flight.iter_mut().find(|flight| flight.domain == domain) {
+            change(flight);
+        }
+    }
+
+    fn done(&mut self, report: &DomainReport) {
+        self.in_flight.retain(|flight| flight.domain != report.domain);
+        self.ended += 1;
+        let (sign, color, end) = match (&report.outcome, &report.error) {
+            (DomainOutcome::Migrated, _) => {
+                self.moved += 1;
+                ("✓", Style::new().green(), format!("migrated in {}", span(report.seconds)))
+            }
+            (_, error) => ("✗", Style::new().red(), error.clone().unwrap_or_default()),
+        };
+        let sign = color.force_styling(self.terminal.colors).apply_to(sign);
+        self.line(&format!("{sign} {}: {end}", report.domain));
+    }
+
+    /// Brings the bars in line with what is in flight.
+    fn update(&mut self) {
+        let room = usize::from(self.terminal.lines.saturating_sub(OTHER_LINES)).max(1);
+        let shown = self.in_flight.len().min(room);
+        let rest = self.in_flight.len() - shown;
+        let wanted = shown + usize::from(rest > 0);
+        while self.rows.len() > wanted {
+            if let Some(row) = self.rows.pop() {
+                row.finish_and_clear();
+                self.screen.remove(&row);
             }
         }
-    }
-
-    fn start(&mut self, domains: usize, predicted_seconds: Option<f64>) {
-        self.domains = domains;
-        let total = self.screen.add(ProgressBar::new(100));
-        total.set_style(style("{prefix:16!} [{bar:20}] {percent:>3} %  {elapsed} {msg}"));
-        total.set_prefix("total");
-        if let Some(seconds) = predicted_seconds {
-            total.set_message(format!("of {} predicted", span(seconds)));
+        while self.rows.len() < wanted {
+            let row = self.screen.insert_before(&self.total, ProgressBar::new(100));
+            row.set_style(self.style.clone());
+            self.rows.push(row);
         }
-        total.enable_steady_tick(std::time::Duration::from_secs(1));
-        self.total = Some(total);
-    }
-
-    fn launch(&mut self, domain: &str, technique: Technique) {
-        let bar = ProgressBar::new(100);
-        let bar = match &self.total {
-            Some(total) => self.screen.insert_before(total, bar),
-            None => self.screen.add(bar),
-        };
-        bar.set_style(style("{prefix:16!} [{bar:20}] {percent:>3} %  {wide_msg}"));
-        bar.set_prefix(domain.to_owned());
-        bar.set_message(format!("{technique}: starting"));
-        self.by_domain.insert(domain.to_owned(), Bar { bar, technique });
-    }
-
-    fn phase(&self, domain: &str, phase: Phase) {
-        let Some(Bar { bar, technique }) = self.by_domain.get(domain) else { return };
-        bar.set_message(match phase {
-            Phase::Starting => format!("{technique}: starting"),
-            Phase::PreCopy if *technique == Technique::PostCopy => "post-copy: switching".to_owned(),
-            Phase::PreCopy => "pre-copy".to_owned(),
-            Phase::PostCopy => "post-copy: runs at the destination".to_owned(),
-            Phase::Checking => "checking both hosts".to_owned(),
-        });
-    }
-
-    fn progress(&mut self, domain: &str, progress: &Progress) {
-        self.percents.insert(domain.to_owned(), progress.percent);
-        if let Some(Bar { bar, technique }) = self.by_domain.get(domain) {
-            bar.set_position(progress.percent.into());
-            bar.set_message(format!("{technique}{}", details(progress)));
+        for (row, flight) in self.rows.iter().zip(&self.in_flight[..shown]) {
+            row.set_prefix(flight.domain.clone());
+            row.set_position(flight.progress.percent.into());
+            row.set_message(flight.words(self.room));
         }
-        self.advance();
-    }
-
-    fn advance(&self) {
-        if let Some(total) = &self.total {
-            let sum: u64 = self.percents.values().map(|percent| u64::from(*percent)).sum();
-            total.set_position(sum / self.domains.max(1) as u64);
+        let percent = |flights: &[Flight]| flights.iter().map(|f| u64::from(f.progress.percent)).sum::<u64>();
+        if let Some(row) = self.rows.get(shown) {
+            row.set_prefix("others");
+            row.set_position(percent(&self.in_flight[shown..]) / rest as u64);
+            row.set_message(format!("{rest} more on their way"));
         }
+        let sum = percent(&self.in_flight) + 100 * self.ended as u64;
+        self.total.set_position(sum / self.domains.max(1) as u64);
+        let waiting = self.domains.saturating_sub(self.ended + self.in_flight.len());
+        self.total
+            .set_message(format!("{}; {} of {} moved, {waiting} waiting", self.predicted, self.moved, self.domains));
     }
 
     fn line(&self, text: &str) {
+        let options = textwrap::Options::new(self.terminal.columns.into()).subsequent_indent("    ");
         // Where the terminal has gone away there is nobody to tell.
-        let _ = self.screen.println(text);
+        let _ = self.screen.println(textwrap::fill(text, options));
     }
 }
 
-/// Short enough for a bar on 80 columns.
-fn details(progress: &Progress) -> String {
-    let pass = if progress.pass > 1 { format!(" pass {}", progress.pass) } else { String::new() };
-    let rate = Rate::from_bits_per_second(progress.bits_per_second);
-    let eta = progress.eta_seconds.map(|eta| format!(" {}", span(eta))).unwrap_or_default();
-    format!("{pass} {} left {rate}/s{eta}", size(progress.remaining))
+impl Flight {
+    /// What it is doing, with as many numbers as there is room for.
+    fn words(&self, room: usize) -> String {
+        let Progress { pass, remaining, bits_per_second, eta_seconds, .. } = self.progress;
+        let mut words = match self.phase {
+            // Nothing has been measured yet.
+            Phase::PreCopy | Phase::PostCopy if pass == 0 => return self.technique.to_string(),
+            Phase::Starting => return format!("{}: setting up", self.technique),
+            Phase::Checking => return "checking both hosts".to_owned(),
+            Phase::PreCopy if self.technique == Technique::PostCopy => return "post-copy: switching over".to_owned(),
+            Phase::PreCopy if pass > 1 => format!("extra pass {pass}: {} left", size(remaining)),
+            Phase::PreCopy => format!("pre-copy: {} left", size(remaining)),
+            Phase::PostCopy => format!("post-copy: {} left", size(remaining)),
+        };
+        let rate = format!("{}/s", Rate::from_bits_per_second(bits_per_second));
+        for number in eta_seconds.map(|eta| format!("{} to go", span(eta))).into_iter().chain([rate]) {
+            if words.len() + 2 + number.len() <= room {
+                words += &format!(", {number}");
+            }
+        }
+        words
+    }
 }
 
 fn style(template: &str) -> ProgressStyle {

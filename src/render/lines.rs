@@ -16,6 +16,8 @@ const PAUSE_SECONDS: f64 = 5.0;
 pub struct Lines {
     /// When a domain's progress was last told.
     told: HashMap<String, f64>,
+    /// The highest percentage of a domain: a migration that is tried again begins anew, and does not go back.
+    percent: HashMap<String, u8>,
 }
 
 impl Lines {
@@ -36,12 +38,15 @@ impl Lines {
             }
             Event::Phase { .. } => None,
             Event::Progress { domain, progress } => {
+                let percent = self.percent.entry(domain.clone()).or_default();
+                *percent = progress.percent.max(*percent);
+                let progress = Progress { percent: *percent, ..*progress };
                 let last = self.told.entry(domain.clone()).or_insert(timed.elapsed_seconds);
                 if timed.elapsed_seconds - *last < PAUSE_SECONDS {
                     return None;
                 }
                 *last = timed.elapsed_seconds;
-                Some(format!("{domain}: {}", self::progress(progress)))
+                Some(format!("{domain}: {}", self::progress(&progress)))
             }
             Event::Notice { message } => Some(message.clone()),
             Event::Done(report) => Some(match (&report.outcome, &report.error) {
@@ -57,7 +62,7 @@ impl Lines {
 pub(super) fn progress(progress: &Progress) -> String {
     let mut text = format!("{} %, ", progress.percent);
     if progress.pass > 1 {
-        text += &format!("pass {}, ", progress.pass);
+        text += &format!("extra pass {}, ", progress.pass);
     }
     text += &format!(
         "{} sent, {} left, {}/s",
@@ -94,6 +99,6 @@ mod tests {
     #[test]
     fn a_further_pass_is_named() {
         let later = Progress { percent: 97, pass: 3, ..Progress::default() };
-        assert!(progress(&later).contains("97 %, pass 3"));
+        assert!(progress(&later).contains("97 %, extra pass 3"));
     }
 }

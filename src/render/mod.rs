@@ -3,7 +3,8 @@
 //! [`Screen`] decides once how events are drawn: bars on a terminal, plain lines elsewhere, JSON lines for
 //! programs, nothing with `--quiet`. One thread draws.
 
-mod bars;
+pub mod bars;
+pub mod html;
 mod lines;
 pub mod page;
 pub mod tables;

@@ -17,6 +17,7 @@ use crate::cli::{EvacuateArgs, Format, OutputArgs};
 use crate::config::Config;
 use crate::drift::{self, Checked};
 use crate::evacuate::{Evacuation, Options, Timeout};
+use crate::history::Recorder;
 use crate::hypervisor::Route;
 use crate::hypervisor::libvirt::Pair;
 use crate::plan::{Plan, Step};
@@ -24,12 +25,17 @@ use crate::preflight::refuse_collisions;
 use crate::profile::Profile;
 use crate::profile_file::load_plan;
 use crate::render::{Screen, print_line, say, tables};
+use crate::report_file::SavedReport;
+use crate::watch::watch;
 
 pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs) -> Result<u8> {
     let timing = timing(&arguments.sampling)?;
     let earlier = earlier_run(&arguments.planning)?;
     let saved = arguments.plan.as_deref().map(load_plan).transpose().map_err(usage)?;
     let (source_host, destination_host) = connect(config, &arguments.source, &arguments.destination)?;
+    // Already now, so that it is connected when the first domain moves.
+    let watched = arguments.report.is_some() && !arguments.dry_run;
+    let readings = watched.then(|| watch(source_host.endpoint().clone(), destination_host.endpoint().clone()));
     let (mut source, destination) =
         sample_both(config, output, &arguments.sampling, timing, &source_host, &destination_host)?;
     let plan = match saved {
@@ -59,6 +65,7 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
     let migration_uri = arguments.migration_uri.clone().or_else(|| config.migration_uri(&arguments.destination));
     let route = if is_remote(&destination_host.endpoint().uri) { Route::PeerToPeer } else { Route::ClientManaged };
     let options = Options { migration_uri, route, timeout: arguments.timeout, timeouts: timeouts(config, &plan) };
+    let mut recorder = file.is_some().then(|| Recorder::new(&plan, readings));
     let hosts = Arc::new(Pair::new(source_host, destination_host));
     let evacuation = Evacuation::new(&plan, hosts, options);
     let interrupter = evacuation.interrupter();
@@ -66,12 +73,20 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
     thread::spawn(move || signals.forever().for_each(|_| interrupter.interrupt()));
 
     let mut screen = Screen::new(output);
-    let report = evacuation.run(&mut |event| screen.draw(event));
-    if let Err(error) = save(file.as_ref(), arguments.report.as_deref(), &report) {
+    let report = evacuation.run(&mut |event| {
+        screen.draw(event);
+        if let Some(recorder) = &mut recorder {
+            recorder.hear(event);
+        }
+    });
+    let history = recorder.map(|recorder| recorder.finish(report.total_seconds));
+    let saved = SavedReport { report, history };
+    let report = &saved.report;
+    if let Err(error) = save(file.as_ref(), arguments.report.as_deref(), &saved) {
         say(&format!("warning: the report was not written: {error:#}"));
     }
     if output.output == Format::Text {
-        let _ = print_line(&tables::report(&report));
+        let _ = print_line(&tables::report(report));
     }
     Ok(report.outcome.exit_status())
 }

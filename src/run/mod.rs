@@ -6,6 +6,7 @@ mod evacuate;
 mod output;
 mod plan;
 mod profile;
+mod report;
 mod sample;
 
 use std::io::{self, ErrorKind};
@@ -36,6 +37,7 @@ fn usage(error: impl std::fmt::Display) -> anyhow::Error {
 pub fn run(cli: Cli, config: &Config) -> Result<u8> {
     let result = match cli.command {
         Command::Config(arguments) => config::run(config, &cli.output, &arguments),
+        Command::Report(arguments) => report::run(&cli.output, &arguments),
         Command::Profile(arguments) => profile::run(config, &cli.output, &arguments),
         Command::Plan(arguments) => plan::run(config, &cli.output, &arguments),
         Command::Evacuate(arguments) => evacuate::run(config, &cli.output, &arguments),

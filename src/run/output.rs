@@ -1,7 +1,7 @@
 //! Results on standard output and in files.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -24,11 +24,14 @@ pub(super) fn create(path: Option<&Path>) -> Result<Option<File>> {
 pub(super) fn save(file: Option<&File>, path: Option<&Path>, value: &impl Serialize) -> Result<()> {
     let (Some(mut file), Some(path)) = (file, path) else { return Ok(()) };
     let text = serde_json::to_string_pretty(value)? + "\n";
-    // A pipe or a terminal has no length.
-    let empty = || if file.metadata()?.is_file() { file.set_len(0) } else { Ok(()) };
-    empty()
+    truncate(file)
         .and_then(|()| file.write_all(text.as_bytes()))
         .with_context(|| format!("{} can't be written", path.display()))
+}
+
+/// Empties a file; a pipe or a terminal has no length.
+pub(super) fn truncate(file: &File) -> io::Result<()> {
+    if file.metadata()?.is_file() { file.set_len(0) } else { Ok(()) }
 }
 
 pub(super) fn show(output: &OutputArgs, value: &impl Serialize, text: impl Fn() -> String) -> Result<()> {

@@ -1,0 +1,105 @@
+//! What crossed the two NICs that a migration loads, against their capacity: the source's outbound direction and the
+//! destination's inbound one.
+
+use super::axis::Axis;
+use super::{add, escape};
+use crate::history::{History, TrafficInterval};
+use crate::profile::Link;
+use crate::report::Report;
+use crate::units::Rate;
+
+const HEIGHT: u32 = 150;
+/// A plot's width in its own units; it is stretched to the page's.
+const WIDTH: f64 = 100.0;
+
+const LEGEND: [(&str, &str); 4] = [
+    ("guests", "the guests' own traffic"),
+    ("first", "memory, pre-copy"),
+    ("post", "memory, post-copy"),
+    ("capacity", "capacity of the link"),
+];
+
+/// One direction of one NIC.
+struct Direction<'a> {
+    title: String,
+    note: &'a str,
+    link: &'a Link,
+    guests: fn(&TrafficInterval) -> Option<f64>,
+}
+
+pub(super) fn draw(body: &mut String, axis: &Axis, report: &Report, history: &History) {
+    *body += "<h2>What crossed the NICs</h2>\n<ul class=\"legend\">";
+    for (class, meaning) in LEGEND {
+        let drawing = if class == "capacity" {
+            "<path class=\"capacity\" d=\"M0 6H18\"/>".to_owned()
+        } else {
+            format!("<rect class=\"{class}\" width=\"18\" height=\"12\"/>")
+        };
+        add(body, format_args!("<li><svg viewBox=\"0 0 18 12\" aria-hidden=\"true\">{drawing}</svg>{meaning}"));
+    }
+    *body += "</ul>\n";
+    for direction in [
+        Direction {
+            title: format!("{} sends", escape(&report.source)),
+            note: "its NIC, outbound",
+            link: &history.source_link,
+            guests: |interval| interval.source_outbound_bits_per_second,
+        },
+        Direction {
+            title: format!("{} receives", escape(&report.destination)),
+            note: "its NIC, inbound",
+            link: &history.destination_link,
+            guests: |interval| interval.destination_inbound_bits_per_second,
+        },
+    ] {
+        plot(body, axis, &direction, &history.traffic);
+        axis.row(body);
+    }
+}
+
+fn plot(body: &mut String, axis: &Axis, direction: &Direction<'_>, traffic: &[TrafficInterval]) {
+    let Direction { title, note, link, guests } = direction;
+    let layers = |interval: &TrafficInterval| {
+        let guests = guests(interval).unwrap_or_default().max(0.0);
+        let pre_copy = guests + interval.pre_copy_bits_per_second.max(0.0);
+        [guests, pre_copy, pre_copy + interval.post_copy_bits_per_second.max(0.0)]
+    };
+    let peak = traffic.iter().map(|interval| layers(interval)[2]).fold(link.bits_per_second, f64::max);
+    let top = peak.max(1.0) * 1.08;
+    let y = |rate: f64| (1.0 - rate / top) * f64::from(HEIGHT);
+    let x = |seconds: f64| axis.place(seconds) / 100.0 * WIDTH;
+    let capacity = Rate::from_bits_per_second(link.bits_per_second);
+
+    add(
+        body,
+        format_args!(
+            "<div class=\"row nic\"><div class=\"name\">{title}<small>{note}, {capacity}/s</small></div>\
+             <svg class=\"track plot\" height=\"{HEIGHT}\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
+             preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{title} over time, against {capacity}/s\">"
+        ),
+    );
+    for interval in traffic.iter().filter(|interval| guests(interval).is_none()) {
+        let (from, to) = (x(interval.from_seconds), x(interval.to_seconds));
+        add(
+            body,
+            format_args!(
+                "<rect class=\"unseen\" x=\"{from:.3}\" width=\"{:.3}\" y=\"0\" height=\"{HEIGHT}\"><title>the guests' \
+                 traffic was not seen</title></rect>",
+                (to - from).max(0.0)
+            ),
+        );
+    }
+    // From the back to the front, so that each layer only has to say its upper edge.
+    for (layer, class) in [(2, "post"), (1, "first"), (0, "guests")] {
+        let mut path = String::new();
+        for interval in traffic {
+            let (from, to, edge) = (x(interval.from_seconds), x(interval.to_seconds), y(layers(interval)[layer]));
+            add(&mut path, format_args!("M{from:.3} {HEIGHT}V{edge:.2}H{to:.3}V{HEIGHT}Z"));
+        }
+        add(body, format_args!("<path class=\"{class}\" d=\"{path}\"/>"));
+    }
+    add(
+        body,
+        format_args!("<path class=\"capacity\" d=\"M0 {0:.2}H{WIDTH}\"/></svg></div>\n", y(link.bits_per_second)),
+    );
+}

@@ -1,0 +1,184 @@
+//! What a person sees while domains move: scripted events drawn on a terminal in memory, looked at as text.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps None or Err fails, as it should")]
+
+use indicatif::{InMemoryTerm, ProgressDrawTarget};
+use tsmig::event::{Event, Timed};
+use tsmig::migration::{Phase, Progress};
+use tsmig::plan::Technique;
+use tsmig::render::Screen;
+use tsmig::render::bars::{Bars, Terminal};
+use tsmig::report::{DomainOutcome, DomainReport};
+
+/// A screen on which events are drawn, and what can be seen on it.
+struct Look {
+    term: InMemoryTerm,
+    screen: Screen,
+}
+
+impl Look {
+    fn new(lines: u16, columns: u16, colors: bool) -> Self {
+        let term = InMemoryTerm::new(lines, columns);
+        // Without a limit on its rate: no draw is left out.
+        let target = ProgressDrawTarget::term_like(Box::new(term.clone()));
+        let bars = Bars::on(target, Terminal { lines, columns, colors });
+        Self { term, screen: Screen::Bars(Box::new(bars)) }
+    }
+
+    fn show(&mut self, event: Event) -> String {
+        self.screen.draw(&Timed { elapsed_seconds: 0.0, event });
+        self.term.contents()
+    }
+
+    fn start(&mut self, domains: &[&str]) {
+        self.show(Event::Start {
+            source: "host-a".to_owned(),
+            destination: "host-b".to_owned(),
+            domains: domains.iter().map(|&domain| domain.to_owned()).collect(),
+            predicted_seconds: Some(39.0),
+        });
+    }
+
+    fn launch(&mut self, domain: &str, technique: Technique) {
+        self.show(Event::Launch { domain: domain.to_owned(), technique });
+    }
+
+    fn phase(&mut self, domain: &str, phase: Phase) -> String {
+        self.show(Event::Phase { domain: domain.to_owned(), phase })
+    }
+
+    fn progress(&mut self, domain: &str, percent: u8, pass: u64) -> String {
+        let progress = Progress {
+            percent,
+            pass,
+            transferred: 60 << 20,
+            remaining: 55 << 20,
+            bits_per_second: 47.61e6,
+            dirty_bytes_per_second: None,
+            eta_seconds: Some(9.69),
+        };
+        self.show(Event::Progress { domain: domain.to_owned(), progress })
+    }
+
+    fn done(&mut self, domain: &str, outcome: DomainOutcome, error: Option<&str>) -> String {
+        self.show(Event::Done(DomainReport {
+            domain: domain.to_owned(),
+            uuid: String::new(),
+            technique: Some(Technique::PreCopy),
+            outcome,
+            seconds: 20.3,
+            downtime_seconds: Some(0.3),
+            bytes: 120 << 20,
+            passes: 2,
+            error: error.map(str::to_owned),
+        }))
+    }
+}
+
+/// Four domains of which one is there, one is on its way each way, and one waits.
+fn mixed(look: &mut Look) -> String {
+    look.start(&["upload-1", "upload-2", "mirror-1", "mirror-2"]);
+    look.launch("upload-1", Technique::PostCopy);
+    look.launch("upload-2", Technique::PostCopy);
+    look.phase("upload-1", Phase::PostCopy);
+    look.done("upload-1", DomainOutcome::Migrated, None);
+    look.launch("mirror-1", Technique::PreCopy);
+    look.phase("upload-2", Phase::PostCopy);
+    look.progress("upload-2", 52, 2);
+    look.phase("mirror-1", Phase::PreCopy);
+    look.progress("mirror-1", 48, 1)
+}
+
+#[test]
+fn on_80_columns_each_migration_has_a_line_with_what_matters() {
+    let seen = mixed(&mut Look::new(24, 80, false));
+    assert_eq!(
+        seen,
+        "\
+✓ upload-1: migrated in 20.3 s
+upload-2 [=====>    ]  52 %  post-copy: 55.0 MiB left, 9.7 s to go, 47.61Mbit/s
+mirror-1 [====>     ]  48 %  pre-copy: 55.0 MiB left, 9.7 s to go, 47.61Mbit/s
+total    [=====>    ]  50 %  0s of 39.0 s predicted; 1 of 4 moved, 1 waiting"
+    );
+}
+
+#[test]
+fn on_200_columns_the_bars_are_longer_and_nothing_else_changes() {
+    let seen = mixed(&mut Look::new(50, 200, false));
+    assert_eq!(
+        seen,
+        "\
+✓ upload-1: migrated in 20.3 s
+upload-2 [===============>              ]  52 %  post-copy: 55.0 MiB left, 9.7 s to go, 47.61Mbit/s
+mirror-1 [==============>               ]  48 %  pre-copy: 55.0 MiB left, 9.7 s to go, 47.61Mbit/s
+total    [===============>              ]  50 %  0s of 39.0 s predicted; 1 of 4 moved, 1 waiting"
+    );
+}
+
+#[test]
+fn a_number_that_has_no_room_is_left_out_rather_than_cut() {
+    let mut look = Look::new(24, 60, false);
+    let seen = mixed(&mut look);
+    assert!(seen.contains("pre-copy: 55.0 MiB left"), "{seen}");
+    assert!(!seen.contains("47") && seen.lines().all(|line| line.chars().count() <= 60), "{seen}");
+}
+
+#[test]
+fn forty_migrations_at_once_fit_a_screen_of_24_lines() {
+    let names: Vec<String> = (1..=40).map(|i| format!("guest-{i:02}")).collect();
+    let mut look = Look::new(24, 80, false);
+    look.start(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut seen = String::new();
+    for (i, name) in names.iter().enumerate() {
+        look.launch(name, Technique::PreCopy);
+        look.phase(name, Phase::PreCopy);
+        seen = look.progress(name, i as u8, 1);
+    }
+    let lines: Vec<_> = seen.lines().collect();
+    assert_eq!(lines.len(), 22, "{seen}");
+    assert!(lines[0].starts_with("guest-01") && lines[19].starts_with("guest-20"), "in launch order: {seen}");
+    assert_eq!(lines[20], "others   [==>       ]  29 %  20 more on their way");
+    assert_eq!(lines[21], "total    [=>        ]  19 %  0s of 39.0 s predicted; 0 of 40 moved, 0 waiting");
+    for name in &names[..25] {
+        seen = look.done(name, DomainOutcome::Migrated, None);
+    }
+    assert!(seen.lines().count() <= 24 && seen.contains("25 of 40 moved"), "{seen}");
+    assert!(seen.contains("guest-40 [") && !seen.contains("others"), "now there is room for all: {seen}");
+}
+
+#[test]
+fn an_extra_pass_is_named_and_the_percentage_never_goes_back() {
+    let mut look = Look::new(24, 80, false);
+    look.start(&["db"]);
+    look.launch("db", Technique::PreCopy);
+    look.phase("db", Phase::PreCopy);
+    look.progress("db", 97, 1);
+    let seen = look.progress("db", 60, 3);
+    assert!(seen.contains(" 97 %  extra pass 3: 55.0 MiB left"), "{seen}");
+}
+
+#[test]
+fn what_failed_is_told_whole_and_wraps_at_words() {
+    let mut look = Look::new(24, 80, false);
+    look.start(&["db"]);
+    look.launch("db", Technique::PreCopy);
+    let error = "it is at host-a as before: operation failed: guest CPU doesn't match specification: missing \
+                 features: avx512f,avx512dq";
+    let seen = look.done("db", DomainOutcome::Remains, Some(error));
+    assert!(seen.starts_with("✗ db: it is at host-a as before: operation failed"), "{seen}");
+    let words: String = seen.lines().take(2).map(str::trim).collect::<Vec<_>>().join(" ");
+    assert!(words.ends_with("avx512f,avx512dq"), "{seen}");
+}
+
+#[test]
+fn colour_marks_only_how_a_migration_ended() {
+    let painted = |colors| {
+        let mut look = Look::new(24, 80, colors);
+        mixed(&mut look);
+        look.done("mirror-1", DomainOutcome::Remains, Some("it is at host-a as before"));
+        String::from_utf8(look.term.contents_formatted()).unwrap()
+    };
+    let colored = painted(true);
+    assert!(colored.contains("\u{1b}[32m✓") && colored.contains("\u{1b}[31m✗"), "{colored:?}");
+    assert_eq!(colored.matches("\u{1b}[3").count(), 2, "nothing else has a colour: {colored:?}");
+    assert!(!painted(false).contains("\u{1b}[3"));
+}
