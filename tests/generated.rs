@@ -2,6 +2,9 @@
 //! `make docs` (which sets `UPDATE_GENERATED`) writes them anew.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps None or Err fails, as it should")]
 
+#[path = "generated/manual.rs"]
+mod manual;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,8 +36,21 @@ fn man_pages() {
     // clap's own help subcommand needs no page.
     clap_mangen::generate_to(Cli::command().disable_help_subcommand(true), &scratch).unwrap();
     for page in fs::read_dir(&scratch).unwrap() {
-        let page = page.unwrap();
-        check(root().join("man").join(page.file_name()), &fs::read(page.path()).unwrap());
+        let page = page.unwrap().path();
+        let name = page.file_stem().unwrap().to_str().unwrap();
+        let text = manual::complete(name, &fs::read_to_string(&page).unwrap());
+        check(root().join("man").join(page.file_name().unwrap()), text.as_bytes());
+    }
+}
+
+#[test]
+fn man_shows_every_page_without_a_warning() {
+    for page in fs::read_dir(root().join("man")).unwrap() {
+        let page = page.unwrap().path();
+        let shown = Command::new("man").args(["--warnings", "-l"]).arg(&page).env("MANWIDTH", "80").output().unwrap();
+        let warnings = String::from_utf8_lossy(&shown.stderr);
+        assert!(shown.status.success() && warnings.is_empty(), "{}: {warnings}", page.display());
+        assert!(String::from_utf8_lossy(&shown.stdout).contains("DESCRIPTION"), "{}", page.display());
     }
 }
 

@@ -1,0 +1,104 @@
+//! What a manual page says beside the options: exit status, files, environment, examples, related pages. clap makes the
+//! rest, and puts the help's last words into a section EXTRA, which the sections here replace.
+
+const EXIT_STATUS: &str = r".SH EXIT STATUS
+.TP
+0
+All selected domains run at the destination; or the plan, profile or report was printed.
+.TP
+1
+Nothing was moved: a host is not reachable, a domain can't be moved, or any other error.
+.TP
+2
+Usage or configuration.
+.TP
+3
+Some selected domains remain at the source, running. Each is named with its reason.
+.TP
+4
+A domain is between the hosts, or lost. It is named.
+.TP
+130
+Interrupted. What moved and what did not is named.
+";
+
+const FILES: &str = r".SH FILES
+.TP
+.I /etc/tsmig/config.toml
+Hosts, and what else is the same for everybody.
+.TP
+.I $XDG_CONFIG_HOME/tsmig/config.toml
+The same for one user; what it says comes before what /etc says. Without XDG_CONFIG_HOME it is in ~/.config.
+";
+
+const ENVIRONMENT: &str = r".SH ENVIRONMENT
+.TP
+.B XDG_CONFIG_HOME
+Where the user's configuration is.
+.TP
+.B NO_COLOR
+No colours, whatever the terminal can show. They only repeat what the words say.
+";
+
+/// Pages, their examples, and what else to read.
+const EXAMPLES: [(&str, &[(&str, &str)]); 5] = [
+    ("tsmig", EVACUATE),
+    ("tsmig-evacuate", EVACUATE),
+    (
+        "tsmig-plan",
+        &[
+            ("What an evacuation would do, with reasons and times:", "tsmig plan host-a host-b --link 10Gbit"),
+            (
+                "The same from a saved profile, with no host at hand:",
+                "tsmig plan --profile both.json --objective impact",
+            ),
+        ],
+    ),
+    (
+        "tsmig-profile",
+        &[
+            ("The traffic of each domain, watched for a minute:", "tsmig profile host-a --window 1min"),
+            ("Both hosts, kept for later plans:", "tsmig profile host-a host-b --save both.json"),
+        ],
+    ),
+    (
+        "tsmig-report",
+        &[
+            ("What became of an evacuation, as a table:", "tsmig report night.json"),
+            ("As a page for the browser:", "tsmig report night.json --html night.html"),
+        ],
+    ),
+];
+
+const EVACUATE: &[(&str, &str)] = &[
+    ("What would be done, and nothing moved:", "tsmig evacuate host-a host-b --link 10Gbit --dry-run"),
+    ("Move everything, and keep a report:", "tsmig evacuate host-a host-b --link 10Gbit --report night.json"),
+    (
+        "All but the test machines, the database last, over a network of its own:",
+        "tsmig evacuate host-a host-b --exclude 'test-*' --last db --migration-uri tcp://10.1.0.2",
+    ),
+];
+
+/// The page with its sections.
+pub fn complete(name: &str, page: &str) -> String {
+    let end = page.find(".SH EXTRA").or_else(|| page.find(".SH VERSION")).unwrap_or(page.len());
+    let mut text = page[..end].to_owned() + EXIT_STATUS;
+    if name != "tsmig-report" {
+        text += FILES;
+    }
+    text += ENVIRONMENT;
+    if let Some((_, examples)) = EXAMPLES.iter().find(|(page, _)| *page == name) {
+        text += ".SH EXAMPLES\n";
+        for (what, command) in *examples {
+            text += &format!(".PP\n{what}\n.PP\n.RS 4\n.nf\n{}\n.fi\n.RE\n", command.replace('-', "\\-"));
+        }
+    }
+    let others = ["tsmig", "tsmig-config", "tsmig-evacuate", "tsmig-plan", "tsmig-profile", "tsmig-report"];
+    let related: Vec<_> = others
+        .into_iter()
+        .filter(|other| *other != name)
+        .map(|other| format!(".BR {} (1)", other.replace('-', "\\-")))
+        .chain([r".BR tsmig\-config (5)".to_owned(), ".BR virsh (1)".to_owned()])
+        .collect();
+    text + ".SH SEE ALSO\n" + &related.join(" ,\n") + "\n"
+}
