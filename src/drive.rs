@@ -67,7 +67,7 @@ impl Ended {
     pub(crate) fn not_started(error: &HostError) -> Self {
         let verdict = match error.kind {
             HostErrorKind::NoSuchDomain => Verdict::Gone("it left the source before its turn".to_owned()),
-            HostErrorKind::NoPeer | HostErrorKind::Other => Verdict::Remains,
+            HostErrorKind::NoPeer | HostErrorKind::NoAnswer | HostErrorKind::Other => Verdict::Remains,
         };
         let cause = Some(error.to_string());
         Self { verdict, cause, seconds: 0.0, downtime_seconds: None, bytes: 0, passes: 0 }

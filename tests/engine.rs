@@ -216,6 +216,8 @@ fn plan(steps: &[(&str, Technique, usize)]) -> Plan {
         concurrency: steps.iter().map(|step| step.2).max().unwrap_or(1),
         migrations: steps.iter().enumerate().map(step).collect(),
         refused: Vec::new(),
+        blocked: vec![],
+        notes: vec![],
         stays: Vec::new(),
         predicted: Totals { total_seconds: Some(1.0), lost_bits: Some(0.0) },
         fastest_seconds: None,

@@ -164,7 +164,6 @@ struct AddArgs {
 impl AddArgs {
     fn spec(self) -> GuestSpec {
         GuestSpec {
-            name: self.guest,
             host: self.host,
             memory_mib: self.memory,
             send: self.send,
@@ -178,6 +177,7 @@ impl AddArgs {
                 (_, true) => Start::Paused,
                 _ => Start::Running,
             },
+            ..GuestSpec::new(&self.guest)
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 
 /// The definition of a guest; `number` is the last byte of its addresses.
 pub(crate) fn domain_xml(lab: &LabSpec, guest: &GuestSpec, number: u8) -> Result<String> {
-    let GuestSpec { name, memory_mib, .. } = guest;
+    let GuestSpec { name, memory_mib, devices, elements, .. } = guest;
     let kind = match lab.accelerator {
         Accelerator::Tcg => "qemu",
         Accelerator::Kvm => "kvm",
@@ -34,6 +34,7 @@ pub(crate) fn domain_xml(lab: &LabSpec, guest: &GuestSpec, number: u8) -> Result
   <name>{name}</name>
   <memory unit='MiB'>{memory_mib}</memory>
   <vcpu>1</vcpu>
+  {elements}
   <os>
     <type arch='x86_64' machine='{machine}'>hvm</type>
     <kernel>{boot}/{kernel}</kernel>
@@ -55,6 +56,7 @@ pub(crate) fn domain_xml(lab: &LabSpec, guest: &GuestSpec, number: u8) -> Result
       <source path='{SHARED_ON_HOST}/console/{name}' append='on'/>
     </serial>
     <memballoon model='virtio'><stats period='5'/></memballoon>
+    {devices}
   </devices>
 </domain>
 "
@@ -83,7 +85,7 @@ mod tests {
 
     #[test]
     fn carries_the_guest() {
-        let guest = GuestSpec::new("o1").memory_mib(192).send(Rate::mbit(30));
+        let guest = GuestSpec::new("o1").memory_mib(192).send(Rate::mbit(30)).device("<tpm/>").element("<iothreads/>");
         let xml = domain_xml(&LabSpec::default(), &guest, 16).unwrap();
         for part in [
             "<domain type='qemu'>",
@@ -93,6 +95,8 @@ mod tests {
             "tsmig.send=30000000 ",
             "tsmig.address=10.10.0.16/24 ",
             "52:54:00:10:10:10",
+            "<tpm/>",
+            "<iothreads/>",
         ] {
             assert!(xml.contains(part), "{part} is not in {xml}");
         }

@@ -40,6 +40,12 @@ pub struct GuestSpec {
     pub transient: bool,
     /// What becomes of it once it is defined.
     pub start: Start,
+    /// XML of further devices, such as a disk that the guest does not use.
+    #[serde(default)]
+    pub devices: String,
+    /// XML of further elements of the domain, such as its memory backing.
+    #[serde(default)]
+    pub elements: String,
 }
 
 impl GuestSpec {
@@ -56,6 +62,8 @@ impl GuestSpec {
             working_set_mib: 16,
             transient: false,
             start: Start::Running,
+            devices: String::new(),
+            elements: String::new(),
         }
     }
 
@@ -111,6 +119,18 @@ impl GuestSpec {
     /// Defines it only.
     pub fn inactive(mut self) -> Self {
         self.start = Start::Inactive;
+        self
+    }
+
+    /// Gives it one more device, in libvirt's XML.
+    pub fn device(mut self, xml: &str) -> Self {
+        self.devices += xml;
+        self
+    }
+
+    /// Gives its domain one more element, in libvirt's XML.
+    pub fn element(mut self, xml: &str) -> Self {
+        self.elements += xml;
         self
     }
 }

@@ -30,6 +30,7 @@ mod flow;
 mod guest;
 mod guests;
 mod hold;
+mod host_faults;
 mod host_root;
 mod initramfs;
 mod kernel;

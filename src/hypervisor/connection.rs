@@ -43,7 +43,12 @@ impl Endpoint {
             true => HostErrorKind::NoSuchDomain,
             false => HostErrorKind::Other,
         };
-        HostError { host: self.name.clone(), kind, message: error.message().trim_end().to_owned() }
+        let refused = [ErrorNumber::AuthFailed, ErrorNumber::AuthCancelled, ErrorNumber::AuthUnavailable];
+        let advice = match refused.iter().any(|code| error.code().is(*code)) {
+            true => "; connect as a user who may use libvirt there, or put the credentials into libvirt's auth.conf",
+            false => "",
+        };
+        HostError { host: self.name.clone(), kind, message: format!("{}{advice}", error.message().trim_end()) }
     }
 
     /// Opens a connection.
@@ -63,7 +68,7 @@ impl Endpoint {
 
     fn silent(&self, limit: Duration) -> HostError {
         let message = format!("no answer from {} within {} s; is its libvirt stopped?", self.uri, limit.as_secs());
-        HostError { host: self.name.clone(), kind: HostErrorKind::Other, message }
+        HostError { host: self.name.clone(), kind: HostErrorKind::NoAnswer, message }
     }
 }
 

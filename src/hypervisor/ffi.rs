@@ -7,7 +7,7 @@
 #![allow(unsafe_code)]
 
 use std::collections::HashMap;
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
 
 use virt::connect::Connect;
@@ -91,11 +91,12 @@ pub(crate) struct Record {
     pub(crate) parameters: Parameters,
 }
 
-/// `virConnectGetAllDomainStats`: every domain of the host in one request.
+/// `virConnectGetAllDomainStats`: every domain of the host in one request, without waiting for those that a job holds:
+/// one that arrives by somebody's migration would hold up all the others for 30 s. What can't be had of it is missing.
 pub(crate) fn all_domain_stats(connection: &Connect, groups: u32) -> Result<Vec<Record>, Error> {
     let mut records: *mut sys::virDomainStatsRecordPtr = ptr::null_mut();
     // SAFETY: the connection is alive while it is borrowed; libvirt writes `records` or returns -1.
-    let count = unsafe { sys::virConnectGetAllDomainStats(connection.as_ptr(), groups, &mut records, 0) };
+    let count = unsafe { sys::virConnectGetAllDomainStats(connection.as_ptr(), groups, &mut records, NO_WAIT) };
     let count = usize::try_from(count).map_err(|_| Error::last_error())?;
     let mut copies = Vec::with_capacity(count);
     for index in 0..count {
@@ -113,6 +114,8 @@ pub(crate) fn all_domain_stats(connection: &Connect, groups: u32) -> Result<Vec<
     unsafe { sys::virDomainStatsRecordListFree(records) };
     Ok(copies)
 }
+
+const NO_WAIT: u32 = sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT;
 
 /// The UUID of a domain as text; empty if libvirt can't tell, which it always can for a live object.
 fn uuid_of(domain: sys::virDomainPtr) -> String {
@@ -168,6 +171,63 @@ pub(crate) fn abort_job(domain: &Domain) -> Result<(), Error> {
 pub(crate) fn start_dirty_rate(domain: &Domain, seconds: u8) -> Result<(), Error> {
     // SAFETY: the domain is alive while it is borrowed.
     check(unsafe { sys::virDomainStartDirtyRateCalc(domain.as_ptr(), seconds.into(), 0) })
+}
+
+/// `virNodeGetMemoryStats`: the host's memory by kind (`total`, `free`, `buffers`, `cached`), in KiB.
+pub(crate) fn node_memory(connection: &Connect) -> Result<HashMap<String, u64>, Error> {
+    let mut count: c_int = 0;
+    // SAFETY: the connection is alive while it is borrowed; without an array libvirt only tells how many there are.
+    let asked = unsafe { sys::virNodeGetMemoryStats(connection.as_ptr(), ALL_CELLS, ptr::null_mut(), &mut count, 0) };
+    check(asked)?;
+    let room = usize::try_from(count).unwrap_or(0);
+    let mut stats: Vec<sys::virNodeMemoryStats> = Vec::with_capacity(room);
+    // SAFETY: there is room for `count` entries; libvirt fills at most so many and says how many.
+    unsafe {
+        check(sys::virNodeGetMemoryStats(connection.as_ptr(), ALL_CELLS, stats.as_mut_ptr(), &mut count, 0))?;
+        stats.set_len(room.min(usize::try_from(count).unwrap_or(0)));
+    }
+    Ok(stats.iter().map(|stat| (text(stat.field.as_ptr()), stat.value)).collect())
+}
+
+/// All memory of a host, rather than one NUMA cell's.
+const ALL_CELLS: c_int = sys::VIR_NODE_MEMORY_STATS_ALL_CELLS;
+
+/// The system's error number in this thread's last libvirt error, where it is one of the system's.
+pub(crate) fn last_system_error() -> Option<i32> {
+    // SAFETY: libvirt's last error is this thread's own and lives until its next call.
+    let error = unsafe { sys::virGetLastError().as_ref() }?;
+    (error.code as u32 == sys::VIR_ERR_SYSTEM_ERROR).then_some(error.int1)
+}
+
+/// `virConnectCompareHypervisorCPU`: that the host can give a guest this processor; else an error that says what it
+/// lacks.
+pub(crate) fn compare_processor(
+    connection: &Connect,
+    emulator: &str,
+    arch: &str,
+    machine: &str,
+    kind: &str,
+    processor: &str,
+) -> Result<(), Error> {
+    let [emulator, arch, machine, kind, processor] = [
+        CString::new(emulator)?,
+        CString::new(arch)?,
+        CString::new(machine)?,
+        CString::new(kind)?,
+        CString::new(processor)?,
+    ];
+    // SAFETY: the connection is alive while it is borrowed, and so are the terminated strings.
+    check(unsafe {
+        sys::virConnectCompareHypervisorCPU(
+            connection.as_ptr(),
+            emulator.as_ptr(),
+            arch.as_ptr(),
+            machine.as_ptr(),
+            kind.as_ptr(),
+            processor.as_ptr(),
+            sys::VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE,
+        )
+    })
 }
 
 fn check(result: c_int) -> Result<(), Error> {

@@ -44,6 +44,8 @@ pub enum HostErrorKind {
     NoSuchDomain,
     /// A peer-to-peer call failed on the source's connection to the destination's libvirt, most likely when opening it.
     NoPeer,
+    /// The host did not answer in time.
+    NoAnswer,
     /// Anything else.
     Other,
 }

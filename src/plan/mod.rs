@@ -118,6 +118,12 @@ pub struct Plan {
     pub migrations: Vec<Step>,
     /// Selected domains that can't be moved.
     pub refused: Vec<Refusal>,
+    /// What keeps a whole host from taking part, so that nothing can be moved.
+    #[serde(default)]
+    pub blocked: Vec<HostRefusal>,
+    /// What is worth knowing before it is run, and no bar.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Domains that are to stay: excluded ones, and inactive ones that were not asked for.
     #[serde(default)]
     pub stays: Vec<Refusal>,
@@ -192,6 +198,15 @@ pub struct Refusal {
     /// Its UUID; empty in a plan that an early version saved.
     #[serde(default)]
     pub uuid: String,
+    /// What is in the way, and what would help.
+    pub reason: String,
+}
+
+/// A host that can't take part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRefusal {
+    /// The host as the user named it.
+    pub host: String,
     /// What is in the way, and what would help.
     pub reason: String,
 }
@@ -319,6 +334,8 @@ pub fn plan(source: &Profile, destination: &Profile, rules: &[Rule], demands: &D
         concurrency,
         migrations,
         refused,
+        blocked: Vec::new(),
+        notes: Vec::new(),
         stays,
         predicted,
         fastest_seconds: fastest,

@@ -57,6 +57,9 @@ pub fn plan_on(plan: &Plan, page: &Page) -> String {
             text += &page.entry(&step.domain, &step.reason);
         }
     }
+    for blocked in &plan.blocked {
+        text += &format!("{}: NOTHING CAN MOVE: {}\n", blocked.host, blocked.reason);
+    }
     for refusal in &plan.refused {
         text += &page.bad(&page.entry(&refusal.domain, &format!("CAN'T MOVE: {}", refusal.reason)));
     }

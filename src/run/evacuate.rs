@@ -19,13 +19,14 @@ use crate::drift::{self, Checked};
 use crate::evacuate::{Evacuation, Options, Timeout};
 use crate::history::Recorder;
 use crate::hypervisor::Route;
-use crate::hypervisor::libvirt::Pair;
+use crate::hypervisor::libvirt::{Host, Pair};
 use crate::plan::{Plan, Step};
-use crate::preflight::refuse_collisions;
+use crate::preflight;
 use crate::profile::Profile;
 use crate::profile_file::load_plan;
 use crate::render::{Screen, print_line, say, tables};
 use crate::report_file::SavedReport;
+use crate::select::rules;
 use crate::watch::watch;
 
 pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs) -> Result<u8> {
@@ -36,11 +37,12 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
     // Already now, so that it is connected when the first domain moves.
     let watched = arguments.report.is_some() && !arguments.dry_run;
     let readings = watched.then(|| watch(source_host.endpoint().clone(), destination_host.endpoint().clone()));
-    let (mut source, destination) =
+    let (source, destination) =
         sample_both(config, output, &arguments.sampling, timing, &source_host, &destination_host)?;
+    let hosts = (&source_host, &destination_host);
     let plan = match saved {
-        Some(saved) => still_holds(&saved, &mut source, &destination, arguments, output)?,
-        None => make_plan(config, &mut source, &destination, &arguments.planning, earlier.as_ref())?,
+        Some(saved) => still_holds(config, &saved, source, &destination, arguments, hosts, output)?,
+        None => make_plan(config, source, &destination, &arguments.planning, earlier.as_ref(), Some(hosts))?,
     };
     if arguments.dry_run {
         show(output, &plan, || tables::plan(&plan))?;
@@ -50,14 +52,7 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
         // Where nobody reads, the evacuation goes on: its outcome is in the exit status.
         let _ = print_line(&tables::plan(&plan));
     }
-    if !plan.refused.is_empty() && !arguments.partial {
-        let refused: Vec<_> = plan.refused.iter().map(|r| format!("  {}: {}", r.domain, r.reason)).collect();
-        bail!(
-            "nothing was moved, since not everything can be; with --partial the others go, with --exclude one stays \
-             on purpose\n{}",
-            refused.join("\n")
-        );
-    }
+    stop_where_refused(&plan, arguments.partial)?;
     if plan.migrations.is_empty() && !output.quiet {
         say(&format!("{} has no domain to move", plan.source));
     }
@@ -93,14 +88,19 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
 
 /// The saved plan for today's hosts, where it holds or the user accepts that it does not.
 fn still_holds(
+    config: &Config,
     saved: &Plan,
-    source: &mut Profile,
+    mut source: Profile,
     destination: &Profile,
     arguments: &EvacuateArgs,
+    (from, to): (&Host, &Host),
     output: &OutputArgs,
 ) -> Result<Plan> {
-    refuse_collisions(source, destination);
-    let Checked { plan, differences } = drift::check(saved, source, destination);
+    let rules = rules(&source, &arguments.planning, config).map_err(usage)?;
+    let facts = preflight::gather(from, to, &source, &rules)?;
+    preflight::mark(&mut source, destination, &facts);
+    let Checked { plan, differences } = drift::check(saved, &source, destination);
+    let plan = preflight::remark(plan, &facts);
     let list = differences.iter().map(|difference| format!("\n  {difference}")).collect::<String>();
     if !differences.is_empty() && !arguments.accept_drift {
         bail!(
@@ -121,4 +121,19 @@ fn still_holds(
 fn timeouts(config: &Config, plan: &Plan) -> HashMap<String, Timeout> {
     let of = |step: &Step| Some((step.uuid.clone(), config.rule(&step.domain, |rule| &rule.timeout)?));
     if config.is_typed("timeout") { HashMap::new() } else { plan.migrations.iter().filter_map(of).collect() }
+}
+
+/// Nothing moves where a host can't take part, or where some domain can't move and the others were not asked for.
+fn stop_where_refused(plan: &Plan, partial: bool) -> Result<()> {
+    let blocked = plan.blocked.iter().map(|blocked| format!("  {}: {}", blocked.host, blocked.reason));
+    let refused = plan.refused.iter().map(|refused| format!("  {}: {}", refused.domain, refused.reason));
+    let findings: Vec<_> = blocked.chain(refused).collect();
+    let advice = if !plan.blocked.is_empty() {
+        "nothing was moved, since a host can't take part"
+    } else if !findings.is_empty() && !partial {
+        "nothing was moved, since not everything can be; with --partial the others go, with --exclude one stays on purpose"
+    } else {
+        return Ok(());
+    };
+    bail!("{advice}\n{}", findings.join("\n"));
 }

@@ -8,8 +8,9 @@ use super::sample::{sample_both, timing};
 use super::usage;
 use crate::cli::{OutputArgs, PlanArgs, PlanningArgs};
 use crate::config::Config;
-use crate::plan::{Demands, Plan, plan};
-use crate::preflight::refuse_collisions;
+use crate::hypervisor::libvirt::Host;
+use crate::plan::{Demands, Plan};
+use crate::preflight;
 use crate::profile::{LinkOrigin, Profile};
 use crate::render::{say, tables};
 use crate::report::Report;
@@ -19,7 +20,7 @@ use crate::{profile_file, return_trip, units};
 pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &PlanArgs) -> Result<u8> {
     let earlier = earlier_run(&arguments.planning)?;
     let file = create(arguments.save.as_deref())?;
-    let (mut source, destination) = match (&arguments.profile, &arguments.source, &arguments.destination) {
+    let plan = match (&arguments.profile, &arguments.source, &arguments.destination) {
         (Some(path), ..) => {
             let (mut source, mut destination) = profile_file::load(path).map_err(usage)?;
             // A saved profile knows its link: only what was typed beats that.
@@ -29,16 +30,16 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &PlanArgs) ->
                     profile.link.origin = LinkOrigin::Option;
                 }
             }
-            (source, destination)
+            make_plan(config, source, &destination, &arguments.planning, earlier.as_ref(), None)?
         }
         (None, Some(source), Some(destination)) => {
             let timing = timing(&arguments.sampling)?;
-            let (source, destination) = connect(config, source, destination)?;
-            sample_both(config, output, &arguments.sampling, timing, &source, &destination)?
+            let (from, to) = connect(config, source, destination)?;
+            let (source, destination) = sample_both(config, output, &arguments.sampling, timing, &from, &to)?;
+            make_plan(config, source, &destination, &arguments.planning, earlier.as_ref(), Some((&from, &to)))?
         }
         (None, ..) => return Err(usage("plan needs SOURCE and DESTINATION, or --profile FILE")),
     };
-    let plan = make_plan(config, &mut source, &destination, &arguments.planning, earlier.as_ref())?;
     save(file.as_ref(), arguments.save.as_deref(), &plan)?;
     show(output, &plan, || tables::plan(&plan))?;
     Ok(0)
@@ -54,21 +55,23 @@ pub(super) fn earlier_run(arguments: &PlanningArgs) -> Result<Option<Report>> {
     Ok(Some(report))
 }
 
-/// Applies the user's rules and what the profiles show to be impossible, then plans.
+/// Applies the user's rules and what is known to be impossible, by the profiles and by the hosts themselves where they
+/// are given, then plans.
 pub(super) fn make_plan(
     config: &Config,
-    source: &mut Profile,
+    source: Profile,
     destination: &Profile,
     arguments: &PlanningArgs,
     earlier: Option<&Report>,
+    hosts: Option<(&Host, &Host)>,
 ) -> Result<Plan> {
-    let mut rules = rules(source, arguments, config).map_err(usage)?;
+    let mut rules = rules(&source, arguments, config).map_err(usage)?;
     if let Some(report) = earlier {
-        for absent in return_trip::narrow(&mut rules, report, source, destination) {
+        for absent in return_trip::narrow(&mut rules, report, &source, destination) {
             say(&format!("warning: {absent}"));
         }
     }
-    refuse_collisions(source, destination);
+    let facts = hosts.map(|(from, to)| preflight::gather(from, to, &source, &rules)).transpose()?;
     let demands = Demands {
         objective: arguments.objective,
         concurrency: arguments.concurrency.0.map(Into::into),
@@ -76,5 +79,5 @@ pub(super) fn make_plan(
         post_copy_limit: arguments.post_copy_limit.map(Into::into),
         window_limit_seconds: arguments.window_limit.map(|limit| limit.as_secs_f64()),
     };
-    Ok(plan(source, destination, &rules, &demands))
+    Ok(preflight::plan(source, destination, &rules, &demands, facts.as_ref()))
 }

@@ -91,7 +91,7 @@ pub struct Run {
 }
 
 impl Run {
-    fn of(output: Output) -> Result<Self> {
+    pub fn of(output: Output) -> Result<Self> {
         Ok(Self {
             status: output.status.code().context("tsmig was killed")?,
             stdout: String::from_utf8(output.stdout)?,

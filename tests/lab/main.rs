@@ -8,6 +8,7 @@ mod automation;
 mod domains;
 mod evacuations;
 mod harness;
+mod preflight;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
         let pool = Arc::clone(&pool);
         Trial::test(name, move || pool.run(test).map_err(|error| format!("{error:#}").into()))
     };
-    let tests = evacuations::TESTS.iter().chain(domains::TESTS).chain(automation::TESTS);
+    let tests = evacuations::TESTS.iter().chain(domains::TESTS).chain(preflight::TESTS).chain(automation::TESTS);
     let conclusion = libtest_mimic::run(&arguments, tests.copied().map(trial).collect());
     pool.down();
     conclusion.exit_code()

@@ -1,0 +1,105 @@
+//! What the checks know of the two hosts: plain data that [`gather`](super::gather) fills.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::needs::Needs;
+
+/// What both hosts said.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// The source as a host.
+    pub source: HostFacts,
+    /// The destination as a host.
+    pub destination: HostFacts,
+    /// The selected domains of the source, by UUID.
+    pub domains: HashMap<String, DomainFacts>,
+    /// The active domains of the destination.
+    pub residents: Vec<Resident>,
+    /// What the destination can spare; `None` where it does not tell.
+    pub memory: Option<Memory>,
+    /// Whether the destination has a file, by its path; what it does not tell is missing here.
+    pub files: BTreeMap<String, bool>,
+    /// The destination's libvirt networks that a domain asks for.
+    pub networks: BTreeMap<String, Network>,
+}
+
+/// A host as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostFacts {
+    /// As the user named it.
+    pub name: String,
+    /// libvirt's name of its hypervisor: `QEMU`.
+    pub hypervisor: String,
+    /// The hypervisor's version, as major times 1,000,000 plus minor times 1,000 plus release; 0 where unknown.
+    pub version: u32,
+    /// Whether the connection may only look.
+    pub read_only: bool,
+    /// The user that its QEMU runs as, where libvirt says so; 0 is root.
+    pub qemu_user: Option<u32>,
+}
+
+/// A domain that is to move.
+#[derive(Debug, Clone, Default)]
+pub struct DomainFacts {
+    /// What it needs of a host.
+    pub needs: Needs,
+    /// What libvirt is busy with on it.
+    pub job: Option<Job>,
+    /// How many snapshots it has.
+    pub snapshots: u32,
+    /// Why the source's libvirt would not begin to migrate it.
+    pub refusal: Option<LibvirtRefusal>,
+    /// Why the destination's QEMU can't run its kind of machine, in libvirt's words.
+    pub machine: Option<String>,
+    /// What the destination's processor lacks for it, in libvirt's words.
+    pub processor: Option<String>,
+}
+
+/// A job that runs on a domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Job {
+    /// It is being migrated.
+    Migration,
+    /// Anything else, such as a backup.
+    Other(&'static str),
+}
+
+/// The source's libvirt would not begin a migration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LibvirtRefusal {
+    /// Because of storage that is not shared.
+    pub unsafe_storage: bool,
+    /// libvirt's words.
+    pub message: String,
+}
+
+/// An active domain of the destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resident {
+    /// Its name.
+    pub name: String,
+    /// Its UUID.
+    pub uuid: String,
+    /// What it uses.
+    pub needs: Needs,
+}
+
+/// Memory that a host can give to guests, in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Free, or held by caches that give way.
+    pub available: u64,
+    /// Free in huge pages, by the size of a page.
+    pub huge: BTreeMap<u64, u64>,
+}
+
+/// A libvirt network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// The host does not know it.
+    Missing,
+    /// It is defined and stopped.
+    Inactive,
+    /// Guests can use it.
+    Active,
+}

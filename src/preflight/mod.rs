@@ -1,0 +1,192 @@
+//! What would go wrong, found before anything moves.
+//!
+//! [`gather()`] asks both hosts for [`facts`]; everything else is pure: each check makes findings of the facts, one plain
+//! sentence each with what is wrong and what would mend it. A finding about a domain refuses it in the plan; one about a
+//! host blocks the whole plan. What can't be known stays open here, and libvirt's own checks decide when the migration
+//! begins, with the domain still running at the source.
+
+mod destination;
+pub mod facts;
+mod gather;
+mod memory;
+pub mod needs;
+mod places;
+mod source;
+
+use crate::plan::{self, Demands, HostRefusal, Plan, Rule};
+use crate::profile::{Eligibility, Profile};
+
+pub use facts::Facts;
+pub use gather::gather;
+
+/// Plans the evacuation of what can be moved as far as the profiles and, for live hosts, the facts show.
+pub fn plan(
+    mut source: Profile,
+    destination: &Profile,
+    rules: &[Rule],
+    demands: &Demands,
+    facts: Option<&Facts>,
+) -> Plan {
+    let Some(facts) = facts else {
+        places::refuse_collisions(&mut source, destination);
+        return plan::plan(&source, destination, rules, demands);
+    };
+    mark(&mut source, destination, facts);
+    let mut plan = plan::plan(&source, destination, rules, demands);
+    let crowded = memory::without_room(&plan, &source, facts);
+    if !crowded.is_empty() {
+        for domain in &mut source.domains {
+            if let Some(reason) = crowded.get(&domain.uuid) {
+                domain.migration = Eligibility::no(reason.clone());
+            }
+        }
+        plan = plan::plan(&source, destination, rules, demands);
+    }
+    remark(plan, facts)
+}
+
+/// Marks each domain of `source` that the facts or the profiles show to be stuck there.
+pub fn mark(source: &mut Profile, destination: &Profile, facts: &Facts) {
+    for domain in source.domains.iter_mut().filter(|domain| domain.migration.eligible) {
+        if let Some(found) = facts.domains.get(&domain.uuid) {
+            let mut findings = source::findings(&facts.source.name, &domain.name, found);
+            findings.extend(destination::findings(facts, &domain.uuid, &domain.name, found));
+            if !findings.is_empty() {
+                domain.migration = Eligibility::no(findings.join("; "));
+            }
+        }
+    }
+    // Last: of a domain that is on its way already, that is the news, and not that the destination has it, too.
+    places::refuse_collisions(source, destination);
+}
+
+/// The plan with what the facts say of the hosts themselves.
+pub fn remark(mut plan: Plan, facts: &Facts) -> Plan {
+    plan.blocked = blocked(facts);
+    plan.notes = notes(facts, &plan);
+    plan
+}
+
+/// What keeps a whole host from taking part.
+fn blocked(facts: &Facts) -> Vec<HostRefusal> {
+    let (source, destination) = (&facts.source, &facts.destination);
+    let refusal = |host: &str, reason: String| HostRefusal { host: host.to_owned(), reason };
+    let mut found = Vec::new();
+    for host in [source, destination].into_iter().filter(|host| host.read_only) {
+        let reason = "the connection is read-only, and nothing moves over it; connect as a user who may manage domains \
+                      there (root, or one of the group libvirt), and by no read-only socket";
+        found.push(refusal(&host.name, reason.to_owned()));
+    }
+    if source.hypervisor != destination.hypervisor {
+        let reason = format!(
+            "its hypervisor is {}, and that of {} is {}; choose a destination with the same",
+            destination.hypervisor, source.name, source.hypervisor
+        );
+        found.push(refusal(&destination.name, reason));
+    }
+    found
+}
+
+/// What is worth knowing, and no bar.
+fn notes(facts: &Facts, plan: &Plan) -> Vec<String> {
+    let (source, destination) = (&facts.source, &facts.destination);
+    let mut notes = Vec::new();
+    if (1..source.version).contains(&destination.version) && source.hypervisor == destination.hypervisor {
+        notes.push(format!(
+            "{} runs {} {}, older than the {} of {}: its own developers test migration from old to new only",
+            destination.name,
+            destination.hypervisor,
+            version(destination.version),
+            version(source.version),
+            source.name,
+        ));
+    }
+    let post_copies = plan.migrations.iter().any(|step| step.technique == plan::Technique::PostCopy);
+    if let Some(user) = destination.qemu_user.filter(|user| *user != 0 && post_copies) {
+        notes.push(format!(
+            "QEMU runs as user {user} at {}: post-copy needs vm.unprivileged_userfaultfd=1 there (sysctl), or a readable \
+             /dev/userfaultfd; without, domains go by pre-copy",
+            destination.name
+        ));
+    }
+    notes
+}
+
+fn version(number: u32) -> String {
+    format!("{}.{}.{}", number / 1_000_000, number / 1000 % 1000, number % 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::facts::{DomainFacts, HostFacts, Memory};
+    use super::*;
+    use crate::profile::{DomainState, fixture};
+
+    fn facts() -> Facts {
+        let host = |name: &str| HostFacts {
+            name: name.to_owned(),
+            hypervisor: "QEMU".to_owned(),
+            version: 10_000_013,
+            ..HostFacts::default()
+        };
+        Facts { source: host("a"), destination: host("b"), ..Facts::default() }
+    }
+
+    fn plan_with(facts: &Facts) -> Plan {
+        let domains = [("n1", "u1", DomainState::Running), ("n2", "u2", DomainState::Running)];
+        let (source, destination) = (fixture::host("a", &domains), fixture::host("b", &[]));
+        plan(source, &destination, &[], &Demands::default(), Some(facts))
+    }
+
+    #[test]
+    fn a_finding_refuses_its_domain_only_and_all_findings_are_told() {
+        let mut facts = facts();
+        let found = DomainFacts { snapshots: 2, machine: Some("no such machine".to_owned()), ..DomainFacts::default() };
+        facts.domains.insert("u1".to_owned(), found);
+        let plan = plan_with(&facts);
+        assert_eq!(plan.migrations.len(), 1);
+        let reason = &plan.refused[0].reason;
+        assert!(
+            reason.contains("2 snapshots") && reason.contains("; ") && reason.contains("no such machine"),
+            "{reason}"
+        );
+        assert!(plan.blocked.is_empty() && plan.notes.is_empty());
+    }
+
+    #[test]
+    fn a_domain_without_room_is_refused_and_the_plan_made_anew() {
+        let mut facts = facts();
+        for uuid in ["u1", "u2"] {
+            facts.domains.insert(uuid.to_owned(), DomainFacts::default());
+        }
+        facts.memory = Some(Memory { available: 1, ..Memory::default() });
+        let plan = plan_with(&facts);
+        assert_eq!((plan.migrations.len(), plan.refused.len()), (1, 1));
+        assert_eq!(plan.migrations[0].order, 1);
+    }
+
+    #[test]
+    fn a_read_only_connection_or_another_hypervisor_blocks_everything() {
+        let mut facts = facts();
+        facts.source.read_only = true;
+        facts.destination.hypervisor = "Xen".to_owned();
+        let plan = plan_with(&facts);
+        let hosts: Vec<_> = plan.blocked.iter().map(|blocked| blocked.host.as_str()).collect();
+        assert_eq!(hosts, ["a", "b"]);
+    }
+
+    #[test]
+    fn an_older_destination_and_an_unprivileged_qemu_are_noted() {
+        let mut facts = facts();
+        facts.destination.version = 7_002_022;
+        facts.destination.qemu_user = Some(64055);
+        let demands = Demands::default();
+        let domains = [("n1", "u1", DomainState::Running)];
+        let (source, destination) = (fixture::host("a", &domains), fixture::host("b", &[]));
+        let post_copy = Rule { technique: Some(plan::Technique::PostCopy), ..Rule::default() };
+        let plan = plan(source, &destination, &[post_copy], &demands, Some(&facts));
+        assert_eq!(plan.notes.len(), 2, "{:?}", plan.notes);
+        assert!(plan.notes[0].contains("QEMU 7.2.22") && plan.notes[0].contains("10.0.13"), "{}", plan.notes[0]);
+        assert!(plan.notes[1].contains("vm.unprivileged_userfaultfd=1"), "{}", plan.notes[1]);
+    }
+}

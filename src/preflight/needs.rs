@@ -1,0 +1,296 @@
+//! What a domain needs of the host that it runs on, by its XML.
+
+use roxmltree::{Document, Node};
+
+/// What a domain needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The kind of machine.
+    pub machine: Machine,
+    /// Its processor, where the host's must be able to show it.
+    pub processor: Option<Processor>,
+    /// Files and block devices that its QEMU opens.
+    pub files: Vec<File>,
+    /// Its NICs.
+    pub nics: Vec<Nic>,
+    /// How its memory is taken from the host.
+    pub backing: Backing,
+}
+
+/// A kind of machine, as libvirt's domain capabilities distinguish them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// Path of the emulator.
+    pub emulator: String,
+    /// The guest's architecture.
+    pub arch: String,
+    /// The machine type.
+    pub name: String,
+    /// `kvm`, `qemu`...
+    pub kind: String,
+}
+
+/// A processor that a guest was shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Processor {
+    /// A model with features: the XML of the element.
+    Model(String),
+    /// The source's own, as it is.
+    Host,
+}
+
+/// A file or block device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Its path, the same on both hosts.
+    pub path: String,
+    /// What it is to the guest.
+    pub role: Role,
+}
+
+/// What a file is to a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// A disk, with the guest's name for it.
+    Disk(String),
+    /// The medium in a drive, with the guest's name for the drive.
+    Medium(String),
+    /// Firmware, kernel or initial ramdisk: what it is called in the XML.
+    Boot(&'static str),
+}
+
+/// A NIC of a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nic {
+    /// Its MAC address in lower case.
+    pub mac: String,
+    /// What it is plugged into.
+    pub plug: Plug,
+}
+
+/// What a NIC is plugged into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plug {
+    /// A bridge of the host; Open vSwitch's are no bridges to the kernel.
+    Bridge {
+        /// Its name.
+        name: String,
+        /// Whether the kernel's own bridge code is behind it.
+        of_kernel: bool,
+    },
+    /// A libvirt network.
+    Network(String),
+    /// A device of the host, by macvtap.
+    Device(String),
+    /// Something else, which is not looked at.
+    Other,
+}
+
+/// How a domain's memory is taken from the host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Backing {
+    /// Page by page, as the guest touches them.
+    #[default]
+    Lazy,
+    /// All at once.
+    Whole,
+    /// All at once, from huge pages of so many bytes; `None`: of the host's default size.
+    Huge(Option<u64>),
+}
+
+impl Needs {
+    /// Reads the XML of a domain; one that can't be read needs nothing, and is left to libvirt.
+    pub fn read(xml: &str) -> Self {
+        let Ok(document) = Document::parse(xml) else { return Self::default() };
+        let domain = document.root_element();
+        let Some(devices) = child(domain, "devices") else { return Self::default() };
+        Self {
+            machine: machine(domain, devices),
+            processor: child(domain, "cpu").and_then(|cpu| processor(cpu, xml)),
+            files: boot_files(domain).into_iter().chain(disks(devices)).collect(),
+            nics: children(devices, "interface").filter_map(nic).collect(),
+            backing: child(domain, "memoryBacking").map(backing).unwrap_or_default(),
+        }
+    }
+}
+
+fn machine(domain: Node<'_, '_>, devices: Node<'_, '_>) -> Machine {
+    let os = child(domain, "os").and_then(|os| child(os, "type"));
+    let of_os = |name| os.and_then(|os| os.attribute(name)).unwrap_or_default().to_owned();
+    Machine {
+        emulator: text(devices, "emulator").unwrap_or_default(),
+        arch: of_os("arch"),
+        name: of_os("machine"),
+        kind: domain.attribute("type").unwrap_or_default().to_owned(),
+    }
+}
+
+fn processor(cpu: Node<'_, '_>, xml: &str) -> Option<Processor> {
+    match cpu.attribute("mode") {
+        // libvirt does not compare the hosts then, and a guest that misses a feature may crash.
+        Some("host-passthrough" | "maximum") => Some(Processor::Host),
+        _ if cpu.attribute("check") == Some("none") => None,
+        // A guest that runs has had its host-model replaced by the model that it got.
+        Some("custom") => Some(Processor::Model(xml.get(cpu.range())?.to_owned())),
+        _ => None,
+    }
+}
+
+fn boot_files(domain: Node<'_, '_>) -> Vec<File> {
+    let Some(os) = child(domain, "os") else { return Vec::new() };
+    let file = |role| Some(File { path: text(os, role).filter(|path| path.starts_with('/'))?, role: Role::Boot(role) });
+    ["loader", "kernel", "initrd", "dtb"].into_iter().filter_map(file).collect()
+}
+
+fn disks(devices: Node<'_, '_>) -> Vec<File> {
+    let files = |disk| {
+        let target = child(disk, "target").and_then(|t| t.attribute("dev")).unwrap_or("?").to_owned();
+        let role = match disk.attribute("device") {
+            Some("cdrom" | "floppy") => Role::Medium(target),
+            _ => Role::Disk(target),
+        };
+        // The disk's own source and those of the images below it.
+        let sources = disk.descendants().filter(|n| n.has_tag_name("source"));
+        let own = sources.filter(|n| n.ancestors().all(|above| !above.has_tag_name("mirror")));
+        let paths = own.filter_map(|source| source.attribute("file").or_else(|| source.attribute("dev")));
+        let file = |path: &str| File { path: path.to_owned(), role: role.clone() };
+        paths.filter(|path| path.starts_with('/')).map(file).collect::<Vec<_>>()
+    };
+    children(devices, "disk").flat_map(files).collect()
+}
+
+fn nic(interface: Node<'_, '_>) -> Option<Nic> {
+    let source = child(interface, "source");
+    let of_source = |name| source.and_then(|s| s.attribute(name)).map(str::to_owned);
+    let plug = match interface.attribute("type")? {
+        // Of a guest that runs, libvirt gives the type of what the network led to, and the network beside it.
+        _ if of_source("network").is_some() => of_source("network").map(Plug::Network),
+        "bridge" => of_source("bridge").map(|name| {
+            let virtual_port = child(interface, "virtualport").and_then(|port| port.attribute("type"));
+            Plug::Bridge { name, of_kernel: virtual_port != Some("openvswitch") }
+        }),
+        "direct" => of_source("dev").map(Plug::Device),
+        _ => None,
+    };
+    let mac = child(interface, "mac").and_then(|mac| mac.attribute("address")).unwrap_or_default().to_lowercase();
+    Some(Nic { mac, plug: plug.unwrap_or(Plug::Other) })
+}
+
+fn backing(backing: Node<'_, '_>) -> Backing {
+    if let Some(huge) = child(backing, "hugepages") {
+        return Backing::Huge(child(huge, "page").and_then(page_bytes));
+    }
+    let immediate = child(backing, "allocation").is_some_and(|a| a.attribute("mode") == Some("immediate"));
+    if immediate || child(backing, "locked").is_some() { Backing::Whole } else { Backing::Lazy }
+}
+
+fn page_bytes(page: Node<'_, '_>) -> Option<u64> {
+    let size: u64 = page.attribute("size")?.parse().ok()?;
+    // libvirt prints KiB; the others are what a user may have written.
+    Some(match page.attribute("unit").unwrap_or("KiB") {
+        "b" | "bytes" => size,
+        "M" | "MiB" => size << 20,
+        "G" | "GiB" => size << 30,
+        _ => size << 10,
+    })
+}
+
+fn child<'a, 'input>(node: Node<'a, 'input>, name: &'static str) -> Option<Node<'a, 'input>> {
+    children(node, name).next()
+}
+
+fn children<'a, 'input>(node: Node<'a, 'input>, name: &'static str) -> impl Iterator<Item = Node<'a, 'input>> {
+    node.children().filter(move |n| n.has_tag_name(name))
+}
+
+fn text(node: Node<'_, '_>, name: &'static str) -> Option<String> {
+    child(node, name)?.text().map(|text| text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn needs(above: &str, devices: &str) -> Needs {
+        Needs::read(&format!("<domain type='kvm'>{above}<devices>{devices}</devices></domain>"))
+    }
+
+    #[test]
+    fn the_machine_is_read() {
+        let needs = needs(
+            "<os><type arch='x86_64' machine='pc-q35-9.2'>hvm</type><loader readonly='yes'>/usr/share/ovmf.fd</loader></os>",
+            "<emulator>/usr/bin/qemu-system-x86_64</emulator>",
+        );
+        let machine = Machine {
+            emulator: "/usr/bin/qemu-system-x86_64".to_owned(),
+            arch: "x86_64".to_owned(),
+            name: "pc-q35-9.2".to_owned(),
+            kind: "kvm".to_owned(),
+        };
+        assert_eq!(needs.machine, machine);
+        assert_eq!(needs.files, [File { path: "/usr/share/ovmf.fd".to_owned(), role: Role::Boot("loader") }]);
+    }
+
+    #[test]
+    fn disks_count_with_the_images_below_them() {
+        let needs = needs(
+            "",
+            "<disk type='file' device='disk'><source file='/a/top.qcow2'/><target dev='vda'/>
+               <backingStore type='file'><source file='/a/base.qcow2'/><backingStore/></backingStore>
+               <mirror type='file'><source file='/b/copy.qcow2'/></mirror></disk>
+             <disk type='block' device='disk'><source dev='/dev/vg/b'/><target dev='vdb'/></disk>
+             <disk type='network' device='disk'><source protocol='rbd' name='pool/c'/><target dev='vdc'/></disk>
+             <disk type='file' device='cdrom'><source file='/a/cd.iso'/><target dev='sda'/></disk>
+             <disk type='file' device='cdrom'><target dev='sdb'/></disk>",
+        );
+        let found: Vec<_> = needs.files.iter().map(|file| (file.path.as_str(), &file.role)).collect();
+        let disk = |name: &str| Role::Disk(name.to_owned());
+        assert_eq!(
+            found,
+            [
+                ("/a/top.qcow2", &disk("vda")),
+                ("/a/base.qcow2", &disk("vda")),
+                ("/dev/vg/b", &disk("vdb")),
+                ("/a/cd.iso", &Role::Medium("sda".to_owned())),
+            ]
+        );
+    }
+
+    #[test]
+    fn nics_are_plugged_into_bridges_networks_and_devices() {
+        let needs = needs(
+            "",
+            "<interface type='bridge'><mac address='52:54:00:AA:00:01'/><source bridge='br0'/></interface>
+             <interface type='bridge'><source bridge='ovs'/><virtualport type='openvswitch'/></interface>
+             <interface type='network'><source network='lan'/></interface>
+             <interface type='bridge'><source network='lan' portid='1' bridge='virbr0'/></interface>
+             <interface type='direct'><source dev='eno1' mode='bridge'/></interface>
+             <interface type='user'/>",
+        );
+        assert_eq!(needs.nics[0].mac, "52:54:00:aa:00:01");
+        let plugs: Vec<_> = needs.nics.into_iter().map(|nic| nic.plug).collect();
+        let bridge = |name: &str, of_kernel| Plug::Bridge { name: name.to_owned(), of_kernel };
+        let (network, device) = (|| Plug::Network("lan".to_owned()), Plug::Device("eno1".to_owned()));
+        assert_eq!(plugs, [bridge("br0", true), bridge("ovs", false), network(), network(), device, Plug::Other]);
+    }
+
+    #[test]
+    fn a_processor_is_a_model_or_the_source_s_own() {
+        let processor = |cpu: &str| needs(cpu, "").processor;
+        let model = "<cpu mode='custom' match='exact' check='full'><model>qemu64</model></cpu>";
+        assert_eq!(processor(model), Some(Processor::Model(model.to_owned())));
+        assert_eq!(processor(&model.replace("full", "none")), None);
+        assert_eq!(processor("<cpu mode='host-passthrough' check='none' migratable='on'/>"), Some(Processor::Host));
+        assert_eq!(processor(""), None);
+    }
+
+    #[test]
+    fn memory_is_taken_lazily_wholly_or_from_huge_pages() {
+        let backing = |inside: &str| needs(&format!("<memoryBacking>{inside}</memoryBacking>"), "").backing;
+        assert_eq!(backing("<source type='memfd'/>"), Backing::Lazy);
+        assert_eq!(backing("<locked/>"), Backing::Whole);
+        assert_eq!(backing("<allocation mode='immediate'/>"), Backing::Whole);
+        assert_eq!(backing("<hugepages/>"), Backing::Huge(None));
+        assert_eq!(backing("<hugepages><page size='2048' unit='KiB'/></hugepages>"), Backing::Huge(Some(2 << 20)));
+    }
+}

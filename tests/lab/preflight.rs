@@ -1,0 +1,268 @@
+//! What keeps a domain or a host from taking part is found before anything moves, all of it at once.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use serde_json::Value;
+use tsmig_lab::{GuestSpec, Lab, Node, Rate};
+
+use crate::harness::{Guests, Run, Test, assert_states, receiver, run, tsmig};
+
+pub const TESTS: &[(&str, Test)] = &[
+    ("everything_that_keeps_a_domain_is_found_at_once", findings),
+    ("a_host_that_cannot_take_part_is_named_and_nothing_moves", hosts),
+    ("a_destination_whose_libvirt_is_stopped_holds_up_nothing", stopped),
+    ("domains_without_room_at_the_destination_are_named", memory),
+    ("a_domain_that_migrates_already_is_refused", migrating),
+    ("file_backed_memory_is_never_post_copied", file_backed),
+    ("what_changes_while_profiling_is_no_fault", profiling),
+    ("a_link_that_nobody_told_of_is_assumed_with_a_warning", link),
+];
+
+/// On host-a alone: local files, a bridge, a libvirt network, which is but a name for the bridge that is there.
+const LOCAL_TO_HOST_A: &str = "
+    cd /srv/private && truncate -s 1M cd.iso disk.img && truncate -s 8M local.img snap.img busy.img
+    ip link show brq >/dev/null 2>&1 || { ip link add brq type bridge && ip link set brq up; }
+    printf \"<network><name>ovn</name><forward mode='bridge'/><bridge name='br0'/></network>\" > net.xml
+    virsh net-info ovn >/dev/null 2>&1 || virsh net-create net.xml";
+
+fn disk(target: &str, file: &str, more: &str) -> String {
+    format!(
+        "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='/srv/private/{file}'/>\
+         <target dev='{target}' bus='virtio'/>{more}</disk>"
+    )
+}
+
+fn findings(lab: &Lab) -> Result<()> {
+    lab.run(Node::HostA, &["sh", "-ec", LOCAL_TO_HOST_A])?;
+    let medium = "<disk type='file' device='cdrom'><source file='/srv/private/cd.iso'/><target dev='hdc' bus='ide'/>\
+                  <readonly/></disk>";
+    let nic = |kind: &str| {
+        format!("<interface type='{kind}'><mac address='52:54:00:10:20:01'/><source {kind}='br0'/></interface>")
+    };
+    let bridge = "<interface type='bridge'><source bridge='brq'/><model type='virtio'/></interface>";
+    let network = "<interface type='network'><source network='ovn'/><model type='virtio'/></interface>";
+    let guests = Guests::boot(
+        lab,
+        vec![
+            receiver("free"),
+            GuestSpec::new("media").device(medium).device(&disk("vda", "disk.img", "<readonly/>")),
+            GuestSpec::new("local").device(&disk("vda", "local.img", "")),
+            GuestSpec::new("wires").device(bridge).device(network).device(&nic("bridge")),
+            GuestSpec::new("snap").device(&disk("vda", "snap.img", "")),
+            GuestSpec::new("busy").device(&disk("vda", "busy.img", "")),
+        ],
+    )?;
+    let twin = format!(
+        "<domain type='qemu'><name>twin</name><memory>4096</memory><os><type arch='x86_64'>hvm</type></os><devices>{}\
+         </devices></domain>",
+        nic("bridge")
+    );
+    let script = "printf %s \"$1\" > /run/twin.xml && virsh create --paused /run/twin.xml";
+    lab.run(Node::HostB, &["sh", "-ec", script, "sh", &twin])?;
+    lab.run(Node::HostA, &["virsh", "snapshot-create-as", "snap", "s1", "--disk-only"])?;
+    let backup = "printf \"<domainbackup mode='pull'><server transport='unix' socket='/run/busy.sock'/></domainbackup>\" \
+                  > /run/backup.xml && virsh backup-begin busy /run/backup.xml";
+    lab.run(Node::HostA, &["sh", "-ec", backup])?;
+
+    let expected: [(&str, &[&str]); 5] = [
+        ("busy", &["a backup job runs on it", "virsh domjobabort busy"]),
+        ("local", &["not on storage that both hosts share", "Migration without shared storage is unsafe", "--exclude"]),
+        (
+            "media",
+            &[
+                "drive hdc (/srv/private/cd.iso) is not at host-b",
+                "virsh change-media media hdc --eject",
+                "disk vda (/srv/private/disk.img) is not at host-b",
+            ],
+        ),
+        ("snap", &["it has a snapshot", "virsh snapshot-delete"]),
+        (
+            "wires",
+            &[
+                "host-b has no bridge brq",
+                "host-b has no libvirt network ovn",
+                "virsh net-define",
+                "its MAC address 52:54:00:10:20:01 is taken at host-b by twin",
+            ],
+        ),
+    ];
+    let refused = run(lab, &["evacuate", "host-a", "host-b"])?;
+    ensure!(refused.status == 1 && refused.stderr.contains("nothing was moved"), "{}", refused.stderr);
+    let stays = |name: &str| assert_states(lab, name, Some("running"), None);
+    for (name, words) in expected {
+        let line = refused.stderr.lines().find(|line| line.trim_start().starts_with(&format!("{name}: ")));
+        let line = line.with_context(|| format!("{name} is not named in {}", refused.stderr))?;
+        for word in words.iter().filter(|word| **word != "--exclude") {
+            ensure!(line.contains(word), "{word} is not in {line}");
+        }
+        stays(name)?;
+    }
+    stays("free")?;
+
+    let plan = run(lab, &["plan", "host-a", "host-b", "--output", "json"])?;
+    let plan: Value = serde_json::from_str(&plan.stdout)?;
+    let named: Vec<_> = plan["refused"].as_array().context("refused")?.iter().map(|r| &r["domain"]).collect();
+    ensure!(named == expected.map(|(name, _)| name), "{plan}");
+    ensure!(plan["migrations"].as_array().is_some_and(|steps| steps.len() == 1), "{plan}");
+
+    let partial = run(lab, &["evacuate", "host-a", "host-b", "--partial"])?;
+    ensure!(partial.status == 3, "{} {}", partial.stdout, partial.stderr);
+    assert_states(lab, "free", None, Some("running"))?;
+    expected.iter().try_for_each(|(name, _)| stays(name))?;
+    guests.assert_alive(lab)?;
+    // What would keep the lab from removing them.
+    lab.run(Node::HostA, &["virsh", "domjobabort", "busy"])?;
+    lab.run(Node::HostA, &["virsh", "snapshot-delete", "snap", "s1", "--metadata"])?;
+    lab.run(Node::HostA, &["sh", "-c", "virsh net-destroy ovn; ip link delete brq; rm -f /srv/private/*"])?;
+    Ok(())
+}
+
+/// It ended before anything moved, and said why.
+fn assert_refused(lab: &Lab, guests: &Guests, run: &Run, words: &[&str]) -> Result<()> {
+    ensure!(run.status == 1, "{} {}", run.stdout, run.stderr);
+    for word in words {
+        ensure!(run.stderr.contains(word), "{word:?} is not in {}", run.stderr);
+    }
+    assert_states(lab, "g1", Some("running"), None)?;
+    guests.assert_alive(lab)
+}
+
+fn hosts(lab: &Lab) -> Result<()> {
+    let guests = Guests::boot(lab, vec![receiver("g1")])?;
+    let read_only = run(lab, &["evacuate", "qemu+ssh://host-a/system?socket=/run/libvirt/libvirt-sock-ro", "host-b"])?;
+    assert_refused(lab, &guests, &read_only, &["host-a/system", "the connection is read-only", "group libvirt"])?;
+    let destination = "qemu+ssh://host-b/system?socket=/run/libvirt/libvirt-sock-ro";
+    let read_only = run(lab, &["evacuate", "host-a", destination, "--partial"])?;
+    assert_refused(lab, &guests, &read_only, &["host-b/system", "the connection is read-only"])?;
+
+    lab.set_libvirtd_option(Node::HostB, "auth_tcp = \"sasl\"")?;
+    let refused = run(lab, &["evacuate", "host-a", "qemu+tcp://host-b/system"]);
+    lab.set_libvirtd_option(Node::HostB, "auth_tcp = \"none\"")?;
+    assert_refused(lab, &guests, &refused?, &["qemu+tcp://host-b/system: ", "authentication", "auth.conf"])?;
+
+    lab.set_link(Node::HostB, false)?;
+    let unreachable = run(lab, &["evacuate", "host-a", "host-b"]);
+    lab.set_link(Node::HostB, true)?;
+    assert_refused(lab, &guests, &unreachable?, &["host-b: "])
+}
+
+fn stopped(lab: &Lab) -> Result<()> {
+    let guests = Guests::boot(lab, vec![receiver("g1")])?;
+    let daemon = lab.libvirtd_pid(Node::HostB)?;
+    kill(daemon, Signal::SIGSTOP)?;
+    let at_once = run(lab, &["evacuate", "host-a", "host-b"]);
+    kill(daemon, Signal::SIGCONT)?;
+    let words = ["host-b: no answer", "is its libvirt stopped?"];
+    assert_refused(lab, &guests, &at_once?, &words)?;
+
+    let (child, mut said) = profiling_run(lab, &["evacuate", "host-a", "host-b"])?;
+    kill(daemon, Signal::SIGSTOP)?;
+    let later = finish(child, &mut said);
+    kill(daemon, Signal::SIGCONT)?;
+    assert_refused(lab, &guests, &later?, &words)
+}
+
+/// Starts tsmig and waits until it profiles; the rest of its standard error is read from the second.
+fn profiling_run(lab: &Lab, arguments: &[&str]) -> Result<(Child, BufReader<impl std::io::Read>)> {
+    let mut child = tsmig(lab, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut said = BufReader::new(child.stderr.take().context("piped")?);
+    let mut line = String::new();
+    while !line.contains("profiling") {
+        line.clear();
+        ensure!(said.read_line(&mut line)? > 0, "tsmig ended before it profiled");
+    }
+    Ok((child, said))
+}
+
+fn finish(child: Child, said: &mut impl std::io::Read) -> Result<Run> {
+    let mut stderr = Vec::new();
+    said.read_to_end(&mut stderr)?;
+    let mut output = child.wait_with_output()?;
+    output.stderr = stderr;
+    Run::of(output)
+}
+
+fn memory(lab: &Lab) -> Result<()> {
+    let guests = Guests::boot(lab, vec![receiver("g1"), GuestSpec::new("g2")])?;
+    lab.set_free_memory(Node::HostB, Some(200))?;
+    let refused = run(lab, &["evacuate", "host-a", "host-b"]);
+    let partial = run(lab, &["evacuate", "host-a", "host-b", "--partial"]);
+    lab.set_free_memory(Node::HostB, None)?;
+    let refused = refused?;
+    ensure!(refused.status == 1, "{} {}", refused.stdout, refused.stderr);
+    let crowded: Vec<_> = refused.stderr.lines().filter(|line| line.contains("of memory at host-b")).collect();
+    ensure!(crowded.len() == 1 && crowded[0].contains("free some there"), "one of the two fits: {}", refused.stderr);
+    let partial = partial?;
+    ensure!(partial.status == 3, "{} {}", partial.stdout, partial.stderr);
+    let stayed = if crowded[0].contains("g1:") { "g1" } else { "g2" };
+    let moved = if stayed == "g1" { "g2" } else { "g1" };
+    assert_states(lab, stayed, Some("running"), None)?;
+    assert_states(lab, moved, None, Some("running"))?;
+    guests.assert_alive(lab)
+}
+
+fn migrating(lab: &Lab) -> Result<()> {
+    let guests = Guests::boot(lab, vec![receiver("g1")])?;
+    let to = ["--live", "--p2p", "--bandwidth", "1", "g1", "qemu+tcp://host-b/system"];
+    let mut other = lab.command(Node::HostA, "virsh").arg("migrate").args(to).stderr(Stdio::null()).spawn()?;
+    while !lab.run(Node::HostA, &["virsh", "domjobinfo", "g1"])?.contains("Outgoing migration") {
+        ensure!(other.try_wait()?.is_none(), "the other migration has ended");
+    }
+    let refused = run(lab, &["evacuate", "host-a", "host-b"])?;
+    lab.run(Node::HostA, &["virsh", "domjobabort", "g1"])?;
+    other.wait()?;
+    assert_refused(lab, &guests, &refused, &["g1: it is being migrated already", "virsh domjobinfo g1"])
+}
+
+fn file_backed(lab: &Lab) -> Result<()> {
+    let backing = "<memoryBacking><source type='file'/><access mode='shared'/></memoryBacking>";
+    let sends = GuestSpec::new("g1").send(Rate::mbit(30)).element(backing);
+    let guests = Guests::boot(lab, vec![sends])?;
+    let forced = run(lab, &["evacuate", "host-a", "host-b", "--technique", "post-copy"])?;
+    assert_refused(lab, &guests, &forced, &["g1: post-copy is forced", "its memory is backed by a file"])?;
+    let free = run(lab, &["evacuate", "host-a", "host-b", "--output", "json"])?;
+    ensure!(free.status == 0, "{} {}", free.stdout, free.stderr);
+    ensure!(free.report()?["domains"][0]["technique"] == "pre-copy", "{}", free.stdout);
+    assert_states(lab, "g1", None, Some("running"))?;
+    guests.assert_alive(lab)
+}
+
+fn profiling(lab: &Lab) -> Result<()> {
+    let second = "<interface type='bridge'><mac address='52:54:00:10:20:02'/><source bridge='br0'/>\
+                  <model type='virtio'/></interface>";
+    let guests = Guests::boot(lab, vec![receiver("g1").device(second)])?;
+    lab.add_guests(&[receiver("reset")])?;
+    let gone =
+        "<domain type='qemu'><name>gone</name><memory>4096</memory><os><type arch='x86_64'>hvm</type></os></domain>";
+    let script = "printf %s \"$1\" > /run/gone.xml && virsh create --paused /run/gone.xml";
+    lab.run(Node::HostA, &["sh", "-ec", script, "sh", gone])?;
+
+    let (child, mut said) = profiling_run(lab, &["profile", "host-a", "--output", "json"])?;
+    let changes = "virsh destroy gone; virsh detach-interface g1 bridge --mac 52:54:00:10:20:02; \
+                   virsh destroy reset; virsh start reset";
+    lab.run(Node::HostA, &["sh", "-ec", changes])?;
+    let run = finish(child, &mut said)?;
+    ensure!(run.status == 0, "{}", run.stderr);
+    let profile: Value = serde_json::from_str(&run.stdout)?;
+    let domains = profile["domains"].as_array().context("domains")?;
+    let names: Vec<_> = domains.iter().map(|domain| &domain["name"]).collect();
+    ensure!(names == ["g1", "reset"], "one that is gone is not profiled: {profile}");
+    let inbound = |index: usize| domains[index]["inbound_bits_per_second"].as_f64().unwrap_or(-1.0) / 1e6;
+    ensure!((15.0..45.0).contains(&inbound(0)), "g1 receives at 30 Mbit/s by the NIC that it kept: {profile}");
+    ensure!((0.0..100.0).contains(&inbound(1)), "no reset counter makes a rate that the link can't carry: {profile}");
+    guests.assert_alive(lab)
+}
+
+fn link(lab: &Lab) -> Result<()> {
+    let told = run(lab, &["profile", "qemu+ssh://host-a/system", "--output", "json"])?;
+    let origin =
+        |run: &Run| Ok::<_, anyhow::Error>(serde_json::from_str::<Value>(&run.stdout)?["link"]["origin"].clone());
+    ensure!(origin(&told)? == "configuration", "found by its URI, and before what the host says: {}", told.stdout);
+    // The client's configuration does not know host-a by this name, and a veth pair is no NIC that has a speed.
+    let assumed = run(lab, &["profile", "qemu+tcp://host-a-mgmt/system", "--output", "json"])?;
+    ensure!(origin(&assumed)? == "assumed" && assumed.stderr.contains("1Gbit/s is assumed"), "{}", assumed.stderr);
+    Ok(())
+}
