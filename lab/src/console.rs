@@ -60,7 +60,7 @@ impl Lab {
     }
 
     /// Fails unless a guest has lived on since `before`, and still does: the same boot, ticks
-    /// without gap or repetition, an uptime that only grows, and no complaint of its kernel.
+    /// without repetition and but for one line without gap, an uptime that only grows, and no complaint of its kernel.
     pub fn assert_unbroken(&self, guest: &str, before: &Pulse) -> Result<Pulse> {
         let now = self.wait_alive(guest, TICK_PATIENCE)?;
         let text = self.console(guest, before.end)?;
@@ -115,6 +115,9 @@ fn check_unbroken(before: &Pulse, text: &str) -> Result<()> {
         bail!("its kernel complains: {line}");
     }
     let (mut number, mut uptime) = (before.tick, before.uptime_seconds);
+    // What the serial port holds when the guest changes hosts can be lost with the source's QEMU, and spoils a line. The
+    // guest counts its ticks itself, so that the next one still tells that it went on.
+    let mut spoiled = 1;
     for tick in text.lines().filter_map(|line| line.parse::<Tick>().ok()) {
         ensure!(tick.boot_id == before.boot_id, "it was started anew: boot {} became {}", before.boot_id, tick.boot_id);
         ensure!(
@@ -122,7 +125,9 @@ fn check_unbroken(before: &Pulse, text: &str) -> Result<()> {
             "tick {} came after tick {number}: it runs twice, or went back in time",
             tick.number
         );
-        ensure!(tick.number == number + 1, "after tick {number} came tick {}", tick.number);
+        let missing = tick.number - number - 1;
+        ensure!(missing <= spoiled, "after tick {number} came tick {}", tick.number);
+        spoiled -= missing;
         ensure!(tick.uptime_seconds > uptime, "its uptime went from {uptime} s to {} s", tick.uptime_seconds);
         (number, uptime) = (tick.number, tick.uptime_seconds);
     }
@@ -162,6 +167,8 @@ mod tests {
     fn tells_a_life_that_goes_on() {
         let text = "tick 3 uptime 3.00 boot b .\r\nhello\r\ntick 4 uptime 3.50 boot b .\r\ntick 5";
         check_unbroken(&before(), text).unwrap();
+        let spoiled = "tick 3 uptime 3.00 boot b .\r\ntick 4 upt b .\r\ntick 5 uptime 4.00 boot b .\r\n";
+        check_unbroken(&before(), spoiled).unwrap();
     }
 
     #[test]
@@ -169,7 +176,8 @@ mod tests {
         for (text, reason) in [
             ("tick 1 uptime 1.00 boot c .\n", "started anew"),
             ("tick 2 uptime 2.50 boot b .\n", "runs twice"),
-            ("tick 4 uptime 3.50 boot b .\n", "after tick 2"),
+            ("tick 5 uptime 4.00 boot b .\n", "after tick 2"),
+            ("tick 4 uptime 3.50 boot b .\ntick 6 uptime 4.50 boot b .\n", "after tick 4"),
             ("tick 3 uptime 2.40 boot b .\n", "uptime went"),
             ("[ 3.1] BUG: soft lockup\n", "complains"),
         ] {
