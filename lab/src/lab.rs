@@ -128,7 +128,7 @@ impl Lab {
         } else {
             let here = env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
             command.args(["--", "env", "--chdir"]).arg(here);
-            command.env("XDG_CONFIG_HOME", self.dir.configuration());
+            command.env("XDG_CONFIG_HOME", self.dir.configuration()).env("XDG_STATE_HOME", self.dir.state());
         }
         command.arg(program);
         command

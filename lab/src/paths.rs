@@ -69,6 +69,11 @@ impl LabDir {
         self.path.join("configuration")
     }
 
+    /// What tsmig's runs in the client leave (`XDG_STATE_HOME`): labs are not to meet there.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.path.join("state")
+    }
+
     /// The directory that both hosts see as [`SHARED_ON_HOST`].
     pub(crate) fn shared(&self) -> PathBuf {
         self.path.join("shared")
