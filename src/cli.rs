@@ -12,6 +12,7 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 
 use crate::config::Config;
 use crate::evacuate::Timeout;
+use crate::migration::OnStall;
 use crate::plan::Objective;
 use crate::units::Rate;
 
@@ -45,6 +46,9 @@ pub enum Command {
     Evacuate(EvacuateArgs),
     /// Print the plan that evacuate would run; nothing is moved.
     Plan(PlanArgs),
+    /// Finish what an interrupted evacuation left: resume failed post-copies, see running migrations to their end,
+    /// clean up what stayed behind. Run again, it changes nothing.
+    Recover(RecoverArgs),
     /// Print the traffic of each domain over the window.
     Profile(ProfileArgs),
     /// Check the configuration, or show what it sets.
@@ -104,6 +108,10 @@ pub struct EvacuateArgs {
     /// Cancel a migration that has not switched over after so long; auto is 800 s for each GiB of memory begun.
     #[arg(long, value_name = "DURATION", default_value = "auto", value_parser = timeout)]
     pub timeout: Timeout,
+    /// What is done about a pre-copy that does not converge, as judged from pass to pass; the default is post-copy where
+    /// the planner chose pre-copy, and abort where you did. auto-converge slows the guest down from the start.
+    #[arg(long, value_enum)]
+    pub on_stall: Option<OnStall>,
     /// Write the report to a file as JSON, too.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
@@ -113,6 +121,22 @@ pub struct EvacuateArgs {
     /// What the plan has to keep to.
     #[command(flatten)]
     pub planning: PlanningArgs,
+}
+
+/// Arguments of `recover`.
+#[derive(Debug, Args)]
+pub struct RecoverArgs {
+    /// The host that was evacuated.
+    pub source: String,
+    /// The host that takes the domains.
+    pub destination: String,
+    /// Where resumed memory goes, such as tcp://10.1.0.2; the default is the configuration's, else the destination's
+    /// host name.
+    #[arg(long, value_name = "URI")]
+    pub migration_uri: Option<String>,
+    /// Write the report to a file as JSON, too.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
 }
 
 /// Arguments of `plan`.

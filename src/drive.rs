@@ -1,38 +1,46 @@
-//! Drives one migration from its launch to its verdict: the hands of [`Migration`].
+//! Drives one migration from its launch, or from where an earlier run left it, to its verdict: the hands of
+//! [`Migration`].
 //!
 //! libvirt's migration call blocks until the end, so it has a thread of its own; meanwhile this one watches the
 //! source, asks for post-copy or an abort where the state machine says so, and reports. When the call returns, the
-//! domain is looked up on both hosts until it is clear where it is.
+//! domain is looked up on both hosts until it is clear where it is; a post-copy that failed is resumed by another
+//! call. A migration that is adopted has no call, and is watched in the same way. Each step is in the journal first.
 
+use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::hypervisor::{
-    Definition, HostError, HostErrorKind, Hosts, JobStats, MigrationRequest, Presence, Route, Side,
+    Definition, HostError, HostErrorKind, Hosts, JobStats, MigrationRequest, Presence, Route, Side, Tidied,
 };
-use crate::migration::{Action, Migration, Phase, Progress, Verdict, verdict};
+use crate::journal::{Entry, Journal};
+use crate::migration::{Action, Cause, Course, Migration, Phase, Progress, Sight, Verdict};
+use crate::plan::Technique;
+use crate::units::size;
 
 /// Time between two looks at a migration.
 const LOOK: Duration = Duration::from_millis(500);
 /// The same where a switch or a verdict is pending.
 const CLOSE_LOOK: Duration = Duration::from_millis(100);
-/// How long a domain's place may stay unclear after libvirt's call has returned: a broken link was seen to mend
-/// after 37 s, and a post-copy then to end by itself.
-const UNCLEAR_LIMIT: Duration = Duration::from_secs(120);
 /// How long to wait for the source's final statistics, which come on another connection than the return.
 const STATISTICS_LIMIT: Duration = Duration::from_secs(1);
 
 /// What a driver is told.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// libvirt's call has returned.
-    Returned(Result<(), HostError>),
-    /// Cancel, if it can still be cancelled.
-    Abort,
-    /// The migration's share of the bandwidth has changed, in MiB/s.
-    Limit(u64),
+    /// libvirt's call of that number has returned.
+    Returned(usize, Result<(), HostError>),
+    /// Cancel, if it can still be cancelled, for this reason, in one clause.
+    Abort(String),
+    /// The migration's share of the bandwidth has changed.
+    Limit {
+        /// The most that it may take, in MiB/s.
+        mib: u64,
+        /// Whether that is little, for a while, for the sake of another.
+        held_back: bool,
+    },
 }
 
 /// What a driver tells.
@@ -44,8 +52,22 @@ pub(crate) enum Update {
     Progress(Progress),
     /// The source can't reach the destination's libvirt: this migration goes on by way of the client.
     NoPeer(HostError),
+    /// The destination can't post-copy: this migration goes on by pre-copy alone.
+    NoPostCopy(HostError),
+    /// The destination can't take it just now; it has not begun and this driver has ended.
+    Busy(HostError),
+    /// No byte crosses: it is being cancelled.
+    Silent,
+    /// Pre-copy got nowhere: in one clause, what was seen. It is switched to post-copy.
+    Switching(String),
+    /// Its post-copy failed, with libvirt's words where there are any, and is resumed.
+    Resuming(Option<HostError>),
+    /// Something was put right around the domain that has moved.
+    Tidied(Tidied),
     /// The domain has moved but something around it did not.
     Untidy(HostError),
+    /// The journal can't be written any more.
+    Unrecorded(io::Error),
     /// It ended.
     Ended(Ended),
 }
@@ -54,6 +76,7 @@ pub(crate) enum Update {
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) verdict: Verdict,
+    pub(crate) technique: Technique,
     /// Why the domain is not at the destination, in one clause.
     pub(crate) cause: Option<String>,
     pub(crate) seconds: f64,
@@ -64,22 +87,24 @@ pub(crate) struct Ended {
 
 impl Ended {
     /// A migration that libvirt was not even asked for.
-    pub(crate) fn not_started(error: &HostError) -> Self {
+    pub(crate) fn not_started(technique: Technique, error: &HostError) -> Self {
         let verdict = match error.kind {
             HostErrorKind::NoSuchDomain => Verdict::Gone("it left the source before its turn".to_owned()),
-            HostErrorKind::NoPeer | HostErrorKind::NoAnswer | HostErrorKind::Other => Verdict::Remains,
+            _ => Verdict::Remains,
         };
         let cause = Some(error.to_string());
-        Self { verdict, cause, seconds: 0.0, downtime_seconds: None, bytes: 0, passes: 0 }
+        Self { verdict, technique, cause, seconds: 0.0, downtime_seconds: None, bytes: 0, passes: 0 }
     }
 }
 
 /// One migration and those it talks to.
 pub(crate) struct Driver<F> {
     pub(crate) hosts: Arc<dyn Hosts>,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) domain: String,
     pub(crate) request: MigrationRequest,
-    pub(crate) definition: Definition,
-    pub(crate) timeout_seconds: Option<f64>,
+    pub(crate) before: Definition,
+    pub(crate) course: Course,
     /// A bandwidth limit in MiB/s that libvirt has not been told yet.
     pub(crate) limit: Option<u64>,
     /// Where the thread that waits in libvirt's call posts its return; `inbox` is the other end.
@@ -88,133 +113,283 @@ pub(crate) struct Driver<F> {
     pub(crate) tell: F,
 }
 
+/// What a driver remembers while it works.
+struct Work {
+    migration: Migration,
+    start: Instant,
+    /// Whether a call of libvirt's is out, and which one that is, from 1.
+    calling: bool,
+    calls: usize,
+    /// Somebody else's migration runs: what is seen of it is none of this driver's business.
+    foreign: bool,
+    /// What the last call returned, where that was an error.
+    error: Option<HostError>,
+    told: Option<Cause>,
+    /// Why it is to be cancelled, where somebody else wants that.
+    wish: String,
+}
+
+impl Work {
+    fn now(&self) -> f64 {
+        self.start.elapsed().as_secs_f64()
+    }
+}
+
 impl<F: Fn(Update)> Driver<F> {
-    /// Runs the migration to its end.
-    pub(crate) fn run(mut self) {
-        let start = Instant::now();
-        let mut migration = Migration::new(self.request.technique, self.timeout_seconds, 0.0);
-        (self.tell)(Update::Phase(migration.phase()));
-        self.perform();
-        let result = self.watch(&mut migration, start);
-        let timed_out = migration.timed_out(start.elapsed().as_secs_f64());
-        let post_copy = migration.returned();
-        (self.tell)(Update::Phase(migration.phase()));
-        let verdict = self.judge(post_copy, result.is_err());
-        let last = migration.progress();
-        let completed = if verdict == Verdict::Migrated { self.finish() } else { None };
+    /// Launches the migration and sees it to its end.
+    pub(crate) fn launch(mut self) {
+        let mut work = self.work();
+        if let Err(error) = self.perform(&mut work) {
+            // What is not on record could not be found again.
+            let cause = Some(format!("the journal can't be written: {error}"));
+            let error = HostError { host: String::new(), kind: HostErrorKind::Other, message: String::new() };
+            (self.tell)(Update::Ended(Ended { cause, ..Ended::not_started(self.course.technique, &error) }));
+            return;
+        }
+        self.see_through(work);
+    }
+
+    /// Sees a migration to its end that was begun by somebody else, or has ended already.
+    pub(crate) fn adopt(mut self) {
+        let work = self.work();
+        self.see_through(work);
+    }
+
+    fn work(&self) -> Work {
+        let work = Work {
+            migration: Migration::new(self.course, 0.0),
+            start: Instant::now(),
+            calling: false,
+            calls: 0,
+            foreign: false,
+            error: None,
+            told: None,
+            wish: String::new(),
+        };
+        (self.tell)(Update::Phase(work.migration.phase()));
+        work
+    }
+
+    /// Starts libvirt's call in a thread of its own.
+    fn perform(&self, work: &mut Work) -> io::Result<()> {
+        let uuid = self.request.uuid.clone();
+        self.journal.record(&match self.request.resume {
+            true => Entry::Resume { uuid },
+            false => Entry::Launch {
+                domain: self.domain.clone(),
+                uuid,
+                technique: self.request.technique,
+                persistent: self.before.persistent,
+                autostart: self.before.autostart,
+            },
+        })?;
+        let (hosts, request, sender) = (Arc::clone(&self.hosts), self.request.clone(), self.sender.clone());
+        (work.calling, work.calls) = (true, work.calls + 1);
+        let call = work.calls;
+        // Nobody listens any more when tsmig is on its way out.
+        thread::spawn(move || sender.send(Input::Returned(call, hosts.migrate(&request))));
+        Ok(())
+    }
+
+    fn perform_again(&self, work: &mut Work) {
+        if let Err(error) = self.perform(work) {
+            (self.tell)(Update::Unrecorded(error));
+        }
+    }
+
+    fn see_through(&mut self, mut work: Work) {
+        let verdict = loop {
+            let close = work.migration.is_urgent() || work.migration.phase() == Phase::Checking;
+            // This end holds a sender itself, so the only error is that nothing came in time.
+            match self.inbox.recv_timeout(if close { CLOSE_LOOK } else { LOOK }) {
+                // One that was let go changes nothing any more by its return.
+                Ok(Input::Returned(call, _)) if call != work.calls || !work.calling => {}
+                Ok(Input::Returned(_, result)) => {
+                    if let Some(busy) = self.returned(&mut work, result) {
+                        (self.tell)(Update::Busy(busy));
+                        return;
+                    }
+                }
+                Ok(Input::Abort(reason)) => {
+                    work.wish = reason;
+                    work.migration.want_abort();
+                }
+                Ok(Input::Limit { mib, held_back }) => {
+                    self.limit = Some(mib);
+                    work.migration.share_again(held_back);
+                }
+                Err(_) => {}
+            }
+            if let Some(verdict) = self.look(&mut work) {
+                break verdict;
+            }
+        };
+        self.end(&work, verdict);
+    }
+
+    /// libvirt's call has returned. Where that tells what else to try, it is tried, once; a destination that is busy
+    /// is for others to judge.
+    fn returned(&mut self, work: &mut Work, result: Result<(), HostError>) -> Option<HostError> {
+        work.calling = false;
+        work.error = result.err();
+        let untouched = !self.request.resume && !work.migration.post_copied();
+        let error = work.error.clone().filter(|_| untouched && work.migration.cause().is_none())?;
+        match error.kind {
+            // Once memory has crossed, the source had reached it: then the connection broke, which is another matter.
+            // The job alone says nothing: libvirt opens it before it connects.
+            HostErrorKind::NoPeer
+                if self.request.route == Route::PeerToPeer && work.migration.progress().transferred == 0 =>
+            {
+                self.request.route = Route::ClientManaged;
+                (self.tell)(Update::NoPeer(error));
+            }
+            HostErrorKind::NoPostCopy if self.request.post_copy => {
+                self.request.post_copy = false;
+                self.request.technique = Technique::PreCopy;
+                work.migration.without_post_copy();
+                (self.tell)(Update::NoPostCopy(error));
+            }
+            HostErrorKind::Busy => return Some(error),
+            HostErrorKind::Taken => {
+                work.foreign = true;
+                return None;
+            }
+            _ => return None,
+        }
+        // Where the journal fails now, the domain stays, which the verdict will find.
+        self.perform_again(work);
+        None
+    }
+
+    /// Passes a changed limit on, once there is a job to take it; one that is refused is tried again.
+    fn apply_limit(&mut self) {
+        let Some(mib) = self.limit else { return };
+        let uuid = &self.request.uuid;
+        // The limit before a planned switch stays as it is; one that is not planned needs its limit beforehand.
+        let fallback = self.request.post_copy && self.request.technique == Technique::PreCopy;
+        let limited = self.hosts.limit_bandwidth(uuid, self.request.technique, mib).is_ok()
+            && (!fallback || self.hosts.limit_bandwidth(uuid, Technique::PostCopy, mib).is_ok());
+        if limited {
+            self.limit = None;
+        }
+    }
+
+    /// Looks at the domain, does what is to be done, and says how it ended if it did.
+    fn look(&mut self, work: &mut Work) -> Option<Verdict> {
+        if work.foreign {
+            return Some(Verdict::Remains);
+        }
+        let uuid = self.request.uuid.clone();
+        let source = self.hosts.presence(Side::Source, &uuid);
+        let destination = (!work.calling).then(|| self.hosts.presence(Side::Destination, &uuid));
+        let job = match source {
+            Presence::Present(_) => self.hosts.job(&uuid).ok().flatten(),
+            Presence::Absent | Presence::Unknown(_) => None,
+        };
+        let sight =
+            Sight { calling: work.calling, source: &source, destination: destination.as_ref(), job: job.as_ref() };
+        let phase = work.migration.phase();
+        let action = work.migration.observe(work.now(), &sight, work.error.is_some());
+        if work.migration.phase() != phase {
+            (self.tell)(Update::Phase(work.migration.phase()));
+        }
+        if job.is_some() {
+            self.apply_limit();
+            (self.tell)(Update::Progress(work.migration.progress()));
+        }
+        let first_time = work.told != work.migration.cause();
+        work.told = work.migration.cause();
+        match action? {
+            // Both may be refused because it is too early or too late; the next look tells.
+            Action::StartPostCopy => {
+                if let (Some(cause @ Cause::Stalled { .. }), true) = (work.told, first_time) {
+                    (self.tell)(Update::Switching(self.explain(cause)));
+                }
+                self.record(&Entry::PostCopy { uuid: uuid.clone() }, first_time || phase == Phase::Starting);
+                drop(self.hosts.start_post_copy(&uuid));
+            }
+            Action::Abort => {
+                if work.told == Some(Cause::Silent) && first_time {
+                    (self.tell)(Update::Silent);
+                }
+                self.record(&Entry::Abort { uuid: uuid.clone() }, first_time);
+                drop(self.hosts.abort(&uuid));
+            }
+            Action::Resume => {
+                if !self.request.resume {
+                    (self.tell)(Update::Resuming(work.error.clone()));
+                }
+                self.request = MigrationRequest {
+                    technique: Technique::PostCopy,
+                    post_copy: true,
+                    resume: true,
+                    ..self.request.clone()
+                };
+                self.perform_again(work);
+            }
+            Action::LetGo => work.calling = false,
+            Action::End(verdict) => return Some(verdict),
+        }
+        None
+    }
+
+    /// Records a step that is taken whatever becomes of the record: to leave it out would not help the domain.
+    fn record(&self, entry: &Entry, wanted: bool) {
+        if wanted && let Err(error) = self.journal.record(entry) {
+            (self.tell)(Update::Unrecorded(error));
+        }
+    }
+
+    fn end(&self, work: &Work, verdict: Verdict) {
+        let last = work.migration.progress();
+        let completed = if verdict == Verdict::Migrated { self.finish(last.transferred > 0) } else { None };
         let bytes = completed.map_or(0, |job| job.transferred).max(last.transferred);
+        let seen = work.migration.cause().map(|cause| match cause {
+            Cause::Wanted => work.wish.clone(),
+            cause => self.explain(cause),
+        });
         (self.tell)(Update::Ended(Ended {
             verdict,
-            cause: match result {
-                Err(_) if timed_out => Some(format!(
-                    "it did not finish within {} s and was cancelled",
-                    self.timeout_seconds.unwrap_or_default().round()
-                )),
-                Err(error) => Some(error.to_string()),
-                Ok(()) => None,
-            },
-            seconds: start.elapsed().as_secs_f64(),
+            technique: work.migration.technique(),
+            cause: seen.or_else(|| work.error.as_ref().map(ToString::to_string)),
+            seconds: work.now(),
             downtime_seconds: completed.and_then(|job| job.downtime_seconds),
             bytes,
             passes: completed.map_or(0, |job| job.pass).max(last.pass),
         }));
     }
 
-    /// Starts libvirt's call in a thread of its own.
-    fn perform(&self) {
-        let (hosts, request, sender) = (Arc::clone(&self.hosts), self.request.clone(), self.sender.clone());
-        // Nobody listens any more when tsmig is on its way out.
-        thread::spawn(move || sender.send(Input::Returned(hosts.migrate(&request))));
-    }
-
-    /// Watches until libvirt's call returns.
-    fn watch(&mut self, migration: &mut Migration, start: Instant) -> Result<(), HostError> {
-        loop {
-            let pause = if migration.is_urgent() { CLOSE_LOOK } else { LOOK };
-            match self.inbox.recv_timeout(pause) {
-                Ok(Input::Returned(Err(error)))
-                    // Once memory has crossed, the source had reached it: then the connection broke, which is another
-                    // matter. The job alone says nothing: libvirt opens it before it connects.
-                    if error.kind == HostErrorKind::NoPeer
-                        && self.request.route == Route::PeerToPeer
-                        && migration.progress().transferred == 0 =>
-                {
-                    self.request.route = Route::ClientManaged;
-                    (self.tell)(Update::NoPeer(error));
-                    self.perform();
-                }
-                Ok(Input::Returned(result)) => return result,
-                Ok(Input::Abort) => migration.want_abort(),
-                Ok(Input::Limit(mib)) => self.limit = Some(mib),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
-            }
-            self.look(migration, start.elapsed().as_secs_f64());
-        }
-    }
-
-    fn look(&mut self, migration: &mut Migration, now: f64) {
-        let uuid = &self.request.uuid;
-        let source = self.hosts.presence(Side::Source, uuid);
-        let job = self.hosts.job(uuid).ok().flatten();
-        let phase = migration.phase();
-        let action = migration.observe(now, &source, job.as_ref());
-        // Both may be refused because it is too early or too late; the next look tells.
-        match action {
-            Some(Action::StartPostCopy) => drop(self.hosts.start_post_copy(uuid)),
-            Some(Action::Abort) => drop(self.hosts.abort(uuid)),
-            None => {}
-        }
-        if migration.phase() != phase {
-            (self.tell)(Update::Phase(migration.phase()));
-        }
-        if job.is_some() {
-            self.apply_limit();
-            (self.tell)(Update::Progress(migration.progress()));
-        }
-    }
-
-    /// Passes a changed limit on, once there is a job to take it; one that is refused is tried again.
-    fn apply_limit(&mut self) {
-        if let Some(mib) = self.limit
-            && self.hosts.limit_bandwidth(&self.request.uuid, self.request.technique, mib).is_ok()
-        {
-            self.limit = None;
-        }
-    }
-
-    /// Looks at both hosts until it is clear where the domain is.
-    fn judge(&self, post_copy: bool, failed: bool) -> Verdict {
-        let start = Instant::now();
-        loop {
-            let source = self.hosts.presence(Side::Source, &self.request.uuid);
-            let destination = self.hosts.presence(Side::Destination, &self.request.uuid);
-            if let Some(verdict) = verdict(self.request.technique, post_copy, failed, &source, &destination) {
-                return verdict;
-            }
-            if start.elapsed() > UNCLEAR_LIMIT {
-                return Verdict::NeedsRecovery(unclear(&source, &destination));
-            }
-            thread::sleep(CLOSE_LOOK);
+    /// In one clause, as it is put after the domain's place.
+    fn explain(&self, cause: Cause) -> String {
+        match cause {
+            Cause::Wanted => "it was cancelled".to_owned(),
+            Cause::Timeout => format!(
+                "it did not finish within {} s and was cancelled",
+                self.course.timeout_seconds.unwrap_or_default().round()
+            ),
+            Cause::Stalled { pass, remaining } => format!(
+                "pre-copy does not converge: pass {pass} began with {} left, which is no less than passes before it",
+                size(remaining)
+            ),
+            Cause::Silent => "no byte has crossed for long, so it was cancelled".to_owned(),
         }
     }
 
     /// The domain has arrived: its last statistics, and what is left to do around it.
-    fn finish(&self) -> Option<JobStats> {
+    fn finish(&self, counted: bool) -> Option<JobStats> {
         let start = Instant::now();
         let completed = loop {
             let completed = self.hosts.completed(&self.request.uuid);
-            if completed.is_some() || start.elapsed() > STATISTICS_LIMIT {
+            if completed.is_some() || !counted || start.elapsed() > STATISTICS_LIMIT {
                 break completed;
             }
             thread::sleep(CLOSE_LOOK);
         };
-        if let Err(error) = self.hosts.tidy(&self.request.uuid, self.definition.autostart) {
-            (self.tell)(Update::Untidy(error));
+        self.record(&Entry::Tidy { uuid: self.request.uuid.clone() }, true);
+        match self.hosts.tidy(&self.request.uuid, &self.before) {
+            Ok(done) => done.into_iter().for_each(|tidied| (self.tell)(Update::Tidied(tidied))),
+            Err(error) => (self.tell)(Update::Untidy(error)),
         }
         completed
     }
-}
-
-fn unclear(source: &Presence, destination: &Presence) -> String {
-    format!("it is {source} at the source and {destination} at the destination")
 }

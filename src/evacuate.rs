@@ -1,25 +1,31 @@
-//! Runs a [`Plan`]: launches each migration when its turn has come, and tells by [`Event`]s what happens.
+//! Runs a [`Plan`], or finishes what an earlier run left: launches each migration when its turn has come, adopts those
+//! that run already, and tells by [`Event`]s what happens.
 //!
 //! One thread coordinates; each migration has its driver. A failed migration is data in the report and never
-//! cancels its siblings. After a first interrupt nothing more is launched, pre-copies are cancelled and post-copies
-//! finish; after a second one this returns at once and the report says what is still on its way.
+//! cancels its siblings, but a network over which nothing crosses ends the launching. After a first interrupt nothing
+//! more is launched, pre-copies are cancelled and post-copies finish; after a second one this returns at once and the
+//! report says what is still on its way. At the end both hosts are listed again, and the report says what is true then.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::drive::{Driver, Ended, Input, Update};
+use crate::ending::{self, Names};
 use crate::event::{Event, Timed};
-use crate::hypervisor::{Hosts, MigrationRequest, Route};
-use crate::migration::{Phase, Verdict};
-use crate::plan::{Plan, Refusal, Step};
+use crate::hypervisor::{Condition, Definition, HostError, Hosts, Listed, MigrationRequest, Presence, Route, Side};
+use crate::journal::{Entry, Journal};
+use crate::migration::{Course, OnStall, Phase};
+use crate::plan::{Plan, Refusal, Technique};
+use crate::queue::{Queue, Turn};
+use crate::recover::Finding;
 use crate::report::{self, DomainOutcome, DomainReport, Outcome, Report};
 use crate::share::{self, InFlight, UNLIMITED_MIB};
 
-/// How to run a plan.
+/// How to run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// Where the memory goes, where libvirt's own choice is not right.
@@ -30,6 +36,9 @@ pub struct Options {
     pub timeout: Timeout,
     /// The same for single domains, by UUID.
     pub timeouts: HashMap<String, Timeout>,
+    /// What is done about a pre-copy that does not converge; `None`: post-copy where the planner chose pre-copy, and
+    /// a cancellation where the user did.
+    pub on_stall: Option<OnStall>,
 }
 
 /// How long a migration may stay at the source before it is cancelled.
@@ -81,45 +90,154 @@ impl Interrupter {
     }
 }
 
-/// An evacuation that is ready to run.
-pub struct Evacuation<'a> {
-    plan: &'a Plan,
+/// One domain to see to.
+struct Task {
+    domain: String,
+    uuid: String,
+    technique: Technique,
+    concurrency: usize,
+    start: Start,
+}
+
+/// How a task starts.
+enum Start {
+    /// By a migration; `forced` where the user, not the planner, chose the technique.
+    Launch { forced: bool },
+    /// It has started, or ended, before this run; with what it was found to be.
+    Adopt { before: Definition, state: String },
+}
+
+/// A task's state.
+struct State {
+    /// The driver's inbox, while it runs.
+    driver: Option<Sender<Input>>,
+    phase: Option<Phase>,
+    /// Its pass and the bytes that remain.
+    pass: (u64, u64),
+    /// The most that it may take, in MiB/s.
+    limit: u64,
+    report: Option<DomainReport>,
+}
+
+impl State {
+    fn new() -> Self {
+        Self { driver: None, phase: None, pass: (0, 0), limit: UNLIMITED_MIB, report: None }
+    }
+}
+
+/// An evacuation, or a recovery, that is ready to run.
+pub struct Evacuation {
+    job: report::Job,
+    source: String,
+    destination: String,
+    predicted_seconds: Option<f64>,
+    bandwidth_bits_per_second: Option<f64>,
+    known_link: Option<f64>,
+    refused: Vec<Refusal>,
+    /// Domains that are to be at the source in the end.
+    stays: Vec<String>,
+    /// What a recovery before this run made of other domains.
+    earlier: Vec<DomainReport>,
     hosts: Arc<dyn Hosts>,
+    journal: Arc<Journal>,
     options: Options,
     sender: Sender<Message>,
     inbox: Receiver<Message>,
     start: Instant,
-    waiting: VecDeque<usize>,
-    /// By index of the plan's migrations: the driver's inbox, while it runs.
-    running: Vec<Option<Sender<Input>>>,
-    phases: Vec<Phase>,
-    reports: Vec<Option<DomainReport>>,
-    /// By the same index: its pass and the bytes that remain.
-    passes: Vec<(u64, u64)>,
-    /// By the same index: the most that it may take, in MiB/s.
-    limits: Vec<u64>,
+    tasks: Vec<Task>,
+    states: Vec<State>,
+    queue: Queue,
+    /// Why nothing more is launched.
+    halted: Option<String>,
+    post_copy_works: bool,
+    unrecorded: bool,
     interrupts: usize,
+    /// At which interrupt it leaves at once.
+    leaves_at: usize,
 }
 
-impl<'a> Evacuation<'a> {
-    /// Prepares the run of a plan.
-    pub fn new(plan: &'a Plan, hosts: Arc<dyn Hosts>, options: Options) -> Self {
-        let (sender, inbox) = mpsc::channel();
-        let count = plan.migrations.len();
+impl Evacuation {
+    /// Prepares the run of a plan. `earlier` are the reports of domains that were recovered first.
+    pub fn new(
+        plan: &Plan,
+        earlier: Vec<DomainReport>,
+        hosts: Arc<dyn Hosts>,
+        journal: Arc<Journal>,
+        options: Options,
+    ) -> Self {
+        let tasks = plan.migrations.iter().map(|step| Task {
+            domain: step.domain.clone(),
+            uuid: step.uuid.clone(),
+            technique: step.technique,
+            concurrency: step.concurrency,
+            start: Start::Launch { forced: step.forced },
+        });
+        let planned = |report: &DomainReport| plan.migrations.iter().any(|step| step.uuid == report.uuid);
         Self {
-            plan,
+            predicted_seconds: plan.predicted.total_seconds,
+            bandwidth_bits_per_second: plan.bandwidth_bits_per_second,
+            known_link: plan.known_link(),
+            refused: plan.refused.clone(),
+            stays: plan.stays.iter().map(|stay| stay.domain.clone()).collect(),
+            earlier: earlier.into_iter().filter(|report| !planned(report)).collect(),
+            ..Self::of(report::Job::Evacuate, &plan.source, &plan.destination, tasks.collect(), hosts, journal, options)
+        }
+    }
+
+    /// Prepares to finish what was found between two hosts. It cancels nothing: the first interrupt makes it leave.
+    pub fn recovery(
+        source: &str,
+        destination: &str,
+        findings: &[Finding],
+        hosts: Arc<dyn Hosts>,
+        journal: Arc<Journal>,
+        options: Options,
+    ) -> Self {
+        let tasks = findings.iter().map(|finding| Task {
+            domain: finding.domain.clone(),
+            uuid: finding.uuid.clone(),
+            technique: finding.technique,
+            concurrency: usize::MAX,
+            start: Start::Adopt { before: finding.before.clone(), state: finding.state.clone() },
+        });
+        let tasks = tasks.collect();
+        Self { leaves_at: 1, ..Self::of(report::Job::Recover, source, destination, tasks, hosts, journal, options) }
+    }
+
+    fn of(
+        job: report::Job,
+        source: &str,
+        destination: &str,
+        tasks: Vec<Task>,
+        hosts: Arc<dyn Hosts>,
+        journal: Arc<Journal>,
+        options: Options,
+    ) -> Self {
+        let (sender, inbox) = mpsc::channel();
+        Self {
+            job,
+            source: source.to_owned(),
+            destination: destination.to_owned(),
+            predicted_seconds: None,
+            bandwidth_bits_per_second: None,
+            known_link: None,
+            refused: Vec::new(),
+            stays: Vec::new(),
+            earlier: Vec::new(),
             hosts,
+            journal,
             options,
             sender,
             inbox,
             start: Instant::now(),
-            waiting: (0..count).collect(),
-            running: vec![None; count],
-            phases: vec![Phase::Starting; count],
-            reports: vec![None; count],
-            passes: vec![(0, 0); count],
-            limits: vec![UNLIMITED_MIB; count],
+            states: tasks.iter().map(|_| State::new()).collect(),
+            queue: Queue::new(tasks.iter().map(|task| task.concurrency)),
+            tasks,
+            halted: None,
+            post_copy_works: true,
+            unrecorded: false,
             interrupts: 0,
+            leaves_at: 2,
         }
     }
 
@@ -128,30 +246,42 @@ impl<'a> Evacuation<'a> {
         Interrupter(self.sender.clone())
     }
 
-    /// Runs the plan to its end; `tell` hears every event, the report as the last.
+    /// Runs to the end; `tell` hears every event, the report as the last.
     pub fn run(mut self, tell: &mut dyn FnMut(&Timed)) -> Report {
         self.start = Instant::now();
         self.tell(
             tell,
             Event::Start {
-                source: self.plan.source.clone(),
-                destination: self.plan.destination.clone(),
-                domains: self.plan.migrations.iter().map(|step| step.domain.clone()).collect(),
-                predicted_seconds: self.plan.predicted.total_seconds,
+                job: self.job,
+                source: self.source.clone(),
+                destination: self.destination.clone(),
+                domains: self.tasks.iter().map(|task| task.domain.clone()).collect(),
+                predicted_seconds: self.predicted_seconds,
             },
         );
-        self.launch_due(tell);
-        while self.in_flight() > 0 && self.interrupts < 2 {
-            let Ok(message) = self.inbox.recv() else { break };
-            match message {
-                Message::Interrupt => self.interrupt(tell),
-                Message::From(index, update) => self.update(index, update, tell),
+        while self.interrupts < self.leaves_at {
+            let pause = self.launch_due(tell);
+            if pause.is_none() && self.in_flight() == 0 {
+                break;
             }
-            self.launch_due(tell);
+            match self.inbox.recv_timeout(pause.unwrap_or(Duration::MAX)) {
+                Ok(Message::Interrupt) => self.interrupt(tell),
+                Ok(Message::From(index, update)) => self.update(index, update, tell),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        if !self.left() {
+            self.look_again(tell);
         }
         let report = self.report();
         self.tell(tell, Event::Report(report.clone()));
         report
+    }
+
+    /// Whether it leaves with migrations on their way.
+    fn left(&self) -> bool {
+        self.interrupts >= self.leaves_at && self.in_flight() > 0
     }
 
     fn tell(&self, tell: &mut dyn FnMut(&Timed), event: Event) {
@@ -164,90 +294,129 @@ impl<'a> Evacuation<'a> {
         self.tell(tell, Event::Notice { message });
     }
 
-    fn step(&self, index: usize) -> &'a Step {
-        &self.plan.migrations[index]
+    fn names(&self) -> Names<'_> {
+        Names { source: &self.source, destination: &self.destination }
     }
 
     fn in_flight(&self) -> usize {
-        self.running.iter().flatten().count()
+        self.states.iter().filter(|state| state.driver.is_some()).count()
     }
 
-    /// Launches in the plan's order, each as soon as few enough are in flight.
-    fn launch_due(&mut self, tell: &mut dyn FnMut(&Timed)) {
-        while self.interrupts == 0
-            && let Some(&index) = self.waiting.front()
-            && self.in_flight() < self.step(index).concurrency.max(1)
-        {
-            self.waiting.pop_front();
-            self.launch(index, tell);
+    /// Those in flight whose phase is that.
+    fn count(&self, phase: Phase) -> usize {
+        self.states.iter().filter(|state| state.driver.is_some() && state.phase == Some(phase)).count()
+    }
+
+    /// Launches what is due; returns how long to wait at the most for the next, `None` where that depends on others.
+    fn launch_due(&mut self, tell: &mut dyn FnMut(&Timed)) -> Option<Duration> {
+        loop {
+            // A post-copy that broke says that the network is not to be trusted with another.
+            if self.interrupts > 0 || self.halted.is_some() || self.count(Phase::Recovering) > 0 && !self.adopts() {
+                return None;
+            }
+            match self.queue.next(self.start.elapsed(), self.in_flight()) {
+                Turn::Now(index) => self.launch(index, tell),
+                Turn::In(pause) => return Some(pause),
+                Turn::AfterOthers => return None,
+            }
         }
     }
 
+    fn adopts(&self) -> bool {
+        self.job == report::Job::Recover
+    }
+
     fn launch(&mut self, index: usize, tell: &mut dyn FnMut(&Timed)) {
-        let step = self.step(index);
         let (sender, inbox) = mpsc::channel();
-        self.running[index] = Some(sender.clone());
-        self.tell(tell, Event::Launch { domain: step.domain.clone(), technique: step.technique });
+        self.states[index].driver = Some(sender.clone());
+        let Task { domain, technique, start, .. } = &self.tasks[index];
+        let (domain, technique) = (domain.clone(), *technique);
+        self.tell(
+            tell,
+            match start {
+                Start::Launch { .. } => Event::Launch { domain: domain.clone(), technique },
+                Start::Adopt { state, .. } => Event::Adopt { domain: domain.clone(), technique, state: state.clone() },
+            },
+        );
         self.share_bandwidth();
+        let Task { uuid, start, .. } = &self.tasks[index];
         let request = MigrationRequest {
-            uuid: step.uuid.clone(),
-            technique: step.technique,
+            uuid: uuid.clone(),
+            technique,
+            post_copy: false,
+            auto_converge: false,
+            resume: false,
             persistent: false,
             route: self.options.route,
             migration_uri: self.options.migration_uri.clone(),
-            bandwidth_mib: Some(self.limits[index]).filter(|limit| *limit < UNLIMITED_MIB),
+            bandwidth_mib: Some(self.states[index].limit).filter(|limit| *limit < UNLIMITED_MIB),
         };
-        let timeout = self.options.timeouts.get(&step.uuid).copied().unwrap_or(self.options.timeout);
-        let (hosts, out) = (Arc::clone(&self.hosts), self.sender.clone());
-        thread::spawn(move || {
+        let out = self.sender.clone();
+        let driver = Driver {
+            hosts: Arc::clone(&self.hosts),
+            journal: Arc::clone(&self.journal),
+            domain,
+            request,
+            before: Definition::default(),
+            course: Course { technique, post_copy: false, on_stall: None, timeout_seconds: None },
+            sender,
+            inbox,
+            limit: None,
             // Nobody listens any more when tsmig is on its way out.
-            let tell = move |update| drop(out.send(Message::From(index, update)));
-            match hosts.definition(&request.uuid) {
-                Ok(definition) => Driver {
-                    hosts,
-                    request: MigrationRequest { persistent: definition.persistent, ..request },
-                    definition,
-                    timeout_seconds: Some(timeout.seconds(definition.memory_bytes)),
-                    limit: None,
-                    sender,
-                    inbox,
-                    tell,
-                }
-                .run(),
-                Err(error) => tell(Update::Ended(Ended::not_started(&error))),
+            tell: move |update| drop(out.send(Message::From(index, update))),
+        };
+        match start {
+            Start::Adopt { before, .. } => {
+                let request = MigrationRequest { persistent: before.persistent, ..driver.request.clone() };
+                let driver = Driver { request, before: before.clone(), ..driver };
+                thread::spawn(move || driver.adopt());
             }
-        });
+            Start::Launch { forced } => {
+                let (forced, options, works) = (*forced, self.options.clone(), self.post_copy_works);
+                thread::spawn(move || launch(driver, &options, forced, works));
+            }
+        }
     }
 
-    /// Tells each migration in flight its share of the bandwidth, where it has changed.
+    /// Tells each migration in flight its share of the bandwidth, where it has changed. A recovery shares nothing out:
+    /// what it adopts has its limits.
     fn share_bandwidth(&mut self) {
-        let in_flight: Vec<_> = (0..self.running.len()).filter(|index| self.running[*index].is_some()).collect();
+        if self.adopts() {
+            return;
+        }
+        let in_flight: Vec<_> = (0..self.states.len()).filter(|index| self.states[*index].driver.is_some()).collect();
         let of = |index: &usize| {
-            let (pass, remaining) = self.passes[*index];
-            InFlight { technique: self.step(*index).technique, pass, remaining }
+            let (pass, remaining) = self.states[*index].pass;
+            InFlight { technique: self.tasks[*index].technique, pass, remaining }
         };
         let migrations: Vec<_> = in_flight.iter().map(of).collect();
-        let limits = share::limits(&migrations, self.plan.bandwidth_bits_per_second, self.plan.known_link());
+        let limits = share::limits(&migrations, self.bandwidth_bits_per_second, self.known_link);
+        let most = limits.iter().copied().max().unwrap_or_default();
         for (index, limit) in in_flight.into_iter().zip(limits) {
-            if std::mem::replace(&mut self.limits[index], limit) != limit
-                && let Some(driver) = &self.running[index]
+            let state = &mut self.states[index];
+            if std::mem::replace(&mut state.limit, limit) != limit
+                && let Some(driver) = &state.driver
             {
                 // A driver that has just ended needs no share.
-                let _ = driver.send(Input::Limit(limit));
+                let _ = driver.send(Input::Limit { mib: limit, held_back: limit <= most / 2 });
             }
+        }
+    }
+
+    fn tell_drivers(&self, input: impl Fn() -> Input) {
+        for driver in self.states.iter().filter_map(|state| state.driver.as_ref()) {
+            // A driver that has just ended needs to know nothing more.
+            let _ = driver.send(input());
         }
     }
 
     fn interrupt(&mut self, tell: &mut dyn FnMut(&Timed)) {
         self.interrupts += 1;
-        if self.interrupts > 1 {
+        if self.interrupts >= self.leaves_at {
             return;
         }
-        for driver in self.running.iter().flatten() {
-            // A driver that has just ended has nothing to cancel.
-            let _ = driver.send(Input::Abort);
-        }
-        let post_copies = self.in_post_copy().count();
+        self.tell_drivers(|| Input::Abort("interrupted".to_owned()));
+        let post_copies = self.count(Phase::PostCopy) + self.count(Phase::Recovering);
         self.notice(
             tell,
             format!(
@@ -257,20 +426,33 @@ impl<'a> Evacuation<'a> {
         );
     }
 
-    fn in_post_copy(&self) -> impl Iterator<Item = usize> {
-        (0..self.running.len()).filter(|i| self.running[*i].is_some() && self.phases[*i] == Phase::PostCopy)
+    /// Launches nothing more and cancels what can be cancelled.
+    fn halt(&mut self, reason: &str, tell: &mut dyn FnMut(&Timed)) {
+        if self.halted.is_none() && !self.adopts() {
+            self.halted = Some(reason.to_owned());
+            self.tell_drivers(|| Input::Abort(reason.to_owned()));
+            self.notice(
+                tell,
+                format!(
+                    "{reason}: nothing more is launched, pre-copies are cancelled; see to the network between {} and \
+                     {}, then run this again",
+                    self.source, self.destination
+                ),
+            );
+        }
     }
 
     fn update(&mut self, index: usize, update: Update, tell: &mut dyn FnMut(&Timed)) {
-        let domain = self.step(index).domain.clone();
+        let domain = self.tasks[index].domain.clone();
+        let (source, destination) = (self.source.clone(), self.destination.clone());
         match update {
             Update::Phase(phase) => {
-                self.phases[index] = phase;
+                self.states[index].phase = Some(phase);
                 self.tell(tell, Event::Phase { domain, phase });
             }
             Update::Progress(progress) => {
                 self.tell(tell, Event::Progress { domain, progress });
-                self.passes[index] = (progress.pass, progress.remaining);
+                self.states[index].pass = (progress.pass, progress.remaining);
                 self.share_bandwidth();
             }
             Update::NoPeer(error) => {
@@ -279,123 +461,223 @@ impl<'a> Evacuation<'a> {
                     self.notice(
                         tell,
                         format!(
-                            "{} can't reach the libvirt of {} by itself, so this client manages the migrations and \
-                             must stay until they end ({})",
-                            self.plan.source, self.plan.destination, error.message
+                            "{source} can't reach the libvirt of {destination} by itself, so this client manages the \
+                             migrations and must stay until they end ({})",
+                            error.message
                         ),
                     );
                 }
             }
+            Update::NoPostCopy(error) => {
+                if self.post_copy_works {
+                    self.post_copy_works = false;
+                    self.notice(
+                        tell,
+                        format!(
+                            "{destination} can't post-copy, so all go by pre-copy ({}); most likely its QEMU may not \
+                             use userfaultfd: `sysctl -w vm.unprivileged_userfaultfd=1` there allows it",
+                            error.message
+                        ),
+                    );
+                }
+            }
+            Update::Busy(error) => self.busy(index, &error, tell),
+            Update::Silent => self.halt(&format!("no byte of {domain} has crossed for long"), tell),
+            Update::Switching(why) => self.notice(tell, format!("{domain}: {why}; it is switched to post-copy")),
+            Update::Resuming(error) => {
+                let cause = error.map_or_else(String::new, |error| format!(" ({error})"));
+                self.notice(
+                    tell,
+                    format!(
+                        "{domain}: its post-copy failed{cause} and is resumed until it gets through; do not reset or \
+                         destroy it on either host"
+                    ),
+                );
+            }
+            Update::Tidied(tidied) => {
+                self.notice(tell, format!("{domain}: {}", ending::tidied(self.names(), tidied)));
+            }
             Update::Untidy(error) => {
-                self.notice(tell, format!("{domain} runs at {}, but: {error}", self.plan.destination));
+                self.notice(tell, format!("{domain} is at {destination}, but: {error}"));
+            }
+            Update::Unrecorded(error) => {
+                if !self.unrecorded {
+                    self.unrecorded = true;
+                    self.notice(tell, format!("warning: the journal can't be written any more: {error}"));
+                }
             }
             Update::Ended(ended) => {
-                self.running[index] = None;
-                let report = self.domain_report(index, ended);
-                self.reports[index] = Some(report.clone());
-                self.tell(tell, Event::Done(report));
-                self.share_bandwidth();
+                let report = ending::report(self.names(), (&domain, &self.tasks[index].uuid), ended);
+                self.ended(index, report, tell);
             }
         }
     }
 
-    fn domain_report(&self, index: usize, ended: Ended) -> DomainReport {
-        let step = self.step(index);
-        let (source, destination) = (&self.plan.source, &self.plan.destination);
-        let cause = ended.cause.unwrap_or_else(|| "libvirt reported no error".to_owned());
-        let look = format!("look at it on both hosts with `virsh domstate {} --reason`", step.domain);
-        let (outcome, error) = match ended.verdict {
-            Verdict::Migrated => (DomainOutcome::Migrated, None),
-            Verdict::Remains => {
-                let why = if self.interrupts > 0 { "interrupted" } else { &cause };
-                (DomainOutcome::Remains, Some(format!("it is at {source} as before: {why}")))
-            }
-            Verdict::NeedsRecovery(state) => (
-                DomainOutcome::NeedsRecovery,
-                Some(format!("{state} ({cause}); do not start, reset or destroy it: {look}")),
-            ),
-            Verdict::Lost(state) => {
-                (DomainOutcome::Lost, Some(format!("{state} ({cause}); {look}, then start it from its disk")))
-            }
-            Verdict::Gone(state) => {
-                (DomainOutcome::Gone, Some(format!("{state}; it was running neither at {source} nor at {destination}")))
+    fn busy(&mut self, index: usize, error: &HostError, tell: &mut dyn FnMut(&Timed)) {
+        let state = &mut self.states[index];
+        (state.driver, state.phase, state.limit) = (None, None, UNLIMITED_MIB);
+        let domain = self.tasks[index].domain.clone();
+        if self.interrupts > 0 || self.halted.is_some() {
+            return;
+        }
+        if self.queue.again(index, self.start.elapsed(), self.in_flight()) {
+            let message = format!("{domain}: {} is busy ({}); it is tried again", self.destination, error.message);
+            self.notice(tell, message);
+        } else {
+            let ended = Ended::not_started(self.tasks[index].technique, error);
+            let report = ending::report(self.names(), (&domain, &self.tasks[index].uuid), ended);
+            self.ended(index, report, tell);
+        }
+    }
+
+    fn ended(&mut self, index: usize, report: DomainReport, tell: &mut dyn FnMut(&Timed)) {
+        self.states[index].driver = None;
+        self.queue.freed();
+        let end = Entry::End { uuid: self.tasks[index].uuid.clone(), outcome: report.outcome };
+        self.states[index].report = Some(report.clone());
+        self.tell(tell, Event::Done(report));
+        if let Err(error) = self.journal.record(&end) {
+            self.update(index, Update::Unrecorded(error), tell);
+        }
+        self.share_bandwidth();
+    }
+
+    /// Lists both hosts, and corrects what is not true any more.
+    fn look_again(&mut self, tell: &mut dyn FnMut(&Timed)) {
+        let lists = self.hosts.list(Side::Source).and_then(|s| Ok((s, self.hosts.list(Side::Destination)?)));
+        let (source, destination) = match lists {
+            Ok(lists) => lists,
+            Err(error) => {
+                return self.notice(tell, format!("the end state could not be checked on both hosts: {error}"));
             }
         };
-        DomainReport {
-            domain: step.domain.clone(),
-            uuid: step.uuid.clone(),
-            technique: Some(step.technique),
-            outcome,
-            seconds: ended.seconds,
-            downtime_seconds: ended.downtime_seconds,
-            bytes: ended.bytes,
-            passes: ended.passes,
-            error,
+        for index in 0..self.tasks.len() {
+            let uuid = &self.tasks[index].uuid;
+            let (here, there) = (place(&source, uuid), place(&destination, uuid));
+            let Some(report) = &mut self.states[index].report else { continue };
+            let names = Names { source: &self.source, destination: &self.destination };
+            if let Some((outcome, error)) = ending::last_look(names, report.outcome, &here, &there) {
+                (report.outcome, report.error) = (outcome, error);
+            }
+        }
+        let expected = |listed: &Listed| {
+            let name = &listed.domain;
+            self.tasks.iter().any(|task| task.uuid == listed.uuid)
+                || self.stays.contains(name)
+                || self.refused.iter().any(|refusal| refusal.domain == *name)
+        };
+        let newcomers = source.iter().filter(|listed| !self.adopts() && listed.condition.is_active());
+        for newcomer in newcomers.filter(|listed| !expected(listed)).collect::<Vec<_>>() {
+            let message = format!(
+                "{} is {} at {} and was not part of the plan: it came meanwhile",
+                newcomer.domain, newcomer.condition, self.source
+            );
+            self.notice(tell, message);
         }
     }
 
     /// A domain that has no report yet: never launched, or still on its way when tsmig was told to leave.
     fn unreported(&self, index: usize) -> DomainReport {
-        let step = self.step(index);
-        let (outcome, error) = if self.running[index].is_none() {
-            (DomainOutcome::Remains, format!("it is at {} as before: interrupted before its turn", self.plan.source))
-        } else {
-            let fate = match self.options.route {
-                Route::PeerToPeer => "libvirt goes on with it",
-                Route::ClientManaged => "without this client it goes on only if it was in post-copy",
-            };
-            let phase = if self.phases[index] == Phase::PostCopy { "post-copy" } else { "pre-copy" };
-            (
-                DomainOutcome::NeedsRecovery,
-                format!(
-                    "it was in {phase} when tsmig left; {fate}: look at it on both hosts with `virsh domstate {} \
-                     --reason`",
-                    step.domain
-                ),
-            )
+        let Task { domain, uuid, technique, .. } = &self.tasks[index];
+        if self.states[index].driver.is_none() {
+            let why = self.halted.as_ref().map_or("interrupted before its turn".to_owned(), |reason| {
+                format!("it was not launched, since {reason}")
+            });
+            return ending::untouched(
+                (domain, uuid),
+                Some(*technique),
+                format!("it is at {} as before: {why}", self.source),
+            );
+        }
+        let fate = match self.options.route {
+            Route::PeerToPeer => "libvirt goes on with it",
+            Route::ClientManaged => "without this client it goes on only if it was in post-copy",
+        };
+        let phase = match self.states[index].phase {
+            Some(Phase::PostCopy) => "post-copy: it runs at the destination and needs the source",
+            Some(Phase::Recovering) => "a post-copy that failed: do not reset or destroy it on either host",
+            Some(Phase::Checking) => "its last steps",
+            Some(Phase::Starting | Phase::PreCopy) | None => "pre-copy: it runs at the source",
         };
         DomainReport {
-            domain: step.domain.clone(),
-            uuid: step.uuid.clone(),
-            technique: Some(step.technique),
-            outcome,
-            seconds: 0.0,
-            downtime_seconds: None,
-            bytes: 0,
-            passes: 0,
-            error: Some(error),
+            outcome: DomainOutcome::NeedsRecovery,
+            ..ending::untouched(
+                (domain, uuid),
+                Some(*technique),
+                format!(
+                    "when tsmig left, it was in {phase}; {fate}; `{}` sees it to its end, `virsh domstate {domain} \
+                     --reason` on both hosts shows where it is",
+                    self.names().recover()
+                ),
+            )
         }
     }
 
     fn report(&self) -> Report {
-        let planned =
-            (0..self.reports.len()).map(|index| self.reports[index].clone().unwrap_or_else(|| self.unreported(index)));
-        let domains: Vec<_> = planned.chain(self.plan.refused.iter().map(refused)).collect();
-        let left = self.interrupts > 1 && self.in_flight() > 0;
+        let planned = (0..self.tasks.len())
+            .map(|index| self.states[index].report.clone().unwrap_or_else(|| self.unreported(index)));
+        let domains: Vec<_> =
+            self.earlier.iter().cloned().chain(planned).chain(self.refused.iter().map(ending::refused)).collect();
+        let outcome = match Outcome::of(&domains, self.interrupts > 0) {
+            // Left on the user's word: that is the news, and the status; what is on its way is named.
+            _ if self.left() => Outcome::Interrupted,
+            // A recovery that finds a domain at the source has not failed.
+            Outcome::Failed if self.adopts() => Outcome::Partial,
+            outcome => outcome,
+        };
         Report {
             schema: report::SCHEMA.to_owned(),
-            source: self.plan.source.clone(),
-            destination: self.plan.destination.clone(),
-            // Left on the user's word: that is the news, and the status; what is on its way is named.
-            outcome: if left { Outcome::Interrupted } else { Outcome::of(&domains, self.interrupts > 0) },
+            job: self.job,
+            source: self.source.clone(),
+            destination: self.destination.clone(),
+            outcome,
             total_seconds: self.start.elapsed().as_secs_f64(),
-            predicted_seconds: self.plan.predicted.total_seconds,
+            predicted_seconds: self.predicted_seconds,
             domains,
         }
     }
 }
 
-/// A domain that was selected and could not be moved: it is still at the source, and the end state says so.
-fn refused(refusal: &Refusal) -> DomainReport {
-    DomainReport {
-        domain: refusal.domain.clone(),
-        uuid: refusal.uuid.clone(),
-        technique: None,
-        outcome: DomainOutcome::Remains,
-        seconds: 0.0,
-        downtime_seconds: None,
-        bytes: 0,
-        passes: 0,
-        error: Some(refusal.reason.clone()),
-    }
+/// Reads what the domain is like right now, and launches its migration.
+fn launch<F: Fn(Update)>(driver: Driver<F>, options: &Options, forced: bool, post_copy_works: bool) {
+    let before = match driver.hosts.definition(&driver.request.uuid) {
+        Ok(before) => before,
+        Err(error) => {
+            return (driver.tell)(Update::Ended(Ended::not_started(driver.course.technique, &error)));
+        }
+    };
+    let default = if forced { OnStall::Abort } else { OnStall::PostCopy };
+    let on_stall = options.on_stall.unwrap_or(default);
+    let wanted = match driver.course.technique {
+        Technique::PostCopy => true,
+        Technique::PreCopy => on_stall == OnStall::PostCopy,
+        Technique::Offline => false,
+    };
+    // libvirt refuses it for a domain that is paused, as one may be by now.
+    let runs = driver.hosts.presence(Side::Source, &driver.request.uuid) == Presence::Present(Condition::Running);
+    let post_copy = wanted && runs && before.post_copy.eligible && post_copy_works;
+    let technique = match driver.course.technique {
+        Technique::PostCopy if !post_copy => Technique::PreCopy,
+        technique => technique,
+    };
+    let timeout = options.timeouts.get(&driver.request.uuid).copied().unwrap_or(options.timeout);
+    let course = Course {
+        technique,
+        post_copy,
+        on_stall: Some(on_stall),
+        timeout_seconds: Some(timeout.seconds(before.memory_bytes)),
+    };
+    let request = MigrationRequest {
+        technique,
+        post_copy,
+        auto_converge: technique == Technique::PreCopy && on_stall == OnStall::AutoConverge,
+        persistent: before.persistent,
+        ..driver.request.clone()
+    };
+    Driver { request, before, course, ..driver }.launch();
+}
+
+fn place(list: &[Listed], uuid: &str) -> Presence {
+    let found = list.iter().find(|listed| listed.uuid == uuid);
+    found.map_or(Presence::Absent, |listed| Presence::Present(listed.condition))
 }

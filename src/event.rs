@@ -6,14 +6,16 @@ use serde::Serialize;
 
 use crate::migration::{Phase, Progress};
 use crate::plan::Technique;
-use crate::report::{DomainReport, Report};
+use crate::report::{DomainReport, Job, Report};
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
-    /// The evacuation starts.
+    /// The evacuation, or the recovery, starts.
     Start {
+        /// Which of the two.
+        job: Job,
         /// The source's name.
         source: String,
         /// The destination's name.
@@ -29,6 +31,15 @@ pub enum Event {
         domain: String,
         /// How it moves.
         technique: Technique,
+    },
+    /// A migration that was not begun by this run is seen to its end.
+    Adopt {
+        /// The domain.
+        domain: String,
+        /// How it moves.
+        technique: Technique,
+        /// What it was found to be on both hosts.
+        state: String,
     },
     /// A migration enters a phase.
     Phase {

@@ -6,6 +6,7 @@
 //! 2. [`plan`] computes, from the profiles and the user's rules ([`select`]), which domain goes by which technique,
 //!    in which order, how many at once, and what that will take. It is pure; a dry run stops here.
 //! 3. [`evacuate`] runs the plan against the two hosts ([`hypervisor`]) and tells what happens by [`event`]s.
+//!    A [`journal`] has each step before it is taken, so that the next run can [`recover`] what this one leaves.
 //! 4. [`render`] draws the events, and [`report`] and [`history`] are what remains of them.
 //!
 //! The words are the field's: a *domain* is a guest as libvirt knows it; *outbound* is what the guest sends,
@@ -15,18 +16,23 @@
 
 pub mod cli;
 pub mod config;
+pub mod convergence;
 pub mod drift;
 mod drive;
+mod ending;
 pub mod evacuate;
 pub mod event;
 pub mod history;
 pub mod hypervisor;
+pub mod journal;
 pub mod link;
 pub mod migration;
 pub mod plan;
 pub mod preflight;
 pub mod profile;
 pub mod profile_file;
+mod queue;
+pub mod recover;
 pub mod render;
 pub mod report;
 pub mod report_file;

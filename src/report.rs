@@ -12,6 +12,9 @@ pub const SCHEMA: &str = "tsmig.report/1";
 pub struct Report {
     /// Always [`SCHEMA`].
     pub schema: String,
+    /// What it reports on.
+    #[serde(default)]
+    pub job: Job,
     /// The source as the user named it.
     pub source: String,
     /// The destination as the user named it.
@@ -24,6 +27,17 @@ pub struct Report {
     pub predicted_seconds: Option<f64>,
     /// Every domain of the plan: those that were to move, in launch order, then those that it refused.
     pub domains: Vec<DomainReport>,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Job {
+    /// To evacuate the source.
+    #[default]
+    Evacuate,
+    /// To finish what was begun earlier.
+    Recover,
 }
 
 /// One domain, ended.

@@ -62,6 +62,7 @@ mod tests {
         };
         Report {
             schema: report::SCHEMA.to_owned(),
+            job: report::Job::Evacuate,
             source: "host-a".to_owned(),
             destination: "host-b".to_owned(),
             outcome: Outcome::Partial,

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps None or Err fails, as it should")]
 
 use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -10,11 +12,14 @@ use std::thread;
 use tsmig::evacuate::{Evacuation, Options, Timeout};
 use tsmig::event::{Event, Timed};
 use tsmig::hypervisor::{
-    Condition, Definition, HostError, HostErrorKind, Hosts, JobStats, MigrationRequest, Presence, Route, Side,
+    Condition, Definition, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Presence, Route, Side,
+    Tidied,
 };
+use tsmig::journal::Journal;
 use tsmig::migration::Phase;
 use tsmig::plan::{self, Objective, Plan, Step, StepPrediction, Technique, Totals};
 use tsmig::profile::{Link, LinkOrigin};
+use tsmig::recover::{Scope, survey};
 use tsmig::report::{DomainOutcome, Outcome, Report};
 
 /// How a scripted domain behaves when it is migrated.
@@ -24,6 +29,10 @@ enum Script {
     Arrives,
     /// libvirt refuses it and it stays.
     Refused,
+    /// The destination has no port for it as long as another is in flight.
+    NeedsThePort,
+    /// Its post-copy breaks twice, and gets through at the second resumption.
+    Breaks,
     /// It copies until it is aborted, or switched to post-copy, from where it arrives when the test says so.
     Copies,
 }
@@ -42,6 +51,8 @@ struct Scripted {
     domains: Mutex<HashMap<String, Domain>>,
     /// Whether the source can reach the destination's libvirt.
     peers: bool,
+    /// Whether the destination can post-copy.
+    post_copies: bool,
     in_flight: Mutex<Vec<String>>,
     /// How many others were in flight at each launch, in launch order.
     company: Mutex<Vec<usize>>,
@@ -60,6 +71,7 @@ impl Scripted {
         Self {
             domains: Mutex::new(domains.iter().map(|(name, script)| ((*name).to_owned(), domain(*script))).collect()),
             peers: true,
+            post_copies: true,
             in_flight: Mutex::default(),
             company: Mutex::default(),
         }
@@ -90,11 +102,12 @@ fn error(kind: HostErrorKind, message: &str) -> HostError {
 impl Hosts for Scripted {
     fn migrate(&self, request: &MigrationRequest) -> Result<(), HostError> {
         let uuid = &request.uuid;
-        {
+        let others = {
             let mut in_flight = self.in_flight.lock().unwrap();
             self.company.lock().unwrap().push(in_flight.len());
             in_flight.push(uuid.clone());
-        }
+            in_flight.len() - 1
+        };
         let (wake, woken) = channel();
         let script = self.with(uuid, |domain| {
             domain.requests.push(request.clone());
@@ -107,11 +120,38 @@ impl Hosts for Scripted {
                 woken.recv().unwrap();
                 Err(error(HostErrorKind::NoPeer, "Failed to connect to remote libvirt URI"))
             }
+            Script::Refused => Err(error(HostErrorKind::Other, "Cannot access storage file '/disk'")),
+            Script::NeedsThePort if others > 0 => {
+                Err(error(HostErrorKind::Busy, "Unable to find an unused port in range 'migration' (49152-49152)"))
+            }
+            Script::NeedsThePort => {
+                woken.recv().unwrap();
+                self.arrive(uuid);
+                Ok(())
+            }
+            _ if request.post_copy && !self.post_copies => {
+                Err(error(HostErrorKind::NoPostCopy, "Postcopy is not supported"))
+            }
+            Script::Breaks => {
+                let attempt = self.with(uuid, |domain| domain.requests.len());
+                if attempt < 3 {
+                    if attempt == 1 {
+                        woken.recv().unwrap();
+                    }
+                    self.with(uuid, |domain| {
+                        domain.source = Presence::Present(Condition::PausedPostCopyFailed);
+                        domain.destination = Presence::Present(Condition::RunningPostCopyFailed);
+                    });
+                    Err(error(HostErrorKind::Other, "job 'migration out' failed in post-copy phase"))
+                } else {
+                    self.arrive(uuid);
+                    Ok(())
+                }
+            }
             Script::Arrives => {
                 self.arrive(uuid);
                 Ok(())
             }
-            Script::Refused => Err(error(HostErrorKind::Other, "Cannot access storage file '/disk'")),
             Script::Copies => {
                 woken.recv().unwrap();
                 match self.with(uuid, |domain| domain.source.clone()) {
@@ -120,6 +160,7 @@ impl Hosts for Scripted {
                 }
             }
         };
+        self.with(uuid, |domain| domain.wake = None);
         self.in_flight.lock().unwrap().retain(|other| other != uuid);
         result
     }
@@ -139,6 +180,16 @@ impl Hosts for Scripted {
 
     fn completed(&self, _: &str) -> Option<JobStats> {
         Some(JobStats { transferred: 100, pass: 2, downtime_seconds: Some(0.25), ..JobStats::default() })
+    }
+
+    fn list(&self, side: Side) -> Result<Vec<Listed>, HostError> {
+        let domains = self.domains.lock().unwrap();
+        let listed = |(name, domain): (&String, &Domain)| {
+            let place = if side == Side::Source { &domain.source } else { &domain.destination };
+            let Presence::Present(condition) = place else { return None };
+            Some(Listed { domain: name.clone(), uuid: name.clone(), condition: *condition })
+        };
+        Ok(domains.iter().filter_map(listed).collect())
     }
 
     fn presence(&self, side: Side, uuid: &str) -> Presence {
@@ -179,11 +230,17 @@ impl Hosts for Scripted {
     }
 
     fn definition(&self, uuid: &str) -> Result<Definition, HostError> {
-        Ok(Definition { persistent: uuid != "transient", autostart: false, memory_bytes: 1 << 30 })
+        Ok(Definition { persistent: uuid != "transient", memory_bytes: 1 << 30, ..Definition::default() })
     }
 
-    fn tidy(&self, _: &str, _: bool) -> Result<(), HostError> {
-        Ok(())
+    fn tidy(&self, uuid: &str, before: &Definition) -> Result<Vec<Tidied>, HostError> {
+        let left_over = before.persistent && self.presence(Side::Source, uuid) != Presence::Absent;
+        self.with(uuid, |domain| {
+            let arrived = matches!(domain.destination, Presence::Present(Condition::Running));
+            assert!(arrived, "a definition may go only when the domain is safe elsewhere");
+            domain.source = Presence::Absent;
+        });
+        Ok(left_over.then_some(Tidied::UndefinedAtSource).into_iter().collect())
     }
 }
 
@@ -194,6 +251,7 @@ fn plan(steps: &[(&str, Technique, usize)]) -> Plan {
         order: index + 1,
         concurrency: *concurrency,
         technique: *technique,
+        forced: false,
         outbound_bits_per_second: 0.0,
         inbound_bits_per_second: 0.0,
         reason: String::new(),
@@ -228,13 +286,27 @@ fn plan(steps: &[(&str, Technique, usize)]) -> Plan {
 }
 
 fn options() -> Options {
-    Options { migration_uri: None, route: Route::PeerToPeer, timeout: Timeout::Auto, timeouts: HashMap::new() }
+    Options {
+        migration_uri: None,
+        route: Route::PeerToPeer,
+        timeout: Timeout::Auto,
+        on_stall: None,
+        timeouts: HashMap::new(),
+    }
+}
+
+/// A journal of its own for each run, in a directory that nobody reads again.
+fn journal() -> Arc<Journal> {
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("journals").join(std::process::id().to_string());
+    Arc::new(Journal::open(&directory, &format!("run-{run}"), "host-a").unwrap().0)
 }
 
 fn run(plan: &Plan, hosts: &Arc<Scripted>) -> (Vec<Event>, Report) {
     let mut events = Vec::new();
-    let report =
-        Evacuation::new(plan, hosts.clone(), options()).run(&mut |timed: &Timed| events.push(timed.event.clone()));
+    let report = Evacuation::new(plan, Vec::new(), hosts.clone(), journal(), options())
+        .run(&mut |timed: &Timed| events.push(timed.event.clone()));
     (events, report)
 }
 
@@ -244,7 +316,7 @@ fn start(plan: Plan, hosts: &Arc<Scripted>) -> (Receiver<Event>, impl Fn() + use
     let (interrupters, interrupter) = channel();
     let hosts = hosts.clone();
     let thread = thread::spawn(move || {
-        let evacuation = Evacuation::new(&plan, hosts, options());
+        let evacuation = Evacuation::new(&plan, Vec::new(), hosts, journal(), options());
         interrupters.send(evacuation.interrupter()).unwrap();
         evacuation.run(&mut |timed: &Timed| drop(sender.send(timed.event.clone())))
     });
@@ -367,4 +439,72 @@ fn the_second_interrupt_leaves_at_once_and_names_what_is_on_its_way() {
     assert_eq!(report.outcome.exit_status(), 130);
     let error = report.domains[0].error.as_deref().unwrap();
     assert!(error.contains("post-copy") && error.contains("virsh domstate post"), "{error}");
+}
+
+#[test]
+fn a_post_copy_that_breaks_is_resumed_until_it_gets_through() {
+    let hosts = Arc::new(Scripted::new(&[("o1", Script::Breaks)]));
+    let (events, _, thread) = start(plan(&[("o1", Technique::PostCopy, 1)]), &hosts);
+    await_phase(&events, "o1", Phase::PostCopy);
+    hosts.with("o1", |domain| domain.wake.take().unwrap().send(()).unwrap());
+    let report = thread.join().unwrap();
+    assert_eq!(outcomes(&report), [DomainOutcome::Migrated]);
+    let resumed = hosts.with("o1", |domain| domain.requests.iter().map(|r| r.resume).collect::<Vec<_>>());
+    assert_eq!(resumed, [false, true, true]);
+    assert_eq!(report.domains[0].technique, Some(Technique::PostCopy));
+}
+
+#[test]
+fn a_destination_that_cannot_post_copy_gets_pre_copies_and_is_told_about_once() {
+    let mut hosts = Scripted::new(&[("o1", Script::Arrives), ("o2", Script::Arrives)]);
+    hosts.post_copies = false;
+    let hosts = Arc::new(hosts);
+    let (events, report) = run(&plan(&["o1", "o2"].map(|name| (name, Technique::PostCopy, 1))), &hosts);
+    assert_eq!(report.outcome, Outcome::Evacuated);
+    let hints: Vec<_> = events
+        .iter()
+        .filter_map(|event| if let Event::Notice { message } = event { Some(message.as_str()) } else { None })
+        .collect();
+    assert!(hints.len() == 1 && hints[0].contains("vm.unprivileged_userfaultfd=1"), "{hints:?}");
+    let asked = |name| hosts.with(name, |domain| domain.requests.iter().map(|r| r.post_copy).collect::<Vec<_>>());
+    assert_eq!((asked("o1"), asked("o2")), (vec![true, false], vec![false]));
+    assert_eq!(report.domains[0].technique, Some(Technique::PreCopy));
+}
+
+#[test]
+fn a_migration_that_finds_no_port_is_launched_again_when_another_has_ended() {
+    let hosts = Arc::new(Scripted::new(&[("a", Script::NeedsThePort), ("b", Script::NeedsThePort)]));
+    let steps = ["a", "b"].map(|name| (name, Technique::PreCopy, 2));
+    let (events, _, thread) = start(plan(&steps), &hosts);
+    let turned_away = |event: &Event| matches!(event, Event::Notice { message } if message.contains("busy"));
+    events.iter().find(turned_away).unwrap();
+    let wake = |name: &str| hosts.with(name, |domain| domain.wake.take().unwrap().send(()).unwrap());
+    let first = hosts.in_flight.lock().unwrap()[0].clone();
+    let second = if first == "a" { "b" } else { "a" };
+    wake(&first);
+    await_phase(&events, second, Phase::PreCopy);
+    wake(second);
+    let report = thread.join().unwrap();
+    assert_eq!(outcomes(&report), [DomainOutcome::Migrated; 2]);
+    assert_eq!(hosts.with(second, |domain| domain.requests.len()), 2, "not asked again while that was in vain");
+}
+
+#[test]
+fn what_is_found_between_the_hosts_is_seen_to_its_end() {
+    let hosts = Arc::new(Scripted::new(&[("moved", Script::Arrives), ("here", Script::Arrives)]));
+    hosts.with("moved", |domain| {
+        domain.source = Presence::Present(Condition::ShutOffMigrated);
+        domain.destination = Presence::Present(Condition::Running);
+    });
+    let recover = || {
+        let found = survey(&*hosts, &[], "id of host-b", Scope::Everything).unwrap().findings;
+        let recovery = Evacuation::recovery("host-a", "host-b", &found, hosts.clone(), journal(), options());
+        recovery.run(&mut |_| {})
+    };
+    let first = recover();
+    assert_eq!(first.domains.iter().map(|d| d.domain.as_str()).collect::<Vec<_>>(), ["moved"]);
+    assert_eq!(outcomes(&first), [DomainOutcome::Migrated]);
+    assert_eq!(hosts.presence(Side::Source, "moved"), Presence::Absent);
+    assert_eq!(recover().domains, [], "the second time there is nothing to do");
+    assert!(hosts.with("here", |domain| domain.requests.is_empty()));
 }

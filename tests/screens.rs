@@ -7,7 +7,7 @@ use tsmig::migration::{Phase, Progress};
 use tsmig::plan::Technique;
 use tsmig::render::Screen;
 use tsmig::render::bars::{Bars, Terminal};
-use tsmig::report::{DomainOutcome, DomainReport};
+use tsmig::report::{DomainOutcome, DomainReport, Job};
 
 /// A screen on which events are drawn, and what can be seen on it.
 struct Look {
@@ -31,6 +31,7 @@ impl Look {
 
     fn start(&mut self, domains: &[&str]) {
         self.show(Event::Start {
+            job: Job::Evacuate,
             source: "host-a".to_owned(),
             destination: "host-b".to_owned(),
             domains: domains.iter().map(|&domain| domain.to_owned()).collect(),
@@ -137,7 +138,12 @@ fn forty_migrations_at_once_fit_a_screen_of_24_lines() {
     assert_eq!(lines.len(), 22, "{seen}");
     assert!(lines[0].starts_with("guest-01") && lines[19].starts_with("guest-20"), "in launch order: {seen}");
     assert_eq!(lines[20], "others   [==>       ]  29 %  20 more on their way");
-    assert_eq!(lines[21], "total    [=>        ]  19 %  0s of 39.0 s predicted; 0 of 40 moved, 0 waiting");
+    // A slow machine may be in its second second by now.
+    assert!(
+        lines[21].starts_with("total    [=>        ]  19 %  ")
+            && lines[21].ends_with("s of 39.0 s predicted; 0 of 40 moved, 0 waiting"),
+        "{seen}"
+    );
     for name in &names[..25] {
         seen = look.done(name, DomainOutcome::Migrated, None);
     }

@@ -14,8 +14,8 @@ use super::connection::{Line, Pool, lock};
 use super::domain_xml::XmlFacts;
 use super::ffi::{self, Parameters};
 use super::{
-    Condition, Definition, DirtyRate, DomainFacts, DomainSample, HostError, HostErrorKind, Hosts, JobStats,
-    MigrationRequest, NicCounters, Presence, Route, Side,
+    Condition, Definition, DirtyRate, DomainFacts, DomainSample, HostError, HostErrorKind, Hosts, JobStats, Listed,
+    MigrationRequest, NicCounters, Presence, Route, Side, Tidied,
 };
 use crate::plan::Technique;
 use crate::profile::DomainState;
@@ -125,6 +125,14 @@ pub(super) fn lookup(connection: &Connect, uuid: &str) -> Result<Domain, Error> 
 /// after the job was first seen without this, and 0.7-1.1 s after it with this; single runs.
 const LEAD_IN_MIB: u64 = 1;
 
+/// What a destination says that could take the domain later: it has no port left for one more stream of memory, or
+/// its libvirt did not get to it in time.
+const BUSY: [&str; 2] = ["unable to find an unused port in range 'migration'", "cannot acquire state change lock"];
+
+fn says(error: &Error, text: &str) -> bool {
+    error.message().to_lowercase().contains(text)
+}
+
 /// A source and a destination.
 pub struct Pair {
     source: Host,
@@ -141,7 +149,8 @@ impl Pair {
         Self { source, destination, source_pool, destination_pool }
     }
 
-    fn side(&self, side: Side) -> &Host {
+    /// One of the two.
+    pub fn side(&self, side: Side) -> &Host {
         match side {
             Side::Source => &self.source,
             Side::Destination => &self.destination,
@@ -154,11 +163,11 @@ impl Pair {
         destination: Option<&Connect>,
         request: &MigrationRequest,
     ) -> Result<(), HostError> {
-        let post_copy = request.technique == Technique::PostCopy;
+        let leads_in = request.technique == Technique::PostCopy && !request.resume;
         let parameters = MigrateParameters {
             uri: request.migration_uri.clone(),
-            bandwidth: if post_copy { Some(LEAD_IN_MIB) } else { request.bandwidth_mib },
-            bandwidth_postcopy: request.bandwidth_mib.filter(|_| post_copy),
+            bandwidth: if leads_in { Some(LEAD_IN_MIB) } else { request.bandwidth_mib },
+            bandwidth_postcopy: request.bandwidth_mib.filter(|_| request.post_copy),
             ..MigrateParameters::default()
         };
         let flags = flags(request);
@@ -176,6 +185,14 @@ impl Pair {
             if destination.is_none() && (from_rpc || error.message().contains(peer)) {
                 error_of_host.kind = HostErrorKind::NoPeer;
             }
+            // None of these has an error code of its own.
+            if says(&error, "another migration job is already running") {
+                error_of_host.kind = HostErrorKind::Taken;
+            } else if says(&error, "postcopy is not supported") {
+                error_of_host.kind = HostErrorKind::NoPostCopy;
+            } else if BUSY.iter().any(|text| says(&error, text)) {
+                error_of_host.kind = HostErrorKind::Busy;
+            }
             error_of_host
         })
     }
@@ -192,11 +209,24 @@ impl Hosts for Pair {
     }
 
     fn job(&self, uuid: &str) -> Result<Option<JobStats>, HostError> {
-        self.source.with_domain(uuid, |domain| Ok(ffi::job_stats(domain)?.as_ref().map(job_stats)))
+        let job = self.source.with_domain(uuid, ffi::job_stats)?;
+        // A backup or a snapshot is a job, too. A libvirt that does not tell the operation gives the benefit of the doubt.
+        let migrates = |job: &Parameters| job.number("operation").is_none_or(|n| n == MIGRATION_OUT);
+        Ok(job.filter(migrates).as_ref().map(job_stats))
     }
 
     fn completed(&self, uuid: &str) -> Option<JobStats> {
         lock(&self.source.completed).remove(uuid)
+    }
+
+    fn list(&self, side: Side) -> Result<Vec<Listed>, HostError> {
+        let records = self.side(side).line.ask(|line| ffi::all_domain_stats(line, sys::VIR_DOMAIN_STATS_STATE))?;
+        let listed = |record: ffi::Record| {
+            let number = |name| record.parameters.number(name).unwrap_or(0) as u32;
+            let condition = condition(number("state.state"), number("state.reason"));
+            Listed { domain: record.name, uuid: record.uuid, condition }
+        };
+        Ok(records.into_iter().map(listed).collect())
     }
 
     fn presence(&self, side: Side, uuid: &str) -> Presence {
@@ -225,35 +255,69 @@ impl Hosts for Pair {
             let persistent = domain.is_persistent()?;
             // A transient domain has no autostart, and libvirt says so by an error.
             let autostart = persistent && domain.autostart()?;
-            Ok(Definition { persistent, autostart, memory_bytes: domain.max_memory()?.saturating_mul(1024) })
+            Ok(Definition {
+                persistent,
+                autostart,
+                memory_bytes: domain.max_memory()?.saturating_mul(1024),
+                post_copy: XmlFacts::read(&domain.xml_desc(0)?).post_copy,
+            })
         })
     }
 
-    fn tidy(&self, uuid: &str, autostart: bool) -> Result<(), HostError> {
-        let persistent = self.destination.with_domain(uuid, |domain| {
-            let persistent = domain.is_persistent()?;
-            if autostart && persistent {
-                domain.set_autostart(true)?;
-            }
-            Ok(persistent)
-        })?;
-        let left_over = self.presence(Side::Source, uuid) == Presence::Present(Condition::ShutOffMigrated);
-        if left_over && persistent {
-            // The guest uses its NVRAM file at the destination now: the definition goes, the file stays.
-            self.source.with_domain(uuid, |domain| domain.undefine_flags(sys::VIR_DOMAIN_UNDEFINE_KEEP_NVRAM))?;
+    fn tidy(&self, uuid: &str, before: &Definition) -> Result<Vec<Tidied>, HostError> {
+        let mut done = Vec::new();
+        let arrived = |place| matches!(place, Presence::Present(Condition::Running | Condition::Paused));
+        let left = self.presence(Side::Source, uuid);
+        if !before.persistent || !arrived(self.presence(Side::Destination, uuid)) {
+            return Ok(done);
         }
-        Ok(())
+        let left_over = matches!(left, Presence::Present(Condition::ShutOff | Condition::ShutOffMigrated));
+        if !self.destination.with_domain(uuid, Domain::is_persistent)? {
+            // The source's definition is the one that was to move; the live one may lack what waits for the next boot.
+            let stored = sys::VIR_DOMAIN_XML_INACTIVE | sys::VIR_DOMAIN_XML_SECURE;
+            let holder = if left_over { &self.source } else { &self.destination };
+            let xml = holder.with_domain(uuid, |domain| domain.xml_desc(stored))?;
+            self.destination.line.call(|connection| connection.define_domain_xml(&xml).map(drop))?;
+            done.push(Tidied::DefinedAtDestination);
+        }
+        if before.autostart {
+            self.destination.with_domain(uuid, |domain| domain.set_autostart(true).map(drop))?;
+        }
+        let is_safe = arrived(self.presence(Side::Destination, uuid))
+            && self.destination.with_domain(uuid, Domain::is_persistent)?;
+        if left_over && is_safe {
+            // The guest uses its NVRAM file at the destination now: the definition goes, the file stays. libvirt
+            // undefines a domain that runs by making it transient, so the state is read by the same libvirt just before.
+            self.source.with_domain(uuid, |domain| match ffi::state(domain)? {
+                (sys::VIR_DOMAIN_SHUTOFF, _) => domain.undefine_flags(sys::VIR_DOMAIN_UNDEFINE_KEEP_NVRAM),
+                _ => Ok(()),
+            })?;
+            done.push(Tidied::UndefinedAtSource);
+        }
+        Ok(done)
     }
 }
 
+/// The `operation` of a job that is an outgoing migration.
+const MIGRATION_OUT: u64 = sys::VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT as u64;
+
 /// `UNDEFINE_SOURCE` without `PERSIST_DEST` would leave the domain transient at the destination, `PERSIST_DEST`
 /// would make a transient domain persistent: so both or none. `POSTCOPY` only enables it; the engine starts it.
+/// A resumption has to repeat the flags of the start.
 fn flags(request: &MigrationRequest) -> u32 {
     let mut flags = match request.technique {
-        Technique::PreCopy => sys::VIR_MIGRATE_LIVE,
-        Technique::PostCopy => sys::VIR_MIGRATE_LIVE | sys::VIR_MIGRATE_POSTCOPY,
+        Technique::PreCopy | Technique::PostCopy => sys::VIR_MIGRATE_LIVE,
         Technique::Offline => sys::VIR_MIGRATE_OFFLINE,
     };
+    if request.post_copy {
+        flags |= sys::VIR_MIGRATE_POSTCOPY;
+    }
+    if request.auto_converge {
+        flags |= sys::VIR_MIGRATE_AUTO_CONVERGE;
+    }
+    if request.resume {
+        flags |= sys::VIR_MIGRATE_POSTCOPY_RESUME;
+    }
     if request.persistent {
         flags |= sys::VIR_MIGRATE_PERSIST_DEST | sys::VIR_MIGRATE_UNDEFINE_SOURCE;
     }
@@ -343,7 +407,17 @@ mod tests {
     use super::*;
 
     fn request(technique: Technique, persistent: bool, route: Route) -> MigrationRequest {
-        MigrationRequest { uuid: String::new(), technique, persistent, route, migration_uri: None, bandwidth_mib: None }
+        MigrationRequest {
+            uuid: String::new(),
+            technique,
+            post_copy: technique == Technique::PostCopy,
+            auto_converge: false,
+            resume: false,
+            persistent,
+            route,
+            migration_uri: None,
+            bandwidth_mib: None,
+        }
     }
 
     #[test]

@@ -46,6 +46,12 @@ pub enum HostErrorKind {
     NoPeer,
     /// The host did not answer in time.
     NoAnswer,
+    /// The destination can't post-copy; it was asked before anything moved.
+    NoPostCopy,
+    /// Somebody else migrates the domain already.
+    Taken,
+    /// The destination can't take one more just now: another try, later, may do.
+    Busy,
     /// Anything else.
     Other,
 }
@@ -112,7 +118,7 @@ pub struct DomainFacts {
 }
 
 /// What a host stores of a domain.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Definition {
     /// Whether it has a stored definition.
     pub persistent: bool,
@@ -120,6 +126,28 @@ pub struct Definition {
     pub autostart: bool,
     /// The most memory that it may have, in bytes.
     pub memory_bytes: u64,
+    /// Whether it can be post-copied.
+    pub post_copy: Eligibility,
+}
+
+/// One line of a host's list of domains.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The domain's name.
+    pub domain: String,
+    /// Its UUID.
+    pub uuid: String,
+    /// Its state.
+    pub condition: Condition,
+}
+
+/// Something that was put right around a domain that has arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tidied {
+    /// It was transient at the destination and has its definition there again.
+    DefinedAtDestination,
+    /// The shut-off definition that it left at the source was removed.
+    UndefinedAtSource,
 }
 
 /// Where a domain is on one host.
@@ -154,6 +182,13 @@ pub enum Condition {
     ShutOffMigrated,
     /// Defined, not running, or on its way there.
     ShutOff,
+}
+
+impl Condition {
+    /// Whether it has a running emulator on that host.
+    pub fn is_active(self) -> bool {
+        !matches!(self, Self::ShutOff | Self::ShutOffMigrated)
+    }
 }
 
 impl fmt::Display for Condition {
@@ -215,6 +250,12 @@ pub struct MigrationRequest {
     pub uuid: String,
     /// How it moves.
     pub technique: Technique,
+    /// Whether a switch to post-copy is possible: it has to be said at the start.
+    pub post_copy: bool,
+    /// Whether QEMU slows the guest down where pre-copy does not converge.
+    pub auto_converge: bool,
+    /// Whether this goes on with a post-copy that failed, instead of starting anew.
+    pub resume: bool,
     /// Whether its definition moves with it.
     pub persistent: bool,
     /// Who drives it.
@@ -233,7 +274,7 @@ pub trait Hosts: Send + Sync {
     /// libvirt's error, with [`HostErrorKind::NoPeer`] where the source can't reach the destination's libvirt.
     fn migrate(&self, request: &MigrationRequest) -> Result<(), HostError>;
 
-    /// The running migration's statistics, from the source; `None` where no job runs.
+    /// The running migration's statistics, from the source; `None` where it does not migrate.
     ///
     /// # Errors
     /// The source did not answer, or has no such domain.
@@ -241,6 +282,12 @@ pub trait Hosts: Send + Sync {
 
     /// The final statistics of a migration that ended, once; `None` where the source did not send them.
     fn completed(&self, uuid: &str) -> Option<JobStats>;
+
+    /// All domains of one host.
+    ///
+    /// # Errors
+    /// The host did not answer.
+    fn list(&self, side: Side) -> Result<Vec<Listed>, HostError>;
 
     /// Where the domain is on one host.
     fn presence(&self, side: Side, uuid: &str) -> Presence;
@@ -257,7 +304,7 @@ pub trait Hosts: Send + Sync {
     /// There is no job, or it can't be cancelled any more.
     fn abort(&self, uuid: &str) -> Result<(), HostError>;
 
-    /// Sets the bandwidth limit of a running migration in the phase that its technique is named after, in MiB/s.
+    /// Sets the bandwidth limit of a running migration in the phase that the technique is named after, in MiB/s.
     ///
     /// # Errors
     /// There is no job, or libvirt refuses.
@@ -269,10 +316,12 @@ pub trait Hosts: Send + Sync {
     /// The source did not answer, or has no such domain.
     fn definition(&self, uuid: &str) -> Result<Definition, HostError>;
 
-    /// After a domain has been seen at the destination: sets its autostart there, and removes the shut-off
-    /// definition that an unattended completion leaves at the source.
+    /// After a domain has been seen at the destination and not at the source: makes it there what `before` says it
+    /// was, and removes the shut-off definition that an unattended completion leaves at the source. Does nothing where
+    /// nothing is left to do. A definition is removed only while the domain is seen running (or paused) and persistent
+    /// at the destination.
     ///
     /// # Errors
     /// One of the hosts refused; the domain itself is not touched.
-    fn tidy(&self, uuid: &str, autostart: bool) -> Result<(), HostError>;
+    fn tidy(&self, uuid: &str, before: &Definition) -> Result<Vec<Tidied>, HostError>;
 }

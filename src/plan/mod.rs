@@ -164,6 +164,9 @@ pub struct Step {
     pub concurrency: usize,
     /// How it moves.
     pub technique: Technique,
+    /// Whether the user chose the technique.
+    #[serde(default)]
+    pub forced: bool,
     /// What it was seen to send, in bits per second.
     #[serde(default)]
     pub outbound_bits_per_second: f64,
@@ -296,6 +299,7 @@ pub fn plan(source: &Profile, destination: &Profile, rules: &[Rule], demands: &D
                 order: place + 1,
                 concurrency,
                 technique,
+                forced: matches!(techniques, classify::Techniques::Forced(..)),
                 outbound_bits_per_second: domain.outbound_bits_per_second,
                 inbound_bits_per_second: domain.inbound_bits_per_second,
                 reason,
@@ -311,6 +315,7 @@ pub fn plan(source: &Profile, destination: &Profile, rules: &[Rule], demands: &D
             order,
             concurrency,
             technique: Technique::Offline,
+            forced: false,
             outbound_bits_per_second: 0.0,
             inbound_bits_per_second: 0.0,
             reason: format!("{}: only its definition moves", domain.state),

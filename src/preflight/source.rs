@@ -7,7 +7,8 @@ pub(super) fn findings(host: &str, domain: &str, found: &DomainFacts) -> Vec<Str
     let mut findings = Vec::new();
     match found.job {
         Some(Job::Migration) => findings.push(format!(
-            "it is being migrated already; wait until that has ended (virsh domjobinfo {domain}), and run tsmig again"
+            "it is being migrated already; wait until that has ended (virsh domjobinfo {domain}), or let `tsmig recover` see it to \
+             its end, and run tsmig again"
         )),
         Some(Job::Other(kind)) => findings.push(format!(
             "a {kind} job runs on it; wait for its end (virsh domjobinfo {domain}) or cancel it (virsh domjobabort \

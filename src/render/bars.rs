@@ -88,12 +88,11 @@ impl Bars {
     pub(super) fn draw(&mut self, timed: &Timed) {
         match &timed.event {
             Event::Start { domains, predicted_seconds, .. } => self.start(domains, *predicted_seconds),
-            Event::Launch { domain, technique } => self.in_flight.push(Flight {
-                domain: domain.clone(),
-                technique: *technique,
-                phase: Phase::Starting,
-                progress: Progress::default(),
-            }),
+            Event::Launch { domain, technique } => self.launch(domain, *technique),
+            Event::Adopt { domain, technique, state } => {
+                self.line(&format!("{domain}: {state}"));
+                self.launch(domain, *technique);
+            }
             Event::Phase { domain, phase } => self.with(domain, |flight| flight.phase = *phase),
             Event::Progress { domain, progress } => self.with(domain, |flight| {
                 // A migration that is tried again begins anew; its bar waits for it.
@@ -126,6 +125,16 @@ impl Bars {
             .set_style(style(&format!("{{prefix:{name}!}} [{{bar:{bar}}}] {{percent:>3}} %  {{elapsed}}{{wide_msg}}")));
         self.total.set_prefix("total");
         self.total.enable_steady_tick(Duration::from_secs(1));
+    }
+
+    fn launch(&mut self, domain: &str, technique: Technique) {
+        self.in_flight.retain(|flight| flight.domain != domain);
+        self.in_flight.push(Flight {
+            domain: domain.to_owned(),
+            technique,
+            phase: Phase::Starting,
+            progress: Progress::default(),
+        });
     }
 
     fn with(&mut self, domain: &str, change: impl FnOnce(&mut Flight)) {
@@ -199,6 +208,7 @@ impl Flight {
             Phase::PreCopy | Phase::PostCopy if pass == 0 => return self.technique.to_string(),
             Phase::Starting => return format!("{}: setting up", self.technique),
             Phase::Checking => return "checking both hosts".to_owned(),
+            Phase::Recovering => return "post-copy failed: being resumed".to_owned(),
             Phase::PreCopy if self.technique == Technique::PostCopy => return "post-copy: switching over".to_owned(),
             Phase::PreCopy if pass > 1 => format!("extra pass {pass}: {} left", size(remaining)),
             Phase::PreCopy => format!("pre-copy: {} left", size(remaining)),

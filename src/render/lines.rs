@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{say, summary};
 use crate::event::{Event, Timed};
 use crate::migration::{Phase, Progress};
-use crate::report::DomainOutcome;
+use crate::report::{DomainOutcome, Job};
 use crate::units::{Rate, size, span};
 
 /// Seconds between two progress lines of a domain.
@@ -29,10 +29,15 @@ impl Lines {
 
     fn text(&mut self, timed: &Timed) -> Option<String> {
         match &timed.event {
-            Event::Start { source, destination, domains, .. } => {
-                Some(format!("evacuating {} from {source} to {destination}", count(domains.len())))
+            Event::Start { job, source, destination, domains, .. } => {
+                let doing = match job {
+                    Job::Evacuate => "evacuating",
+                    Job::Recover => "finishing what was begun with",
+                };
+                Some(format!("{doing} {} from {source} to {destination}", count(domains.len())))
             }
             Event::Launch { domain, technique } => Some(format!("{domain}: {technique} starts")),
+            Event::Adopt { domain, state, .. } => Some(format!("{domain}: {state}")),
             Event::Phase { domain, phase: Phase::PostCopy } => {
                 Some(format!("{domain}: runs at the destination, its memory follows"))
             }

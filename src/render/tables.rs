@@ -6,7 +6,7 @@ use super::page::Page;
 use crate::config::show::{Effective, FileRow};
 use crate::plan::{Alternative, Plan, Totals};
 use crate::profile::{Link, LinkOrigin, Profile};
-use crate::report::{DomainOutcome, DomainReport, Outcome, Report};
+use crate::report::{DomainOutcome, DomainReport, Job, Outcome, Report};
 use crate::units::{Rate, size, span};
 
 /// The domains of a host with their traffic.
@@ -136,6 +136,9 @@ pub fn report(report: &Report) -> String {
 
 /// A [`report`] on a page of its own width and colours.
 pub fn report_on(report: &Report, page: &Page) -> String {
+    if report.job == Job::Recover && report.domains.is_empty() {
+        return outcome_line(report);
+    }
     let mut table = table(&["domain", "technique", "time", "downtime", "copied", "outcome"]);
     for domain in &report.domains {
         table.add_row([
@@ -161,8 +164,14 @@ pub fn report_on(report: &Report, page: &Page) -> String {
 
 /// The end of an evacuation in one line.
 pub(super) fn outcome_line(report: &Report) -> String {
+    let (source, destination) = (&report.source, &report.destination);
+    if report.job == Job::Recover && report.domains.is_empty() {
+        return format!("nothing is left to recover between {source} and {destination}");
+    }
     let moved = report.domains.iter().filter(|d| d.outcome == DomainOutcome::Migrated).count();
     let end = match report.outcome {
+        Outcome::Evacuated if report.job == Job::Recover => "recovered",
+        Outcome::Partial if report.job == Job::Recover => "recovered",
         Outcome::Evacuated => "evacuated",
         Outcome::Partial => "partly evacuated",
         Outcome::Failed => "not evacuated",

@@ -1,53 +1,79 @@
-//! `tsmig evacuate`: profile, plan, migrate, report.
+//! `tsmig evacuate`: finish what an earlier run left, profile, plan, migrate, report.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::thread;
 
-use anyhow::{Context, Result, bail};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use anyhow::{Result, bail};
 
-use super::connect::{connect, is_remote};
-use super::output::{create, save, show};
+use super::connect::connect;
+use super::interrupts::Interrupts;
+use super::output::{conclude, create, show};
 use super::plan::{earlier_run, make_plan};
 use super::sample::{sample_both, timing};
+use super::unfinished::Claim;
 use super::usage;
 use crate::cli::{EvacuateArgs, Format, OutputArgs};
 use crate::config::Config;
 use crate::drift::{self, Checked};
 use crate::evacuate::{Evacuation, Options, Timeout};
 use crate::history::Recorder;
-use crate::hypervisor::Route;
-use crate::hypervisor::libvirt::{Host, Pair};
+use crate::hypervisor::Side;
+use crate::hypervisor::libvirt::Host;
+use crate::migration::OnStall;
 use crate::plan::{Plan, Step};
 use crate::preflight;
 use crate::profile::Profile;
 use crate::profile_file::load_plan;
+use crate::recover::Scope;
 use crate::render::{Screen, print_line, say, tables};
+use crate::report::{DomainOutcome, DomainReport, Outcome, Report};
 use crate::report_file::SavedReport;
 use crate::select::rules;
 use crate::watch::watch;
 
 pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs) -> Result<u8> {
     let timing = timing(&arguments.sampling)?;
-    let earlier = earlier_run(&arguments.planning)?;
+    let on_stall = on_stall(arguments)?;
+    let returning = earlier_run(&arguments.planning)?;
     let saved = arguments.plan.as_deref().map(load_plan).transpose().map_err(usage)?;
     let (source_host, destination_host) = connect(config, &arguments.source, &arguments.destination)?;
-    // Already now, so that it is connected when the first domain moves.
-    let watched = arguments.report.is_some() && !arguments.dry_run;
-    let readings = watched.then(|| watch(source_host.endpoint().clone(), destination_host.endpoint().clone()));
-    let (source, destination) =
-        sample_both(config, output, &arguments.sampling, timing, &source_host, &destination_host)?;
-    let hosts = (&source_host, &destination_host);
-    let plan = match saved {
-        Some(saved) => still_holds(config, &saved, source, &destination, arguments, hosts, output)?,
-        None => make_plan(config, source, &destination, &arguments.planning, earlier.as_ref(), Some(hosts))?,
+    let profile_and_plan = |from: &Host, to: &Host| {
+        let (source, destination) = sample_both(config, output, &arguments.sampling, timing, from, to)?;
+        match &saved {
+            Some(saved) => still_holds(config, saved, source, &destination, arguments, (from, to), output),
+            None => make_plan(config, source, &destination, &arguments.planning, returning.as_ref(), Some((from, to))),
+        }
     };
     if arguments.dry_run {
+        let plan = profile_and_plan(&source_host, &destination_host)?;
         show(output, &plan, || tables::plan(&plan))?;
         return Ok(0);
     }
+    let file = create(arguments.report.as_deref())?;
+    let conclude = |saved: &SavedReport| conclude(output, file.as_ref(), arguments.report.as_deref(), saved);
+    let interrupts = Interrupts::catch()?;
+    let claim = Claim::take(source_host, destination_host)?;
+    let options = claim.options(config, arguments.migration_uri.as_deref());
+
+    // Before the preflight, which refuses a domain that is on its way, whoever began it.
+    let mut earlier = Vec::new();
+    let findings = claim.survey(output, Scope::Journal)?;
+    if !findings.is_empty() {
+        // What is lost already must not keep the others here.
+        let is_open = |domain: &DomainReport| domain.outcome == DomainOutcome::NeedsRecovery;
+        let is_last = |report: &Report| report.outcome == Outcome::Interrupted || report.domains.iter().any(is_open);
+        let report = claim.finish(&findings, options.clone(), &interrupts, &mut Screen::new(output), is_last);
+        if is_last(&report) {
+            return Ok(conclude(&SavedReport { report, history: None }));
+        }
+        earlier = report.domains;
+    }
+
+    let (source_host, destination_host) = (claim.hosts.side(Side::Source), claim.hosts.side(Side::Destination));
+    // Already now, so that it is connected when the first domain moves.
+    let watched = file.is_some();
+    let readings = watched.then(|| watch(source_host.endpoint().clone(), destination_host.endpoint().clone()));
+    let plan = profile_and_plan(source_host, destination_host)?;
     if output.output == Format::Text && !output.quiet {
         // Where nobody reads, the evacuation goes on: its outcome is in the exit status.
         let _ = print_line(&tables::plan(&plan));
@@ -56,34 +82,32 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
     if plan.migrations.is_empty() && !output.quiet {
         say(&format!("{} has no domain to move", plan.source));
     }
-    let file = create(arguments.report.as_deref())?;
-    let migration_uri = arguments.migration_uri.clone().or_else(|| config.migration_uri(&arguments.destination));
-    let route = if is_remote(&destination_host.endpoint().uri) { Route::PeerToPeer } else { Route::ClientManaged };
-    let options = Options { migration_uri, route, timeout: arguments.timeout, timeouts: timeouts(config, &plan) };
-    let mut recorder = file.is_some().then(|| Recorder::new(&plan, readings));
-    let hosts = Arc::new(Pair::new(source_host, destination_host));
-    let evacuation = Evacuation::new(&plan, hosts, options);
-    let interrupter = evacuation.interrupter();
-    let mut signals = Signals::new([SIGINT, SIGTERM]).context("signals can't be handled")?;
-    thread::spawn(move || signals.forever().for_each(|_| interrupter.interrupt()));
-
+    let options = Options { timeout: arguments.timeout, timeouts: timeouts(config, &plan), on_stall, ..options };
+    let mut recorder = watched.then(|| Recorder::new(&plan, readings));
+    let (hosts, journal) = (Arc::clone(&claim.hosts), Arc::clone(&claim.journal));
+    let evacuation = Evacuation::new(&plan, earlier, hosts, journal, options);
     let mut screen = Screen::new(output);
-    let report = evacuation.run(&mut |event| {
-        screen.draw(event);
-        if let Some(recorder) = &mut recorder {
-            recorder.hear(event);
-        }
+    let report = interrupts.during(evacuation.interrupter(), || {
+        evacuation.run(&mut |event| {
+            screen.draw(event);
+            if let Some(recorder) = &mut recorder {
+                recorder.hear(event);
+            }
+        })
     });
     let history = recorder.map(|recorder| recorder.finish(report.total_seconds));
-    let saved = SavedReport { report, history };
-    let report = &saved.report;
-    if let Err(error) = save(file.as_ref(), arguments.report.as_deref(), &saved) {
-        say(&format!("warning: the report was not written: {error:#}"));
+    Ok(conclude(&SavedReport { report, history }))
+}
+
+/// A pre-copy that is switched to post-copy is one more in post-copy, so it can't go with a limit to those.
+fn on_stall(arguments: &EvacuateArgs) -> Result<Option<OnStall>> {
+    match (arguments.on_stall, arguments.planning.post_copy_limit) {
+        (Some(OnStall::PostCopy), Some(_)) => {
+            Err(usage("--on-stall post-copy could exceed --post-copy-limit; give one of the two"))
+        }
+        (None, Some(_)) => Ok(Some(OnStall::Abort)),
+        (on_stall, _) => Ok(on_stall),
     }
-    if output.output == Format::Text {
-        let _ = print_line(&tables::report(report));
-    }
-    Ok(report.outcome.exit_status())
 }
 
 /// The saved plan for today's hosts, where it holds or the user accepts that it does not.

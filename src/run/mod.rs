@@ -3,11 +3,14 @@
 mod config;
 mod connect;
 mod evacuate;
+mod interrupts;
 mod output;
 mod plan;
 mod profile;
+mod recover;
 mod report;
 mod sample;
+mod unfinished;
 
 use std::io::{self, ErrorKind};
 
@@ -40,6 +43,7 @@ pub fn run(cli: Cli, config: &Config) -> Result<u8> {
         Command::Report(arguments) => report::run(&cli.output, &arguments),
         Command::Profile(arguments) => profile::run(config, &cli.output, &arguments),
         Command::Plan(arguments) => plan::run(config, &cli.output, &arguments),
+        Command::Recover(arguments) => recover::run(config, &cli.output, &arguments),
         Command::Evacuate(arguments) => evacuate::run(config, &cli.output, &arguments),
     };
     match result {

@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::usage;
 use crate::cli::{Format, OutputArgs};
-use crate::render::print_line;
+use crate::render::{print_line, say, tables};
+use crate::report_file::SavedReport;
 
 /// Opens a file for a result before anything else is done: a path that can't be written must not be found out after.
 /// What it held stays until there is a result.
@@ -40,6 +41,18 @@ pub(super) fn show(output: &OutputArgs, value: &impl Serialize, text: impl Fn() 
         Format::Text => text(),
     };
     Ok(print_line(&shown)?)
+}
+
+/// Writes and prints the report that ends a run, and returns the exit status that it stands for. The program that reads
+/// events has it already, as the last of them.
+pub(super) fn conclude(output: &OutputArgs, file: Option<&File>, path: Option<&Path>, saved: &SavedReport) -> u8 {
+    if let Err(error) = save(file, path, saved) {
+        say(&format!("warning: the report was not written: {error:#}"));
+    }
+    if output.output == Format::Text {
+        let _ = print_line(&tables::report(&saved.report));
+    }
+    saved.report.outcome.exit_status()
 }
 
 #[cfg(test)]

@@ -156,6 +156,7 @@ fn stretches(history: &DomainHistory) -> Vec<Stretch> {
                 }
             }
             Phase::PostCopy => add("post", "post-copy".to_owned(), from, to),
+            Phase::Recovering => add("setup", "post-copy failed, being resumed".to_owned(), from, to),
             Phase::Starting => add("setup", "setting up".to_owned(), from, to),
             Phase::Checking => add("setup", "checking both hosts".to_owned(), from, to),
         }

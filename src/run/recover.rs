@@ -1,0 +1,26 @@
+//! `tsmig recover`: finishes what was left between two hosts.
+
+use anyhow::Result;
+
+use super::connect::connect;
+use super::interrupts::Interrupts;
+use super::output::{conclude, create};
+use super::unfinished::Claim;
+use crate::cli::{OutputArgs, RecoverArgs};
+use crate::config::Config;
+use crate::recover::Scope;
+use crate::render::Screen;
+use crate::report_file::SavedReport;
+
+pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &RecoverArgs) -> Result<u8> {
+    let file = create(arguments.report.as_deref())?;
+    let (source, destination) = connect(config, &arguments.source, &arguments.destination)?;
+    let interrupts = Interrupts::catch()?;
+    let claim = Claim::take(source, destination)?;
+    let findings = claim.survey(output, Scope::Everything)?;
+    let options = claim.options(config, arguments.migration_uri.as_deref());
+    let mut screen = Screen::new(output);
+    let report = claim.finish(&findings, options, &interrupts, &mut screen, |_| true);
+    let saved = SavedReport { report, history: None };
+    Ok(conclude(output, file.as_ref(), arguments.report.as_deref(), &saved))
+}
