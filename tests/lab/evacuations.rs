@@ -1,10 +1,7 @@
 //! Evacuations of guests with live traffic: each technique, the mix, each way to connect, the dry run.
 
-use std::io::{BufRead, BufReader};
-
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tsmig_lab::{Lab, Node};
 
@@ -126,14 +123,13 @@ fn same_machine(lab: &Lab) -> Result<()> {
 
 fn interrupted(lab: &Lab) -> Result<()> {
     let guests = Guests::boot(lab, vec![sender("o1")])?;
-    let mut child = start(lab, &["evacuate", "host-a", "host-b", "--technique", "pre-copy", "--bandwidth", "10Mbit"])?;
-    let mut lines = BufReader::new(child.stdout.take().context("piped")?).lines();
-    let in_pre_copy = |line: &std::io::Result<String>| line.as_ref().is_ok_and(|l| l.contains(r#""phase":"pre-copy""#));
-    lines.find(in_pre_copy).context("the migration starts")??;
-    kill(Pid::from_raw(child.id().try_into()?), Signal::SIGINT)?;
-    let report = lines.last().context("a report")??;
-    ensure!(child.wait()?.code() == Some(130), "{report}");
-    ensure!(report.contains(r#""outcome":"interrupted""#) && report.contains("interrupted"), "{report}");
+    let mut running =
+        start(lab, &["evacuate", "host-a", "host-b", "--technique", "pre-copy", "--bandwidth", "10Mbit"])?;
+    running.wait_for_phase("o1", "pre-copy")?;
+    running.signal(Signal::SIGINT)?;
+    let run = running.end()?;
+    let error = run.expect(130, "o1", "remains")?;
+    ensure!(error.contains("interrupted") && run.report()?["outcome"] == "interrupted", "{error}");
     assert_states(lab, "o1", Some("running"), None)?;
     guests.assert_alive(lab)
 }

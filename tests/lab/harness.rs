@@ -1,9 +1,12 @@
 //! The labs that the tests share, and what each test does with one: run tsmig in the client, look at both hosts.
 
-use std::process::{Child, Command, Output, Stdio};
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tsmig_lab::{GuestSpec, Lab, LabSpec, Node, Pulse, Rate};
 
@@ -79,7 +82,10 @@ const OPTIONS: [&str; 2] = ["--window", "3s"];
 /// `tsmig` in the client, which has the lab's link in its configuration.
 pub fn tsmig(lab: &Lab, arguments: &[&str]) -> Command {
     let mut command = lab.command(Node::Client, env!("CARGO_BIN_EXE_tsmig"));
-    command.args(arguments).args(OPTIONS);
+    command.args(arguments);
+    if arguments.first() != Some(&"recover") {
+        command.args(OPTIONS);
+    }
     command
 }
 
@@ -107,6 +113,22 @@ impl Run {
         Ok(report)
     }
 
+    /// Fails unless the exit status is that, and the report says so of this domain.
+    pub fn expect(&self, status: i32, domain: &str, outcome: &str) -> Result<String> {
+        let report = self.report()?;
+        ensure!(self.status == status, "status {}, not {status}: {report}", self.status);
+        let domains = report["domains"].as_array().context("domains")?;
+        let found = domains.iter().find(|found| found["domain"] == domain).context("every domain is reported")?;
+        ensure!(found["outcome"] == outcome, "{found}");
+        Ok(found["error"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The notices among the events.
+    pub fn notices(&self) -> Result<Vec<String>> {
+        let events = self.events()?.into_iter().filter(|event| event["event"] == "notice");
+        Ok(events.filter_map(|event| Some(event["message"].as_str()?.to_owned())).collect())
+    }
+
     /// All events of `--output json`.
     pub fn events(&self) -> Result<Vec<Value>> {
         self.stdout.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
@@ -118,10 +140,71 @@ pub fn run(lab: &Lab, arguments: &[&str]) -> Result<Run> {
     Run::of(tsmig(lab, arguments).output()?)
 }
 
-/// Starts `tsmig ... --output json` with its events on a pipe.
-pub fn start(lab: &Lab, arguments: &[&str]) -> Result<Child> {
+/// A tsmig that runs, with its events.
+pub struct Running {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    seen: String,
+}
+
+/// Starts `tsmig ... --output json`.
+pub fn start(lab: &Lab, arguments: &[&str]) -> Result<Running> {
     let mut command = tsmig(lab, arguments);
-    Ok(command.args(["--output", "json"]).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?)
+    let mut child = command.args(["--output", "json"]).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
+    let lines = BufReader::new(child.stdout.take().context("piped")?).lines();
+    Ok(Running { child, lines, seen: String::new() })
+}
+
+impl Running {
+    /// Waits for an event with these members; fails where the run ends before.
+    pub fn wait_for(&mut self, members: &[(&str, &str)]) -> Result<Value> {
+        for line in &mut self.lines {
+            let line = line?;
+            self.seen += &format!("{line}\n");
+            let event: Value = serde_json::from_str(&line)?;
+            if members.iter().all(|(key, value)| event[key] == *value) {
+                return Ok(event);
+            }
+        }
+        bail!("there was no {members:?} in {}", self.seen);
+    }
+
+    /// Waits until a domain's migration is in a phase.
+    pub fn wait_for_phase(&mut self, domain: &str, phase: &str) -> Result<()> {
+        self.wait_for(&[("event", "phase"), ("domain", domain), ("phase", phase)])?;
+        Ok(())
+    }
+
+    /// Waits until memory of a domain crosses.
+    pub fn wait_for_progress(&mut self, domain: &str) -> Result<()> {
+        loop {
+            let progress = self.wait_for(&[("event", "progress"), ("domain", domain)])?;
+            if progress["transferred_bytes"].as_u64() > Some(0) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill(Pid::from_raw(self.child.id().try_into()?), signal)?)
+    }
+
+    /// Sends SIGKILL and collects it.
+    pub fn kill(mut self) -> Result<()> {
+        self.signal(Signal::SIGKILL)?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> Result<Run> {
+        for line in self.lines {
+            self.seen += &format!("{}\n", line?);
+        }
+        let status = self.child.wait()?.code().context("tsmig was killed")?;
+        Ok(Run { status, stdout: self.seen, stderr: String::new() })
+    }
 }
 
 /// Guests with their heartbeats before a migration.

@@ -7,6 +7,7 @@
 mod automation;
 mod domains;
 mod evacuations;
+mod faults;
 mod harness;
 mod preflight;
 
@@ -26,7 +27,8 @@ fn main() -> ExitCode {
         let pool = Arc::clone(&pool);
         Trial::test(name, move || pool.run(test).map_err(|error| format!("{error:#}").into()))
     };
-    let tests = evacuations::TESTS.iter().chain(domains::TESTS).chain(preflight::TESTS).chain(automation::TESTS);
+    let tests = [evacuations::TESTS, domains::TESTS, preflight::TESTS, automation::TESTS].into_iter().flatten();
+    let tests = tests.chain(faults::tests());
     let conclusion = libtest_mimic::run(&arguments, tests.copied().map(trial).collect());
     pool.down();
     conclusion.exit_code()

@@ -1,0 +1,48 @@
+//! libvirt and QEMU that are killed.
+
+use anyhow::{Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use tsmig_lab::{Lab, Node};
+
+use super::{assert_moved, assert_stayed, begin, kill_libvirtd};
+use crate::harness::Test;
+
+pub const TESTS: &[(&str, Test)] = &[
+    ("fault_destination_libvirtd_killed_in_post_copy_the_guest_arrives_whole", destination_in_post_copy),
+    ("fault_source_libvirtd_killed_in_pre_copy_leaves_the_guest_at_the_source", source_in_pre_copy),
+    ("fault_source_libvirtd_killed_in_post_copy_the_guest_arrives_whole", source_in_post_copy),
+    ("fault_destination_qemu_killed_in_pre_copy_leaves_the_guest_at_the_source", qemu_in_pre_copy),
+];
+
+fn destination_in_post_copy(lab: &Lab) -> Result<()> {
+    let (guests, running) = begin(lab, "post-copy", "post-copy")?;
+    kill_libvirtd(lab, Node::HostB)?;
+    lab.start_daemons()?;
+    running.end()?.expect(0, "o1", "migrated")?;
+    assert_moved(lab, &guests, "o1")
+}
+
+fn source_in_pre_copy(lab: &Lab) -> Result<()> {
+    let (guests, running) = begin(lab, "pre-copy", "pre-copy")?;
+    kill_libvirtd(lab, Node::HostA)?;
+    lab.start_daemons()?;
+    let error = running.end()?.expect(1, "o1", "remains")?;
+    ensure!(error.contains("it is at host-a as before"), "{error}");
+    assert_stayed(lab, &guests, "o1")
+}
+
+fn source_in_post_copy(lab: &Lab) -> Result<()> {
+    let (guests, running) = begin(lab, "post-copy", "post-copy")?;
+    kill_libvirtd(lab, Node::HostA)?;
+    lab.start_daemons()?;
+    running.end()?.expect(0, "o1", "migrated")?;
+    assert_moved(lab, &guests, "o1")
+}
+
+fn qemu_in_pre_copy(lab: &Lab) -> Result<()> {
+    let (guests, running) = begin(lab, "pre-copy", "pre-copy")?;
+    kill(lab.qemu_pid(Node::HostB, "o1")?, Signal::SIGKILL)?;
+    let error = running.end()?.expect(1, "o1", "remains")?;
+    ensure!(error.contains("it is at host-a as before"), "{error}");
+    assert_stayed(lab, &guests, "o1")
+}
