@@ -51,7 +51,7 @@ check: build-packages check-tools
 bench: lab
 	cargo bench --locked --bench evacuations -- $(SCENARIOS)
 
-# The man pages and completions, from the command line's definition.
+# The man pages and completions, from the command line's definition, and the JSON Schemas, from what is printed and saved.
 docs:
 	UPDATE_GENERATED=1 cargo test --locked --test generated
 
@@ -71,6 +71,7 @@ install:
 	install -Dm644 -t $(SHAREDIR)/man/man1 man/*.1
 	install -Dm644 -t $(SHAREDIR)/man/man5 man/*.5
 	install -Dm644 -t $(SHAREDIR)/doc/tsmig/examples examples/config.toml
+	install -Dm644 -t $(SHAREDIR)/tsmig/schemas schemas/*.json
 	install -Dm644 completions/tsmig.bash $(SHAREDIR)/bash-completion/completions/tsmig
 	install -Dm644 completions/_tsmig $(SHAREDIR)/zsh/site-functions/_tsmig
 	install -Dm644 completions/tsmig.fish $(SHAREDIR)/fish/vendor_completions.d/tsmig.fish

@@ -2,6 +2,7 @@
 //!
 //! Each event is also one JSON object a line under `--output json`, with the seconds since the start beside it.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::migration::{Phase, Progress};
@@ -9,7 +10,7 @@ use crate::plan::Technique;
 use crate::report::{DomainReport, Job, Report};
 
 /// One thing that happened.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// The evacuation, or the recovery, starts.
@@ -68,7 +69,7 @@ pub enum Event {
 }
 
 /// An event and when it happened.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Timed {
     /// Seconds since the start of the evacuation.
     pub elapsed_seconds: f64,

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::mpsc::Receiver;
 use std::time::{Instant, SystemTime};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Event, Timed};
@@ -25,9 +26,10 @@ use series::{Channel, Series};
 const PASSES: usize = 200;
 
 /// How an evacuation went. Times are seconds since its start.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// When it started, as RFC 3339 has it.
+    #[schemars(extend("format" = "date-time"))]
     pub started: String,
     /// The source's link, as planned with.
     pub source_link: Link,
@@ -40,7 +42,7 @@ pub struct History {
 }
 
 /// One domain of a [`History`].
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DomainHistory {
     /// Its name.
     pub domain: String,
@@ -59,7 +61,7 @@ pub struct DomainHistory {
 }
 
 /// When a phase began.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PhaseStart {
     /// The phase.
     pub phase: Phase,
@@ -68,7 +70,7 @@ pub struct PhaseStart {
 }
 
 /// When a pass over the memory began.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PassStart {
     /// The pass, from 2.
     pub pass: u64,

@@ -4,6 +4,7 @@
 //! return: once it was seen, no edge leads to an abort, since neither host alone has the guest. An end is a
 //! [`Verdict`] from the domain's state on both hosts, never from libvirt's return.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::convergence::Convergence;
@@ -11,7 +12,7 @@ use crate::hypervisor::{Condition, JobStats, Presence};
 use crate::plan::Technique;
 
 /// What a running migration is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// The two libvirts set it up.
@@ -113,11 +114,13 @@ pub struct Sight<'a> {
 }
 
 /// How far a migration is. Bytes unless named otherwise.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Progress {
     /// From 0 to 99 while it runs; it never goes back.
+    #[schemars(range(max = 99))]
     pub percent: u8,
     /// Pass over the memory, from 1.
+    #[schemars(range(min = 1))]
     pub pass: u64,
     /// What has crossed the wire, pages sent again included.
     #[serde(rename = "transferred_bytes")]

@@ -5,15 +5,17 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The schema name that a saved profile carries.
 pub const SCHEMA: &str = "tsmig.profile/1";
 
 /// One host over one sampling window.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Profile {
     /// Always [`SCHEMA`].
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: String,
     /// The host as the user named it.
     pub host: String,
@@ -25,8 +27,17 @@ pub struct Profile {
     pub domains: Vec<DomainProfile>,
 }
 
+/// The profiles of a source and a destination over the same window: all that a plan is made of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Both {
+    /// Of the host that is to be emptied.
+    pub source: Profile,
+    /// Of the host that takes its domains.
+    pub destination: Profile,
+}
+
 /// The capacity of a host's NIC in each direction.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Link {
     /// Capacity each way, in bits per second.
     pub bits_per_second: f64,
@@ -45,7 +56,7 @@ impl Link {
 }
 
 /// Where a link's capacity comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LinkOrigin {
     /// Given on the command line.
@@ -59,7 +70,7 @@ pub enum LinkOrigin {
 }
 
 /// One domain over the window. Directions are the guest's: outbound is what it sends.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DomainProfile {
     /// Its name, unique on the host.
     pub name: String,
@@ -91,7 +102,7 @@ pub struct DomainProfile {
 }
 
 /// A yes, or a no with its reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Eligibility {
     /// Whether it may be done.
     pub eligible: bool,
@@ -113,7 +124,7 @@ impl Default for Eligibility {
 }
 
 /// A domain's state in libvirt's terms; `blocked` counts as running.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DomainState {
     /// It runs.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::plan::{self, Plan};
-use crate::profile::{self, DomainProfile, Profile};
+use crate::profile::{self, Both, DomainProfile, Profile};
 use crate::report::{self, Report};
 
 /// Why a saved profile, plan or report can't be used.
@@ -104,7 +104,7 @@ fn expected(key: &str) -> String {
 /// The file can't be read, is no profile, or a key of it is missing or wrong.
 pub fn load(path: &Path) -> Result<(Profile, Profile), FileError> {
     let file = Text::read(path, PROFILE)?;
-    let head: Head = file.parse().map_err(|vague| file.closest::<Pair, Profile>(vague))?;
+    let head: Head = file.parse().map_err(|vague| file.closest::<Both, Profile>(vague))?;
     if head.source.is_none() && head.destination.is_none() {
         file.check_schema("", head.schema.as_deref(), profile::SCHEMA)?;
         let source: Profile = file.parse()?;
@@ -116,10 +116,10 @@ pub fn load(path: &Path) -> Result<(Profile, Profile), FileError> {
         let Some(part) = part else { return Err(file.wrong(key, "it is missing")) };
         file.check_schema(&format!("{key}."), part.schema.as_deref(), profile::SCHEMA)?;
     }
-    let pair: Pair = file.parse()?;
-    file.check("source.", &pair.source)?;
-    file.check("destination.", &pair.destination)?;
-    Ok((pair.source, pair.destination))
+    let both: Both = file.parse()?;
+    file.check("source.", &both.source)?;
+    file.check("destination.", &both.destination)?;
+    Ok((both.source, both.destination))
 }
 
 /// Reads a plan.
@@ -178,12 +178,6 @@ struct Head {
     schema: Option<String>,
     source: Option<Schema>,
     destination: Option<Schema>,
-}
-
-#[derive(Deserialize)]
-struct Pair {
-    source: Profile,
-    destination: Profile,
 }
 
 /// The text of a file, with all that its errors need.

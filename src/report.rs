@@ -1,5 +1,6 @@
 //! What became of an evacuation: each domain's outcome, the whole's, and the exit status that says the same.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Technique;
@@ -8,9 +9,10 @@ use crate::plan::Technique;
 pub const SCHEMA: &str = "tsmig.report/1";
 
 /// A whole evacuation, ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// Always [`SCHEMA`].
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: String,
     /// What it reports on.
     #[serde(default)]
@@ -30,7 +32,7 @@ pub struct Report {
 }
 
 /// What was asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Job {
     /// To evacuate the source.
@@ -41,7 +43,7 @@ pub enum Job {
 }
 
 /// One domain, ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DomainReport {
     /// Its name.
     pub domain: String,
@@ -64,7 +66,7 @@ pub struct DomainReport {
 }
 
 /// What became of a domain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DomainOutcome {
     /// It is at the destination.
@@ -80,7 +82,7 @@ pub enum DomainOutcome {
 }
 
 /// How an evacuation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// Every selected domain is at the destination.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::history::History;
@@ -9,12 +10,13 @@ use crate::profile_file::{self, FileError, Text};
 use crate::report::Report;
 
 /// What `tsmig evacuate --report FILE` writes.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct SavedReport {
     /// What became of it.
     #[serde(flatten)]
     pub report: Report,
-    /// How it went; `None` where the file does not say.
+    /// How it went; not there where nobody kept it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<History>,
 }
 

@@ -1,9 +1,12 @@
-//! The man pages and completions are made from the command line's definition: these tests fail when they differ.
+//! The man pages and completions are made from the command line's definition, the JSON Schemas from the types that are
+//! printed and saved: these tests fail when they differ.
 //! `make docs` (which sets `UPDATE_GENERATED`) writes them anew.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps None or Err fails, as it should")]
 
 #[path = "generated/manual.rs"]
 mod manual;
+#[path = "generated/schemas.rs"]
+mod schemas;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -88,6 +91,13 @@ fn the_manual_of_the_configuration() {
                  have a key, the last decides that key, in a later file before an earlier one. A rule may match nothing.";
     section("[[domains]]", about, rows(&keys::DOMAINS));
     check(root().join("man/tsmig-config.5"), page.render().as_bytes());
+}
+
+#[test]
+fn json_schemas() {
+    for (file, text) in schemas::all() {
+        check(root().join("schemas").join(file), text.as_bytes());
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What crossed the NICs, in intervals of equal length. When there are too many they are joined in pairs, so that an
 //! evacuation of any length is kept in the same space.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hypervisor::Side;
@@ -11,7 +12,7 @@ const INTERVAL_SECONDS: f64 = 1.0;
 const LIMIT: usize = 600;
 
 /// What crossed the NICs in one interval, in bits per second; `None` where a host was not seen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrafficInterval {
     /// When it begins, in seconds since the start.
     pub from_seconds: f64,

@@ -17,6 +17,7 @@ mod search;
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::profile::{Link, LinkOrigin, Profile};
@@ -30,7 +31,7 @@ use search::{Choice, Found};
 pub const SCHEMA: &str = "tsmig.plan/1";
 
 /// How a domain's memory is moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Technique {
     /// It runs at the source until its memory is copied: contends with its outbound traffic at the source NIC.
@@ -52,7 +53,7 @@ impl fmt::Display for Technique {
 }
 
 /// What the planner aims at.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Objective {
     /// The least total migration time.
@@ -96,9 +97,10 @@ pub struct Demands {
 }
 
 /// A whole evacuation, ready to run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {
     /// Always [`SCHEMA`].
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: String,
     /// The source host as the user named it.
     pub source: String,
@@ -152,15 +154,17 @@ impl Plan {
 }
 
 /// One domain's migration.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Step {
     /// The domain's name.
     pub domain: String,
     /// Its UUID.
     pub uuid: String,
     /// Position in the launch order, from 1.
+    #[schemars(range(min = 1))]
     pub order: usize,
     /// It starts, after all earlier ones have started, as soon as fewer than this many are in flight.
+    #[schemars(range(min = 1))]
     pub concurrency: usize,
     /// How it moves.
     pub technique: Technique,
@@ -180,7 +184,7 @@ pub struct Step {
 }
 
 /// What the model says of one migration.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepPrediction {
     /// Bytes that cross the wire, pages sent again included; `None` where it does not end.
     pub bytes: Option<u64>,
@@ -194,7 +198,7 @@ pub struct StepPrediction {
 }
 
 /// A domain that is not moved.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Refusal {
     /// The domain's name.
     pub domain: String,
@@ -206,7 +210,7 @@ pub struct Refusal {
 }
 
 /// A host that can't take part.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HostRefusal {
     /// The host as the user named it.
     pub host: String,
@@ -215,7 +219,7 @@ pub struct HostRefusal {
 }
 
 /// A maintenance window, and whether the plan fits it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Window {
     /// Its length in seconds.
     pub limit_seconds: f64,
@@ -224,7 +228,7 @@ pub struct Window {
 }
 
 /// Totals of a plan by the model.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Totals {
     /// Seconds from the first launch to the last end; `None` where it does not end.
     pub total_seconds: Option<f64>,
@@ -233,7 +237,7 @@ pub struct Totals {
 }
 
 /// Another policy on the same domains, by the same model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Alternative {
     /// `pre-copy-only`, `post-copy-only` or `one-by-one-pre-copy`.
     pub policy: String,

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use tsmig_lab::{Lab, Node};
 
-use crate::harness::{Guests, Test, assert_states, receiver, run, sender};
+use crate::harness::{Guests, Test, assert_states, receiver, run, saved, sender};
 
 pub const TESTS: &[(&str, Test)] = &[
     ("what_a_run_moved_returns_and_nothing_else", returns),
@@ -17,6 +17,8 @@ fn returns(lab: &Lab) -> Result<()> {
     let path = &*file.to_string_lossy();
     let out = run(lab, &["evacuate", "host-a", "host-b", "--report", path])?;
     ensure!(out.status == 0, "{} {}", out.stdout, out.stderr);
+    let report = saved(&file, "report.json")?;
+    ensure!(report["history"]["traffic"].as_array().is_some_and(|traffic| !traffic.is_empty()), "{report}");
     lab.remove_guest("gone")?;
     let back = run(lab, &["evacuate", "host-b", "host-a", "--from-report", path, "--output", "json"])?;
     ensure!(back.status == 0, "{} {}", back.stdout, back.stderr);
@@ -35,6 +37,7 @@ fn saved_plan(lab: &Lab) -> Result<()> {
     let path = &*file.to_string_lossy();
     let planned = run(lab, &["plan", "host-a", "host-b", "--save", path])?;
     ensure!(planned.status == 0, "{}", planned.stderr);
+    saved(&file, "plan.json")?;
 
     lab.add_guests(&[receiver("new")])?;
     let refused = run(lab, &["evacuate", "host-a", "host-b", "--plan", path])?;
@@ -45,7 +48,7 @@ fn saved_plan(lab: &Lab) -> Result<()> {
     let accepted = ["evacuate", "host-a", "host-b", "--plan", path, "--accept-drift", "--dry-run", "--output", "json"];
     let accepted = run(lab, &accepted)?;
     ensure!(accepted.status == 0 && accepted.stderr.contains("new is new at host-a"), "{}", accepted.stderr);
-    let plan: serde_json::Value = serde_json::from_str(&accepted.stdout)?;
+    let plan = accepted.plan()?;
     ensure!(plan["migrations"][0]["domain"] == "o1" && plan["stays"][0]["domain"] == "new", "{plan}");
     lab.remove_guest("new")?;
 

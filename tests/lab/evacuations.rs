@@ -2,7 +2,6 @@
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
-use serde_json::Value;
 use tsmig_lab::{Lab, Node};
 
 use crate::harness::{Guests, Test, assert_states, info, receiver, run, sender, start};
@@ -106,7 +105,7 @@ fn dry_run(lab: &Lab) -> Result<()> {
     let before = look()?;
     let run = run(lab, &["evacuate", "host-a", "host-b", "--dry-run", "--output", "json"])?;
     ensure!(run.status == 0, "{} {}", run.stdout, run.stderr);
-    let plan: Value = serde_json::from_str(&run.stdout)?;
+    let plan = run.plan()?;
     ensure!(plan["schema"] == "tsmig.plan/1", "{plan}");
     ensure!(plan["migrations"].as_array().is_some_and(|steps| steps.len() == 2), "{plan}");
     ensure!(look()? == before, "nothing changed on either host");

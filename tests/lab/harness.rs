@@ -1,14 +1,17 @@
 //! The labs that the tests share, and what each test does with one: run tsmig in the client, look at both hosts.
 
 use std::io::{BufRead, BufReader, Lines};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, LazyLock, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tsmig_lab::{GuestSpec, Lab, LabSpec, Node, Pulse, Rate};
+
+use crate::schema::Schema;
 
 /// A test on a lab with no guests.
 pub type Test = fn(&Lab) -> Result<()>;
@@ -107,10 +110,9 @@ impl Run {
 
     /// The report, the last line of `--output json`.
     pub fn report(&self) -> Result<Value> {
-        let last = self.stdout.lines().last().with_context(|| format!("no report; {}", self.stderr))?;
-        let report: Value = serde_json::from_str(last)?;
-        ensure!(report["event"] == "report" && report["schema"] == "tsmig.report/1", "not a report: {last}");
-        Ok(report)
+        let last = self.events()?.pop().with_context(|| format!("no report; {}", self.stderr))?;
+        ensure!(last["event"] == "report" && last["schema"] == "tsmig.report/1", "not a report: {last}");
+        Ok(last)
     }
 
     /// Fails unless the exit status is that, and the report says so of this domain.
@@ -129,10 +131,32 @@ impl Run {
         Ok(events.filter_map(|event| Some(event["message"].as_str()?.to_owned())).collect())
     }
 
-    /// All events of `--output json`.
+    /// All events of `--output json`, as they are published.
     pub fn events(&self) -> Result<Vec<Value>> {
-        self.stdout.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+        self.stdout.lines().map(event).collect()
     }
+
+    /// The plan of `--output json`, as it is published.
+    pub fn plan(&self) -> Result<Value> {
+        as_published(&Schema::strict("plan.json"), &self.stdout)
+    }
+}
+
+/// What tsmig saved in a file, as it is published in this schema.
+pub fn saved(file: &Path, schema: &str) -> Result<Value> {
+    as_published(&Schema::strict(schema), &std::fs::read_to_string(file)?)
+}
+
+fn event(line: &str) -> Result<Value> {
+    static EVENTS: LazyLock<Schema> = LazyLock::new(|| Schema::strict("events.json"));
+    as_published(&EVENTS, line)
+}
+
+fn as_published(schema: &Schema, text: &str) -> Result<Value> {
+    let value = serde_json::from_str(text)?;
+    let errors = schema.errors(&value);
+    ensure!(errors.is_empty(), "not as it is published: {errors}{text}");
+    Ok(value)
 }
 
 /// Runs tsmig to its end.
@@ -161,7 +185,7 @@ impl Running {
         for line in &mut self.lines {
             let line = line?;
             self.seen += &format!("{line}\n");
-            let event: Value = serde_json::from_str(&line)?;
+            let event = event(&line)?;
             if members.iter().all(|(key, value)| event[key] == *value) {
                 return Ok(event);
             }

@@ -10,6 +10,8 @@ mod evacuations;
 mod faults;
 mod harness;
 mod preflight;
+#[path = "../support/schema.rs"]
+mod schema;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -103,7 +103,7 @@ fn findings(lab: &Lab) -> Result<()> {
     stays("free")?;
 
     let plan = run(lab, &["plan", "host-a", "host-b", "--output", "json"])?;
-    let plan: Value = serde_json::from_str(&plan.stdout)?;
+    let plan = plan.plan()?;
     let named: Vec<_> = plan["refused"].as_array().context("refused")?.iter().map(|r| &r["domain"]).collect();
     ensure!(named == expected.map(|(name, _)| name), "{plan}");
     ensure!(plan["migrations"].as_array().is_some_and(|steps| steps.len() == 1), "{plan}");
