@@ -92,7 +92,12 @@ impl Ended {
             HostErrorKind::NoSuchDomain => Verdict::Gone("it left the source before its turn".to_owned()),
             _ => Verdict::Remains,
         };
-        let cause = Some(error.to_string());
+        Self { verdict, ..Self::not_wanted(technique, error.to_string()) }
+    }
+
+    /// One that was not asked for, since something was in its way.
+    pub(crate) fn not_wanted(technique: Technique, cause: String) -> Self {
+        let (verdict, cause) = (Verdict::Remains, Some(cause));
         Self { verdict, technique, cause, seconds: 0.0, downtime_seconds: None, bytes: 0, passes: 0 }
     }
 }
@@ -136,14 +141,25 @@ impl Work {
 }
 
 impl<F: Fn(Update)> Driver<F> {
+    /// Whether it is to be launched still, after what took its time before that; if not, why.
+    pub(crate) fn still_wanted(&self) -> Result<(), String> {
+        for input in self.inbox.try_iter().collect::<Vec<_>>() {
+            match input {
+                Input::Abort(reason) => return Err(reason),
+                // It is for later; the other end is in this driver's hands.
+                other => drop(self.sender.send(other)),
+            }
+        }
+        Ok(())
+    }
+
     /// Launches the migration and sees it to its end.
     pub(crate) fn launch(mut self) {
         let mut work = self.work();
         if let Err(error) = self.perform(&mut work) {
             // What is not on record could not be found again.
-            let cause = Some(format!("the journal can't be written: {error}"));
-            let error = HostError { host: String::new(), kind: HostErrorKind::Other, message: String::new() };
-            (self.tell)(Update::Ended(Ended { cause, ..Ended::not_started(self.course.technique, &error) }));
+            let cause = format!("the journal can't be written: {error}");
+            (self.tell)(Update::Ended(Ended::not_wanted(self.course.technique, cause)));
             return;
         }
         self.see_through(work);

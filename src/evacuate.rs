@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use crate::drive::{Driver, Ended, Input, Update};
 use crate::ending::{self, Names};
 use crate::event::{Event, Timed};
+use crate::hooks::Hooks;
 use crate::hypervisor::{Condition, Definition, HostError, Hosts, Listed, MigrationRequest, Presence, Route, Side};
 use crate::journal::{Entry, Journal};
 use crate::migration::{Course, OnStall, Phase};
@@ -26,7 +27,7 @@ use crate::report::{self, DomainOutcome, DomainReport, Outcome, Report};
 use crate::share::{self, InFlight, UNLIMITED_MIB};
 
 /// How to run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Where the memory goes, where libvirt's own choice is not right.
     pub migration_uri: Option<String>,
@@ -39,6 +40,8 @@ pub struct Options {
     /// What is done about a pre-copy that does not converge; `None`: post-copy where the planner chose pre-copy, and
     /// a cancellation where the user did.
     pub on_stall: Option<OnStall>,
+    /// What runs before each domain; who hears the events sees to what runs after it.
+    pub hooks: Arc<Hooks>,
 }
 
 /// How long a migration may stay at the source before it is cancelled.
@@ -640,6 +643,11 @@ impl Evacuation {
 
 /// Reads what the domain is like right now, and launches its migration.
 fn launch<F: Fn(Update)>(driver: Driver<F>, options: &Options, forced: bool, post_copy_works: bool) {
+    let technique = driver.course.technique;
+    let prepared = options.hooks.before_domain(&driver.domain, &driver.request.uuid, technique);
+    if let Err(cause) = prepared.and_then(|()| driver.still_wanted()) {
+        return (driver.tell)(Update::Ended(Ended::not_wanted(technique, cause)));
+    }
     let before = match driver.hosts.definition(&driver.request.uuid) {
         Ok(before) => before,
         Err(error) => {

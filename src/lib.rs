@@ -23,6 +23,7 @@ mod ending;
 pub mod evacuate;
 pub mod event;
 pub mod history;
+pub mod hooks;
 pub mod hypervisor;
 pub mod journal;
 pub mod link;

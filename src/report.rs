@@ -1,5 +1,7 @@
 //! What became of an evacuation: each domain's outcome, the whole's, and the exit status that says the same.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +97,20 @@ pub enum Outcome {
     Interrupted,
     /// A domain is between the hosts, or lost.
     NeedsRecovery,
+}
+
+/// As in JSON.
+impl fmt::Display for DomainOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// As in JSON.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 impl Outcome {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use tsmig::evacuate::{Evacuation, Options, Timeout};
 use tsmig::event::{Event, Timed};
@@ -292,6 +293,7 @@ fn options() -> Options {
         timeout: Timeout::Auto,
         on_stall: None,
         timeouts: HashMap::new(),
+        hooks: Arc::default(),
     }
 }
 
@@ -304,8 +306,12 @@ fn journal() -> Arc<Journal> {
 }
 
 fn run(plan: &Plan, hosts: &Arc<Scripted>) -> (Vec<Event>, Report) {
+    run_with(options(), plan, hosts)
+}
+
+fn run_with(options: Options, plan: &Plan, hosts: &Arc<Scripted>) -> (Vec<Event>, Report) {
     let mut events = Vec::new();
-    let report = Evacuation::new(plan, Vec::new(), hosts.clone(), journal(), options())
+    let report = Evacuation::new(plan, Vec::new(), hosts.clone(), journal(), options)
         .run(&mut |timed: &Timed| events.push(timed.event.clone()));
     (events, report)
 }
@@ -331,6 +337,18 @@ fn await_phase(events: &Receiver<Event>, wanted: &str, phase: Phase) {
 
 fn outcomes(report: &Report) -> Vec<DomainOutcome> {
     report.domains.iter().map(|domain| domain.outcome).collect()
+}
+
+#[test]
+fn a_timeout_for_one_domain_cancels_that_one_alone() {
+    let hosts = Arc::new(Scripted::new(&[("db", Script::Copies), ("web", Script::Arrives)]));
+    let steps = [("db", Technique::PreCopy, 2), ("web", Technique::PreCopy, 2)];
+    let timeout = Timeout::Fixed(Duration::from_secs(1));
+    let options = Options { timeouts: HashMap::from([("db".to_owned(), timeout)]), ..options() };
+    let (_, report) = run_with(options, &plan(&steps), &hosts);
+    assert_eq!(outcomes(&report), [DomainOutcome::Remains, DomainOutcome::Migrated]);
+    let error = report.domains[0].error.as_deref().unwrap();
+    assert!(error.ends_with("did not finish within 1 s and was cancelled"), "{error}");
 }
 
 #[test]

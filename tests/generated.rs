@@ -90,6 +90,16 @@ fn the_manual_of_the_configuration() {
     let about = "A rule for the domains that a pattern matches; any number of them. Of the rules that match a domain and \
                  have a key, the last decides that key, in a later file before an earlier one. A rule may match nothing.";
     section("[[domains]]", about, rows(&keys::DOMAINS));
+    let about = "Programs that `tsmig evacuate` runs where something is to be moved: an absolute path, or a list of it and \
+                 arguments, with no shell between. A program that is not there or not executable is an error before \
+                 anything is done. What a hook prints is shown where it fails: its last line. --dry-run names the hooks \
+                 and runs none; `tsmig recover` runs none.";
+    section("[hooks]", about, rows(&keys::HOOKS));
+    page.control("SH", ["ENVIRONMENT OF THE HOOKS"]).text([roman("In brackets, which hooks have it.")]);
+    for variable in keys::HOOK_VARIABLES {
+        let of = roman(format!(" [{}]", variable.value));
+        page.control("TP", []).text([bold(variable.name), of]).text([roman(variable.about)]);
+    }
     check(root().join("man/tsmig-config.5"), page.render().as_bytes());
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use globset::Glob;
 use toml::Spanned;
@@ -24,6 +25,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
             "hosts" => reader.hosts(value, &mut config)?,
             "defaults" => reader.defaults(value, &mut config)?,
             "domains" => reader.domains(value, &mut config)?,
+            "hooks" => reader.hooks(value, &mut config)?,
             other => {
                 let option = keys::defaults().iter().any(|option| option.get_long() == Some(other));
                 let hint =
@@ -188,6 +190,29 @@ impl Reader<'_> {
             pattern.ok_or_else(|| self.error(at.span(), "a rule needs `match`, the domains' pattern"))?;
         Ok(DomainRule { pattern, glob, technique, order, keep, timeout })
     }
+
+    fn hooks(&self, value: &Value<'_>, config: &mut Config) -> Result<(), ConfigError> {
+        for (key, value) in self.known(self.table(value, "[hooks]")?, "[hooks]", &keys::HOOKS)? {
+            if key == "timeout" {
+                config.hook_timeout = Some(self.as_option::<Duration>("window", value)?);
+                continue;
+            }
+            let what = "a program's path, or a list of it and its arguments, all strings";
+            let command = match value.get_ref() {
+                DeValue::Array(words) => {
+                    words.iter().map(|word| Ok(self.string(word, what)?.to_owned())).collect::<Result<Vec<_>, _>>()?
+                }
+                _ => vec![self.string(value, what)?.to_owned()],
+            };
+            match command.first() {
+                Some(program) if program.starts_with('/') => {}
+                Some(_) => return Err(self.error(value.span(), "the program's path has to begin with /")),
+                None => return Err(self.error(value.span(), format!("it is empty; write {what}"))),
+            }
+            config.hooks.insert(key, self.located(value, command));
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -219,6 +244,13 @@ mod tests {
                 "[[domains]]\nmatch = 'a'\ntechnique = 'hot'",
                 "c.toml:3:13: invalid value \"hot\": write auto, pre-copy, post-copy",
             ),
+            ("[hooks]\nbefor-run = '/x'", "c.toml:2:1: unknown key `befor-run` in [hooks]; did you mean `before-run`?"),
+            ("[hooks]\nbefore-run = []", "c.toml:2:14: it is empty; write a program's path"),
+            ("[hooks]\nbefore-run = ''", "c.toml:2:14: it is empty; write a program's path"),
+            ("[hooks]\nbefore-run = ['/x', 1]", "c.toml:2:21: it is no string"),
+            ("[hooks]\nafter-run = 'notify'", "c.toml:2:13: the program's path has to begin with /"),
+            ("[hooks]\ntimeout = 'long'", "c.toml:2:11: invalid value \"long\""),
+            ("hooks = '/x'", "it is no table; write [hooks]"),
             ("[hosts.a]\nuri = 'x'\nuri = 'y'", "c.toml:3:1: duplicate key"),
             ("[hosts.\u{fc}]\n\u{fc} = 1", "c.toml:1:8:"),
         ] {

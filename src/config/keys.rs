@@ -17,7 +17,7 @@ pub struct Key {
 }
 
 /// The sections at the top of a file.
-pub const SECTIONS: [&str; 3] = ["hosts", "defaults", "domains"];
+pub const SECTIONS: [&str; 4] = ["hosts", "defaults", "domains", "hooks"];
 
 /// `[hosts.NAME]`.
 pub const HOSTS: [Key; 3] = [
@@ -55,6 +55,59 @@ pub const DOMAINS: [Key; 5] = [
         value: "DURATION",
         about: "As --timeout, which beats it; it beats the timeout of [defaults].",
     },
+];
+
+/// `[hooks]`.
+pub const HOOKS: [Key; 5] = [
+    Key {
+        name: "before-run",
+        value: "COMMAND",
+        about: "Runs once the plan is made and checked, before anything moves. Where it fails, nothing is moved and \
+                the exit status is 1.",
+    },
+    Key {
+        name: "after-run",
+        value: "COMMAND",
+        about: "Runs at the end, whatever the outcome, and also where the hook before the run failed.",
+    },
+    Key {
+        name: "before-domain",
+        value: "COMMAND",
+        about: "Runs before each domain's migration. Where it fails, that domain remains at the source and is named; \
+                the others go on.",
+    },
+    Key {
+        name: "after-domain",
+        value: "COMMAND",
+        about: "Runs after each domain that the hook before it ran for, whatever became of it, beside the migrations \
+                of others.",
+    },
+    Key {
+        name: "timeout",
+        value: "DURATION",
+        about: "How long each hook may take, 1min where it is not given; then it is killed with all that it started, \
+                and has failed.",
+    },
+];
+
+/// What a hook finds in its environment; `value` says in which.
+pub const HOOK_VARIABLES: [Key; 11] = [
+    Key { name: "TSMIG_HOOK", value: "all", about: "Which one it is: before-run, and so on." },
+    Key { name: "TSMIG_SOURCE", value: "all", about: "The source as it was named on the command line." },
+    Key { name: "TSMIG_SOURCE_URI", value: "all", about: "Its libvirt URI." },
+    Key { name: "TSMIG_DESTINATION", value: "all", about: "The destination as it was named on the command line." },
+    Key { name: "TSMIG_DESTINATION_URI", value: "all", about: "Its libvirt URI." },
+    Key { name: "TSMIG_DOMAIN", value: "domain", about: "The domain's name." },
+    Key { name: "TSMIG_UUID", value: "domain", about: "Its UUID." },
+    Key { name: "TSMIG_TECHNIQUE", value: "domain", about: "How it moves: pre-copy, post-copy or offline." },
+    Key {
+        name: "TSMIG_OUTCOME",
+        value: "after",
+        about: "For a domain: migrated, remains, needs-recovery, lost or gone. For the run: evacuated, partial, \
+                failed, interrupted or needs-recovery.",
+    },
+    Key { name: "TSMIG_ERROR", value: "after-domain", about: "Why it is not at the destination, where it is not." },
+    Key { name: "TSMIG_REPORT", value: "after-run", about: "The file of --report, complete, where it was given." },
 ];
 
 /// Options that have no key in `[defaults]`, each with the reason.

@@ -1,4 +1,4 @@
-//! The configuration: what a host name stands for, defaults of the options, rules for domains.
+//! The configuration: what a host name stands for, defaults of the options, rules for domains, hooks.
 //!
 //! `/etc/tsmig/config.toml`, then `$XDG_CONFIG_HOME/tsmig/config.toml`, then `--config`, then the options: each beats
 //! those before it, key by key. Of the rules for domains all are kept, in that order, and the last that matches a
@@ -12,6 +12,7 @@ pub mod show;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{env, fmt, fs, io};
 
 use globset::GlobMatcher;
@@ -33,6 +34,10 @@ pub struct Config {
     pub defaults: BTreeMap<String, Located<String>>,
     /// Rules for domains; later ones beat earlier ones.
     pub domains: Vec<DomainRule>,
+    /// Commands to run around an evacuation, by their keys in [`keys::HOOKS`]: a program and its arguments.
+    pub hooks: BTreeMap<&'static str, Located<Vec<String>>>,
+    /// How long a hook may take.
+    pub hook_timeout: Option<Located<Duration>>,
     /// The options of this command line, with where their values are from.
     pub settings: Vec<Setting>,
 }
@@ -201,6 +206,8 @@ impl Config {
         }
         self.defaults.extend(later.defaults);
         self.domains.extend(later.domains);
+        self.hooks.extend(later.hooks);
+        self.hook_timeout = later.hook_timeout.or(self.hook_timeout.take());
     }
 
     /// Whether the user typed this option.
@@ -335,7 +342,9 @@ mod tests {
             assert!(config.defaults.contains_key(name), "[defaults] lacks {name}");
         }
         let shown = show::Effective::of(&config, &[]).settings;
-        for (section, keys) in [("hosts", &keys::HOSTS[..]), ("domains", &keys::DOMAINS[..])] {
+        for (section, keys) in
+            [("hosts", &keys::HOSTS[..]), ("domains", &keys::DOMAINS[..]), ("hooks", &keys::HOOKS[..])]
+        {
             for key in keys {
                 let has =
                     |row: &show::Row| row.key.starts_with(section) && row.key.ends_with(&format!(".{}", key.name));

@@ -62,6 +62,14 @@ impl Effective {
             add(key("keep"), text(rule.keep.as_ref()));
             add(key("timeout"), text(rule.timeout.as_ref()));
         }
+        for (name, hook) in &config.hooks {
+            let command = hook.value.join(" ");
+            add(format!("hooks.{name}"), Some(Located { value: command, origin: hook.origin.clone() }));
+        }
+        let timeout = config.hook_timeout.clone();
+        let timeout = timeout
+            .map(|Located { value, origin }| Located { value: humantime::format_duration(value).to_string(), origin });
+        add("hooks.timeout".to_owned(), timeout);
         let files = config.files.iter().map(|(path, read)| FileRow { path: path.clone(), read: *read });
         Self { schema: SCHEMA.to_owned(), files: files.collect(), settings }
     }

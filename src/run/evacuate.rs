@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::thread;
 
 use anyhow::{Result, bail};
 
@@ -17,6 +18,7 @@ use crate::config::Config;
 use crate::drift::{self, Checked};
 use crate::evacuate::{Evacuation, Options, Timeout};
 use crate::history::Recorder;
+use crate::hooks::{AfterDomains, Hooks};
 use crate::hypervisor::Side;
 use crate::hypervisor::libvirt::Host;
 use crate::migration::OnStall;
@@ -36,6 +38,7 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
     let on_stall = on_stall(arguments)?;
     let returning = earlier_run(&arguments.planning)?;
     let saved = arguments.plan.as_deref().map(load_plan).transpose().map_err(usage)?;
+    let hooks = Arc::new(Hooks::of(config, &arguments.source, &arguments.destination).map_err(usage)?);
     let (source_host, destination_host) = connect(config, &arguments.source, &arguments.destination)?;
     let profile_and_plan = |from: &Host, to: &Host| {
         let (source, destination) = sample_both(config, output, &arguments.sampling, timing, from, to)?;
@@ -47,6 +50,9 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
     if arguments.dry_run {
         let plan = profile_and_plan(&source_host, &destination_host)?;
         show(output, &plan, || tables::plan(&plan))?;
+        if !output.quiet && !plan.migrations.is_empty() {
+            hooks.list().for_each(|hook| say(&format!("hook that would run, {hook}")));
+        }
         return Ok(0);
     }
     let file = create(arguments.report.as_deref())?;
@@ -82,21 +88,45 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
     if plan.migrations.is_empty() && !output.quiet {
         say(&format!("{} has no domain to move", plan.source));
     }
-    let options = Options { timeout: arguments.timeout, timeouts: timeouts(config, &plan), on_stall, ..options };
+    let hooks = if plan.migrations.is_empty() { Arc::default() } else { hooks };
+    let after_run = |outcome, report| {
+        if let Err(problem) = hooks.after_run(outcome, report) {
+            say(&format!("warning: {problem}"));
+        }
+    };
+    if let Err(problem) = hooks.before_run() {
+        after_run(Outcome::Failed, None);
+        bail!("nothing was moved, since {problem}");
+    }
+    let options = Options {
+        timeout: arguments.timeout,
+        timeouts: timeouts(config, &plan),
+        on_stall,
+        hooks: Arc::clone(&hooks),
+        ..options
+    };
     let mut recorder = watched.then(|| Recorder::new(&plan, readings));
     let (hosts, journal) = (Arc::clone(&claim.hosts), Arc::clone(&claim.journal));
     let evacuation = Evacuation::new(&plan, earlier, hosts, journal, options);
     let mut screen = Screen::new(output);
+    let mut after_domains = AfterDomains::new(&hooks);
     let report = interrupts.during(evacuation.interrupter(), || {
-        evacuation.run(&mut |event| {
-            screen.draw(event);
-            if let Some(recorder) = &mut recorder {
-                recorder.hear(event);
-            }
+        thread::scope(|scope| {
+            evacuation.run(&mut |event| {
+                after_domains.hear(scope, event, &mut |event| {
+                    screen.draw(event);
+                    if let Some(recorder) = &mut recorder {
+                        recorder.hear(event);
+                    }
+                });
+            })
         })
     });
     let history = recorder.map(|recorder| recorder.finish(report.total_seconds));
-    Ok(conclude(&SavedReport { report, history }))
+    let saved = SavedReport { report, history };
+    let status = conclude(&saved);
+    after_run(saved.report.outcome, arguments.report.as_deref());
+    Ok(status)
 }
 
 /// A pre-copy that is switched to post-copy is one more in post-copy, so it can't go with a limit to those.

@@ -60,6 +60,7 @@ impl Claim {
             timeout: Timeout::Auto,
             timeouts: HashMap::new(),
             on_stall: None,
+            hooks: Arc::default(),
         }
     }
 
