@@ -11,6 +11,8 @@ BUILD_PACKAGES = gcc libc6-dev libvirt-dev pkg-config
 # To look at the manual pages as a reader does.
 CHECK_PACKAGES = man-db groff
 LAB_PACKAGES = libvirt-clients iproute2 mmdebstrap openssh-client util-linux
+# To run the playbook.
+ANSIBLE_PACKAGES = ansible-core
 # To look at the pages that it draws.
 BROWSER_PACKAGES = chromium
 # To make packages and look into them.
@@ -18,7 +20,7 @@ PACKAGE_PACKAGES = dpkg-dev rpm xz-utils
 
 STATIC = RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target x86_64-unknown-linux-gnu
 
-.PHONY: all check-tools build lab demo test bench check docs install build-packages lab-packages browser-packages package-packages packages check-packages
+.PHONY: all check-tools build lab demo test bench check docs install build-packages lab-packages ansible-packages browser-packages package-packages packages check-packages
 
 all: build
 
@@ -35,7 +37,7 @@ demo: build lab
 	target/release/tsmig-lab demo
 
 # Everything, on real hosts too. `check` alone is for the inner loop.
-test: check lab browser-packages
+test: check lab ansible-packages browser-packages
 	cargo test --locked --test browser
 	cargo build --locked -p tsmig-lab
 	cargo test --locked --test lab
@@ -84,6 +86,9 @@ check-tools:
 
 package-packages:
 	@scripts/install-packages $(PACKAGE_PACKAGES)
+
+ansible-packages:
+	@scripts/install-packages $(ANSIBLE_PACKAGES)
 
 browser-packages:
 	@scripts/install-packages $(BROWSER_PACKAGES)

@@ -4,6 +4,7 @@
 //! One test: `cargo test --test lab -- mixed`.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps None or Err fails, as it should")]
 
+mod ansible;
 mod automation;
 mod domains;
 mod evacuations;
@@ -29,7 +30,8 @@ fn main() -> ExitCode {
         let pool = Arc::clone(&pool);
         Trial::test(name, move || pool.run(test).map_err(|error| format!("{error:#}").into()))
     };
-    let tests = [evacuations::TESTS, domains::TESTS, preflight::TESTS, automation::TESTS].into_iter().flatten();
+    let tests =
+        [evacuations::TESTS, domains::TESTS, preflight::TESTS, automation::TESTS, ansible::TESTS].into_iter().flatten();
     let tests = tests.chain(faults::tests());
     let conclusion = libtest_mimic::run(&arguments, tests.copied().map(trial).collect());
     pool.down();
