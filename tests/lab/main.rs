@@ -11,6 +11,7 @@ mod evacuations;
 mod faults;
 mod harness;
 mod preflight;
+mod readme;
 #[path = "../support/schema.rs"]
 mod schema;
 
@@ -31,7 +32,9 @@ fn main() -> ExitCode {
         Trial::test(name, move || pool.run(test).map_err(|error| format!("{error:#}").into()))
     };
     let tests =
-        [evacuations::TESTS, domains::TESTS, preflight::TESTS, automation::TESTS, ansible::TESTS].into_iter().flatten();
+        [evacuations::TESTS, domains::TESTS, preflight::TESTS, automation::TESTS, ansible::TESTS, readme::TESTS]
+            .into_iter()
+            .flatten();
     let tests = tests.chain(faults::tests());
     let conclusion = libtest_mimic::run(&arguments, tests.copied().map(trial).collect());
     pool.down();
