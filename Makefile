@@ -8,8 +8,8 @@ SHAREDIR = $(DESTDIR)$(PREFIX)/share
 
 # To build tsmig, and to run the lab.
 BUILD_PACKAGES = gcc libc6-dev libvirt-dev pkg-config
-# To look at the manual pages as a reader does.
-CHECK_PACKAGES = man-db groff
+# To look at manual pages, screens and completions as a user does.
+CHECK_PACKAGES = man-db groff tmux zsh fish
 LAB_PACKAGES = libvirt-clients iproute2 mmdebstrap openssh-client util-linux
 # To run the playbook.
 ANSIBLE_PACKAGES = ansible-core
@@ -53,9 +53,10 @@ check: build-packages check-tools
 bench: lab
 	cargo bench --locked --bench evacuations -- $(SCENARIOS)
 
-# The man pages and completions, from the command line's definition, and the JSON Schemas, from what is printed and saved.
+# The man pages and completions, from the command line's definition, the JSON Schemas, from what is printed and saved, and
+# the screens that the tests keep.
 docs:
-	UPDATE_GENERATED=1 cargo test --locked --test generated
+	UPDATE_GENERATED=1 cargo test --locked --test generated --test terminal
 
 # A .deb and an .rpm in target/. The tools that make them are kept under target/tools.
 packages: build package-packages

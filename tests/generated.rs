@@ -116,6 +116,10 @@ fn completions() {
     for (shell, file) in shells {
         let mut text = Vec::new();
         shell.write_registration("COMPLETE", "tsmig", "tsmig", "tsmig", &mut text).unwrap();
+        if file == "_tsmig" {
+            // zsh loads the file at the first completion, which is to be answered too.
+            text.extend(b"[[ $funcstack[1] = _tsmig ]] && _clap_dynamic_completer_tsmig \"$@\"\n");
+        }
         check(root().join("completions").join(file), &text);
     }
 }

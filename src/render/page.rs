@@ -26,13 +26,17 @@ impl Page {
 
     /// A sentence about a domain; on a narrow page its further lines are indented.
     pub(super) fn entry(&self, domain: &str, sentence: &str) -> String {
-        let text = format!("{domain}: {sentence}");
-        let mut entry = match self.width {
-            Some(width) => textwrap::fill(&text, textwrap::Options::new(width.into()).subsequent_indent("    ")),
-            None => text,
+        self.paragraph(&format!("{domain}: {sentence}"))
+    }
+
+    /// A line that may be long; on a narrow page its further lines are indented.
+    pub(super) fn paragraph(&self, text: &str) -> String {
+        let mut paragraph = match self.width {
+            Some(width) => textwrap::fill(text, textwrap::Options::new(width.into()).subsequent_indent("    ")),
+            None => text.to_owned(),
         };
-        entry.push('\n');
-        entry
+        paragraph.push('\n');
+        paragraph
     }
 
     /// Keeps a table within the page.

@@ -42,15 +42,15 @@ pub fn plan(plan: &Plan) -> String {
 
 /// A [`plan`] on a page of its own width and colours.
 pub fn plan_on(plan: &Plan, page: &Page) -> String {
-    let mut text = format!(
-        "{} -> {}: {}, at most {} at once; links {} and {}\n",
+    let mut text = page.paragraph(&format!(
+        "{} -> {}: {}, at most {} at once; links {} and {}",
         plan.source,
         plan.destination,
         domains(plan.migrations.len()),
         plan.concurrency,
         link(&plan.source_link),
         link(&plan.destination_link),
-    );
+    ));
     if !plan.migrations.is_empty() {
         text += &format!("{}\n", steps(plan, page));
         for step in &plan.migrations {
@@ -58,7 +58,7 @@ pub fn plan_on(plan: &Plan, page: &Page) -> String {
         }
     }
     for blocked in &plan.blocked {
-        text += &format!("{}: NOTHING CAN MOVE: {}\n", blocked.host, blocked.reason);
+        text += &page.bad(&page.entry(&blocked.host, &format!("NOTHING CAN MOVE: {}", blocked.reason)));
     }
     for refusal in &plan.refused {
         text += &page.bad(&page.entry(&refusal.domain, &format!("CAN'T MOVE: {}", refusal.reason)));
