@@ -2,14 +2,15 @@
 //! them anew), and the completions in the shells themselves.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps None or Err fails, as it should")]
 
+#[path = "support/terminal.rs"]
+mod terminal;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::LazyLock;
 
-/// How long a screen may take to show what is awaited.
-const PATIENCE: Duration = Duration::from_secs(60);
+use terminal::Terminal;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -21,66 +22,30 @@ fn search_path() -> String {
     format!("{}:{}", program.display(), std::env::var("PATH").unwrap())
 }
 
-/// A configuration with some hosts.
-fn configuration() -> PathBuf {
+/// A configuration with some hosts; written once, since the tests run side by side.
+static CONFIGURATION: LazyLock<PathBuf> = LazyLock::new(|| {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("terminal");
     fs::create_dir_all(directory.join("tsmig")).unwrap();
     fs::write(directory.join("tsmig/config.toml"), "[hosts.host-a]\n[hosts.host-b]\n[hosts.other]").unwrap();
     directory
-}
+});
 
 fn in_environment(program: &str) -> Command {
     let mut command = Command::new(program);
-    command.env("PATH", search_path()).env("XDG_CONFIG_HOME", configuration()).env("LC_ALL", "C.UTF-8");
+    command.env("PATH", search_path()).env("XDG_CONFIG_HOME", &*CONFIGURATION).env("LC_ALL", "C.UTF-8");
     command.env_remove("NO_COLOR").current_dir(root());
     command
 }
 
-/// A terminal of a size, on a server of its own.
-struct Terminal {
-    server: String,
-}
-
-impl Terminal {
-    fn new(name: &str, columns: u16, command: &str) -> Self {
-        let terminal = Self { server: format!("tsmig-{name}-{}", std::process::id()) };
-        let size = ["-x", &columns.to_string(), "-y", "150"].map(str::to_owned);
-        terminal.tmux(&["new-session", "-d", &size[0], &size[1], &size[2], &size[3], command]);
-        terminal
-    }
-
-    fn tmux(&self, arguments: &[&str]) -> String {
-        let socket = ["-u", "-f", "/dev/null", "-L", &self.server];
-        let output = in_environment("tmux").args(socket).args(arguments).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Its screen when that has come to show something.
-    fn showing(&self, wanted: impl Fn(&str) -> bool) -> String {
-        let start = Instant::now();
-        loop {
-            let screen = self.tmux(&["capture-pane", "-p"]);
-            if wanted(&screen) {
-                return screen;
-            }
-            assert!(start.elapsed() < PATIENCE, "not in:\n{screen}");
-            thread::sleep(Duration::from_millis(50));
-        }
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = in_environment("tmux").args(["-L", &self.server, "kill-server"]).output();
-    }
+fn tmux() -> Command {
+    in_environment("tmux")
 }
 
 const DONE: &str = "-- done --";
 
 /// What a command line of tsmig shows on a terminal, and the same with its colours as escape sequences.
 fn shown(name: &str, columns: u16, command: &str) -> (String, String) {
-    let terminal = Terminal::new(name, columns, &format!("{command}; echo '{DONE}'; exec cat"));
+    let terminal = Terminal::new(name, columns, tmux, &format!("{command}; echo '{DONE}'; exec cat"));
     let screen = terminal.showing(|screen| screen.contains(DONE));
     let colored = terminal.tmux(&["capture-pane", "-p", "-e"]);
     let until = |text: String| text.split(DONE).next().unwrap().trim_end().to_owned() + "\n";
@@ -159,7 +124,7 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 #[test]
 fn zsh_completes_hosts_and_options() {
     let completions = root().join("completions");
-    let terminal = Terminal::new("zsh", 80, "zsh -f -i");
+    let terminal = Terminal::new("zsh", 80, tmux, "zsh -f -i");
     let set_up = format!(
         "PROMPT='> '; fpath=({} $fpath); autoload -Uz compinit && compinit -u -D && echo rea''dy",
         completions.display()

@@ -14,6 +14,9 @@ mod preflight;
 mod readme;
 #[path = "../support/schema.rs"]
 mod schema;
+mod screen;
+#[path = "../support/terminal.rs"]
+mod terminal;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -31,10 +34,17 @@ fn main() -> ExitCode {
         let pool = Arc::clone(&pool);
         Trial::test(name, move || pool.run(test).map_err(|error| format!("{error:#}").into()))
     };
-    let tests =
-        [evacuations::TESTS, domains::TESTS, preflight::TESTS, automation::TESTS, ansible::TESTS, readme::TESTS]
-            .into_iter()
-            .flatten();
+    let tests = [
+        evacuations::TESTS,
+        domains::TESTS,
+        preflight::TESTS,
+        automation::TESTS,
+        ansible::TESTS,
+        readme::TESTS,
+        screen::TESTS,
+    ]
+    .into_iter()
+    .flatten();
     let tests = tests.chain(faults::tests());
     let conclusion = libtest_mimic::run(&arguments, tests.copied().map(trial).collect());
     pool.down();
