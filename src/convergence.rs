@@ -32,7 +32,9 @@ pub struct Convergence {
     /// The pass that began with the least, what that was, and when it was seen; from the second pass on.
     best: Option<(u64, u64, f64)>,
     stalled: Option<(u64, u64)>,
-    /// Whether it has so little of the link, for a while, that it can't be judged.
+    /// Among how many the link is shared.
+    many: usize,
+    /// Whether it has so little of it, for a while, that it can't be judged.
     held_back: bool,
     transferred: u64,
     looked_at: Option<f64>,
@@ -58,11 +60,13 @@ impl Convergence {
         self.silent_seconds > SILENCE_SECONDS
     }
 
-    /// From now on it has another share of the link: what passes left with the one before compares no more. One that
+    /// From now on the link is shared among so `many`: what passes left with another share compares no more. One that
     /// is held back is not judged at all.
-    pub fn share_again(&mut self, held_back: bool) {
-        self.held_back = held_back;
-        (self.best, self.stalled) = (None, None);
+    pub fn share_again(&mut self, many: usize, held_back: bool) {
+        if (many, held_back) != (self.many, self.held_back) {
+            (self.many, self.held_back) = (many, held_back);
+            (self.best, self.stalled) = (None, None);
+        }
     }
 
     /// The pass and what it began with, in bytes, if passes bring no gain any more.
@@ -141,13 +145,13 @@ mod tests {
         let mut convergence = run(&[1000, 400, 410, 400, 390]);
         assert!(convergence.stalled().is_some());
         // An eighth of the link, for the sake of another: the passes grow, and that says nothing.
-        convergence.share_again(true);
+        convergence.share_again(2, true);
         let pass = |number: u64| job(number, number * 1000, 800);
         for number in 6..20 {
             convergence.look(number as f64 * 10.0, &pass(number));
         }
         assert_eq!(convergence.stalled(), None);
-        convergence.share_again(false);
+        convergence.share_again(2, false);
         for number in 20..23 {
             convergence.look(number as f64 * 10.0, &pass(number));
         }

@@ -18,6 +18,7 @@ use crate::hypervisor::{
 use crate::journal::{Entry, Journal};
 use crate::migration::{Action, Cause, Course, Migration, Phase, Progress, Sight, Verdict};
 use crate::plan::Technique;
+use crate::share::Share;
 use crate::units::size;
 
 /// Time between two looks at a migration.
@@ -35,12 +36,7 @@ pub(crate) enum Input {
     /// Cancel, if it can still be cancelled, for this reason, in one clause.
     Abort(String),
     /// The migration's share of the bandwidth has changed.
-    Limit {
-        /// The most that it may take, in MiB/s.
-        mib: u64,
-        /// Whether that is little, for a while, for the sake of another.
-        held_back: bool,
-    },
+    Share(Share),
 }
 
 /// What a driver tells.
@@ -230,9 +226,9 @@ impl<F: Fn(Update)> Driver<F> {
                     work.wish = reason;
                     work.migration.want_abort();
                 }
-                Ok(Input::Limit { mib, held_back }) => {
-                    self.limit = Some(mib);
-                    work.migration.share_again(held_back);
+                Ok(Input::Share(share)) => {
+                    self.limit = Some(share.mib);
+                    work.migration.share_again(share.of, share.held_back);
                 }
                 Err(_) => {}
             }

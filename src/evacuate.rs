@@ -19,12 +19,12 @@ use crate::event::{Event, Timed};
 use crate::hooks::Hooks;
 use crate::hypervisor::{Condition, Definition, HostError, Hosts, Listed, MigrationRequest, Presence, Route, Side};
 use crate::journal::{Entry, Journal};
-use crate::migration::{Course, OnStall, Phase};
+use crate::migration::{Course, OnStall, Phase, Progress};
 use crate::plan::{Plan, Refusal, Technique};
 use crate::queue::{Queue, Turn};
 use crate::recover::Finding;
 use crate::report::{self, DomainOutcome, DomainReport, Outcome, Report};
-use crate::share::{self, InFlight, UNLIMITED_MIB};
+use crate::share::{self, InFlight, Share};
 
 /// How to run.
 #[derive(Debug, Clone)]
@@ -115,16 +115,14 @@ struct State {
     /// The driver's inbox, while it runs.
     driver: Option<Sender<Input>>,
     phase: Option<Phase>,
-    /// Its pass and the bytes that remain.
-    pass: (u64, u64),
-    /// The most that it may take, in MiB/s.
-    limit: u64,
+    progress: Progress,
+    share: Share,
     report: Option<DomainReport>,
 }
 
 impl State {
     fn new() -> Self {
-        Self { driver: None, phase: None, pass: (0, 0), limit: UNLIMITED_MIB, report: None }
+        Self { driver: None, phase: None, progress: Progress::default(), share: Share::ALL, report: None }
     }
 }
 
@@ -136,6 +134,7 @@ pub struct Evacuation {
     predicted_seconds: Option<f64>,
     bandwidth_bits_per_second: Option<f64>,
     known_link: Option<f64>,
+    launch_ahead: bool,
     refused: Vec<Refusal>,
     /// Domains that are to be at the source in the end.
     stays: Vec<String>,
@@ -180,6 +179,7 @@ impl Evacuation {
             predicted_seconds: plan.predicted.total_seconds,
             bandwidth_bits_per_second: plan.bandwidth_bits_per_second,
             known_link: plan.known_link(),
+            launch_ahead: plan.launch_ahead,
             refused: plan.refused.clone(),
             stays: plan.stays.iter().map(|stay| stay.domain.clone()).collect(),
             earlier: earlier.into_iter().filter(|report| !planned(report)).collect(),
@@ -224,6 +224,7 @@ impl Evacuation {
             predicted_seconds: None,
             bandwidth_bits_per_second: None,
             known_link: None,
+            launch_ahead: false,
             refused: Vec::new(),
             stays: Vec::new(),
             earlier: Vec::new(),
@@ -317,12 +318,24 @@ impl Evacuation {
             if self.interrupts > 0 || self.halted.is_some() || self.count(Phase::Recovering) > 0 && !self.adopts() {
                 return None;
             }
-            match self.queue.next(self.start.elapsed(), self.in_flight()) {
+            match self.queue.next(self.start.elapsed(), self.in_flight() - self.about_to_end()) {
                 Turn::Now(index) => self.launch(index, tell),
                 Turn::In(pause) => return Some(pause),
                 Turn::AfterOthers => return None,
             }
         }
+    }
+
+    /// Migrations in flight whose place may be taken already, so that the link does not lie idle while the next is
+    /// set up; none where the user limits how many there may be.
+    fn about_to_end(&self) -> usize {
+        let in_flight = (0..self.states.len()).filter(|&index| self.states[index].driver.is_some());
+        if self.launch_ahead { in_flight.filter(|&index| self.flight(index).is_about_to_end()).count() } else { 0 }
+    }
+
+    fn flight(&self, index: usize) -> InFlight {
+        let Progress { pass, remaining, eta_seconds, .. } = self.states[index].progress;
+        InFlight { technique: self.tasks[index].technique, pass, remaining, eta_seconds }
     }
 
     fn adopts(&self) -> bool {
@@ -352,7 +365,7 @@ impl Evacuation {
             persistent: false,
             route: self.options.route,
             migration_uri: self.options.migration_uri.clone(),
-            bandwidth_mib: Some(self.states[index].limit).filter(|limit| *limit < UNLIMITED_MIB),
+            bandwidth_mib: self.states[index].share.limit(),
         };
         let out = self.sender.clone();
         let driver = Driver {
@@ -387,21 +400,17 @@ impl Evacuation {
         if self.adopts() {
             return;
         }
-        let in_flight: Vec<_> = (0..self.states.len()).filter(|index| self.states[*index].driver.is_some()).collect();
-        let of = |index: &usize| {
-            let (pass, remaining) = self.states[*index].pass;
-            InFlight { technique: self.tasks[*index].technique, pass, remaining }
-        };
-        let migrations: Vec<_> = in_flight.iter().map(of).collect();
-        let limits = share::limits(&migrations, self.bandwidth_bits_per_second, self.known_link);
-        let most = limits.iter().copied().max().unwrap_or_default();
-        for (index, limit) in in_flight.into_iter().zip(limits) {
+        let needs_some = |&index: &usize| self.states[index].driver.is_some() && !self.flight(index).is_through();
+        let in_flight: Vec<_> = (0..self.states.len()).filter(needs_some).collect();
+        let migrations: Vec<_> = in_flight.iter().map(|&index| self.flight(index)).collect();
+        let shares = share::shares(&migrations, self.bandwidth_bits_per_second, self.known_link);
+        for (index, share) in in_flight.into_iter().zip(shares) {
             let state = &mut self.states[index];
-            if std::mem::replace(&mut state.limit, limit) != limit
+            if std::mem::replace(&mut state.share, share) != share
                 && let Some(driver) = &state.driver
             {
                 // A driver that has just ended needs no share.
-                let _ = driver.send(Input::Limit { mib: limit, held_back: limit <= most / 2 });
+                let _ = driver.send(Input::Share(share));
             }
         }
     }
@@ -455,7 +464,7 @@ impl Evacuation {
             }
             Update::Progress(progress) => {
                 self.tell(tell, Event::Progress { domain, progress });
-                self.states[index].pass = (progress.pass, progress.remaining);
+                self.states[index].progress = progress;
                 self.share_bandwidth();
             }
             Update::NoPeer(error) => {
@@ -518,7 +527,7 @@ impl Evacuation {
 
     fn busy(&mut self, index: usize, error: &HostError, tell: &mut dyn FnMut(&Timed)) {
         let state = &mut self.states[index];
-        (state.driver, state.phase, state.limit) = (None, None, UNLIMITED_MIB);
+        (state.driver, state.phase, state.share) = (None, None, Share::ALL);
         let domain = self.tasks[index].domain.clone();
         if self.interrupts > 0 || self.halted.is_some() {
             return;

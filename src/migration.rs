@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::convergence::Convergence;
 use crate::hypervisor::{Condition, JobStats, Presence};
 use crate::plan::Technique;
+use crate::share::{LAST_PASS, LAST_SECONDS};
 
 /// What a running migration is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -240,9 +241,13 @@ impl Migration {
         self.post_copied
     }
 
-    /// Whether the next look should come soon: a switch to post-copy is pending.
+    /// Whether the next look should come soon: a switch to post-copy is pending, or the last pass of a pre-copy, for
+    /// which others are held back.
     pub fn is_urgent(&self) -> bool {
-        self.switches() && matches!(self.phase, Phase::Starting | Phase::PreCopy)
+        let last_pass = self.phase == Phase::PreCopy
+            && (2..=LAST_PASS).contains(&self.progress.pass)
+            && self.progress.eta_seconds.is_some_and(|seconds| seconds <= LAST_SECONDS);
+        last_pass || self.switches() && matches!(self.phase, Phase::Starting | Phase::PreCopy)
     }
 
     /// Whether it is to be switched to post-copy.
@@ -258,9 +263,9 @@ impl Migration {
         self.cause = Some(Cause::Wanted);
     }
 
-    /// It has another share of the link now; `held_back` where that is little, for a while, for the sake of another.
-    pub fn share_again(&mut self, held_back: bool) {
-        self.convergence.share_again(held_back);
+    /// It shares the link among so `many` now; `held_back` where it gets little, for a while, for the sake of another.
+    pub fn share_again(&mut self, many: usize, held_back: bool) {
+        self.convergence.share_again(many, held_back);
     }
 
     /// Takes in what was seen, and says what to do. `failed` is whether the last call of libvirt's returned an error:

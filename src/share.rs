@@ -2,20 +2,28 @@
 //!
 //! TCP alone shares badly. Of two equal migrations that started together, one was measured to take two thirds of the
 //! link; it arrived 9 s before the other, and the traffic that it then received was in the other's way. The plan
-//! counts on equal shares, so each gets one as a limit. And a pre-copy that is about to end gets the link nearly to
-//! itself: half a link may be too little to send what the guest dirties within the allowed downtime, and then two such
-//! migrations send the same pages over and over, each in the other's way.
+//! counts on equal shares, so each gets one as a limit, and what rounding leaves goes to the one that is behind. And a
+//! pre-copy in its last passes gets the link nearly to itself: half a link may be too little to send what the guest
+//! dirties within the allowed downtime, and then two such migrations send the same pages over and over, each in the
+//! other's way.
+
+use std::cmp::Reverse;
 
 use crate::plan::Technique;
 
 /// The highest bandwidth that libvirt takes, in MiB/s: its own default.
-pub(crate) const UNLIMITED_MIB: u64 = i64::MAX as u64 >> 20;
+const UNLIMITED_MIB: u64 = i64::MAX as u64 >> 20;
 
-/// A pre-copy is about to end when what remains would cross in so many seconds if it had the link to itself.
-const LAST_SECONDS: f64 = 1.0;
+/// A pre-copy that sends again what was dirtied is about to end when it needs no more than so many seconds with the
+/// link to itself.
+pub(crate) const LAST_SECONDS: f64 = 1.0;
+
+/// The next is launched when one in flight needs no more than so many seconds at its present rate. Measured: 0.6 to
+/// 1.3 s from a launch to its first byte, and 0.3 s from the last byte of the one before to its end.
+const AHEAD_SECONDS: f64 = 1.5;
 
 /// A pre-copy that has not ended by this pass will not, and nobody waits for it any more.
-const LAST_PASS: u64 = 12;
+pub(crate) const LAST_PASS: u64 = 12;
 
 /// What is left to a pre-copy beside one that is about to end, as a part of its equal share.
 const HELD_BACK: f64 = 0.125;
@@ -28,36 +36,80 @@ pub(crate) struct InFlight {
     pub(crate) pass: u64,
     /// Memory that has not crossed yet, or was dirtied since, in bytes.
     pub(crate) remaining: u64,
+    /// Seconds until that has crossed at the present rate, where known.
+    pub(crate) eta_seconds: Option<f64>,
 }
 
-/// The limit of each migration in MiB/s, libvirt's unit, of which it takes at least one.
+impl InFlight {
+    /// Whether it will soon leave the link to the next, which may be launched ahead of that.
+    pub(crate) fn is_about_to_end(&self) -> bool {
+        let soon = self.eta_seconds.is_some_and(|seconds| seconds <= AHEAD_SECONDS);
+        soon && (self.technique == Technique::PostCopy || self.pass <= LAST_PASS)
+    }
+
+    /// Whether all has crossed, so that it needs the link no more.
+    pub(crate) fn is_through(&self) -> bool {
+        self.pass > 0 && self.remaining == 0 && self.eta_seconds.is_some()
+    }
+
+    /// Whether it is a pre-copy that has crossed once, and would be through soon with the link to itself.
+    fn is_in_last_passes(&self, link_bytes_per_second: f64) -> bool {
+        self.technique == Technique::PreCopy
+            && (2..=LAST_PASS).contains(&self.pass)
+            && self.remaining as f64 <= link_bytes_per_second * LAST_SECONDS
+    }
+}
+
+/// What one migration may take of the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Share {
+    /// The most that it may take, in MiB/s, libvirt's unit, of which it takes at least one.
+    pub(crate) mib: u64,
+    /// Among how many it is shared.
+    pub(crate) of: usize,
+    /// Whether it gets little, for a while, for the sake of another.
+    pub(crate) held_back: bool,
+}
+
+impl Share {
+    /// All that there is.
+    pub(crate) const ALL: Self = Self { mib: UNLIMITED_MIB, of: 1, held_back: false };
+
+    /// The limit in MiB/s, if there is one.
+    pub(crate) fn limit(&self) -> Option<u64> {
+        Some(self.mib).filter(|mib| *mib < UNLIMITED_MIB)
+    }
+}
+
+/// The share of each migration.
 ///
 /// `cap` is the user's, on all of them together, `link` the capacity that is there, both in bits per second; a link
 /// that is only assumed is no reason to slow anything down and must be left out.
-pub(crate) fn limits(migrations: &[InFlight], cap: Option<f64>, link: Option<f64>) -> Vec<u64> {
-    let count = migrations.len() as f64;
-    let equal = match (cap.map(mib), link.map(mib)) {
+pub(crate) fn shares(migrations: &[InFlight], cap: Option<f64>, link: Option<f64>) -> Vec<Share> {
+    let of = migrations.len();
+    let (capacity, total) = match (cap.map(mib), link.map(mib)) {
         // Rounded down: a cap is kept. Rounded up: together they still fill the link.
-        (Some(cap), link) if link.is_none_or(|link| cap <= link) => (cap / count).floor(),
-        (_, Some(link)) if count > 1.0 => (link / count).ceil(),
-        _ => return vec![UNLIMITED_MIB; migrations.len()],
+        (Some(cap), link) if link.is_none_or(|link| cap <= link) => (cap, cap.floor()),
+        (_, Some(link)) if of > 1 => (link, link.ceil()),
+        _ => return vec![Share { of, ..Share::ALL }; of],
     };
-    let last_bytes = equal * count * MIB * LAST_SECONDS;
-    let is_ending = |m: &InFlight| {
-        m.technique == Technique::PreCopy && (1..=LAST_PASS).contains(&m.pass) && m.remaining as f64 <= last_bytes
-    };
-    let ending = migrations.iter().position(is_ending).filter(|_| count > 1.0);
-    let held_back = |index, m: &InFlight| m.technique == Technique::PreCopy && ending.is_some_and(|e| e != index);
-    let mut limits: Vec<f64> = migrations
+    let in_last_passes = |m: &InFlight| m.is_in_last_passes(capacity * MIB);
+    let first = migrations.iter().position(in_last_passes).filter(|_| of > 1);
+    let equal = capacity / of as f64;
+    let mut shares: Vec<Share> = migrations
         .iter()
         .enumerate()
-        .map(|(index, m)| if held_back(index, m) { (equal * HELD_BACK).floor() } else { equal })
+        .map(|(index, m)| {
+            let held_back = m.technique == Technique::PreCopy && first.is_some_and(|first| first != index);
+            let mib = if held_back { equal * HELD_BACK } else { equal };
+            Share { mib: mib.floor().max(1.0) as u64, of, held_back }
+        })
         .collect();
-    if let Some(ending) = ending {
-        let others: f64 = limits.iter().sum::<f64>() - limits[ending];
-        limits[ending] = equal * count - others;
+    let behind = || (0..of).max_by_key(|&index| (migrations[index].remaining, Reverse(index)));
+    if let Some(index) = first.or_else(behind) {
+        shares[index].mib += (total as u64).saturating_sub(shares.iter().map(|share| share.mib).sum());
     }
-    limits.into_iter().map(|limit| (limit as u64).max(1)).collect()
+    shares
 }
 
 const MIB: f64 = 1_048_576.0;
@@ -71,9 +123,13 @@ fn mib(bits_per_second: f64) -> f64 {
 mod tests {
     use super::*;
 
-    const PRE: InFlight = InFlight { technique: Technique::PreCopy, pass: 1, remaining: 8 << 30 };
+    fn limits(migrations: &[InFlight], cap: Option<f64>, link: Option<f64>) -> Vec<u64> {
+        shares(migrations, cap, link).into_iter().map(|share| share.mib).collect()
+    }
+
+    const PRE: InFlight = InFlight { technique: Technique::PreCopy, pass: 1, remaining: 8 << 30, eta_seconds: None };
     const POST: InFlight = InFlight { technique: Technique::PostCopy, ..PRE };
-    const ENDING: InFlight = InFlight { remaining: 100 << 20, ..PRE };
+    const ENDING: InFlight = InFlight { pass: 2, remaining: 100 << 20, ..PRE };
     const GBIT: Option<f64> = Some(1e9);
 
     #[test]
@@ -85,20 +141,37 @@ mod tests {
 
     #[test]
     fn together_they_get_equal_shares_that_fill_the_link_and_keep_the_cap() {
-        assert_eq!(limits(&[PRE, POST], None, Some(1e8)), [6, 6]);
-        assert_eq!(limits(&[PRE, POST], Some(5e7), Some(1e8)), [2, 2]);
-        assert_eq!(limits(&[PRE, POST], Some(5e7), None), [2, 2]);
+        assert_eq!(limits(&[PRE, POST, PRE], None, Some(1e8)), [6, 3, 3]);
+        assert_eq!(limits(&[PRE, POST], Some(5.1e7), Some(1e8)), [3, 3]);
+        assert_eq!(limits(&[PRE, POST], Some(5.1e7), None), [3, 3]);
         assert_eq!(limits(&[PRE, POST], Some(1e6), None), [1, 1], "libvirt knows no less than 1 MiB/s");
     }
 
     #[test]
-    fn a_pre_copy_that_is_about_to_end_gets_what_other_pre_copies_can_spare() {
+    fn what_rounding_leaves_goes_to_the_one_that_is_behind() {
+        let ahead = InFlight { remaining: 1 << 30, ..PRE };
+        assert_eq!(limits(&[ahead, PRE], None, Some(1e8)), [5, 7]);
+        assert_eq!(limits(&[PRE, ahead, ahead], Some(1.2e8), None), [6, 4, 4]);
+    }
+
+    #[test]
+    fn a_pre_copy_in_its_last_passes_gets_what_other_pre_copies_can_spare() {
         assert_eq!(limits(&[PRE, ENDING], None, GBIT), [7, 113]);
         assert_eq!(limits(&[ENDING, ENDING], None, GBIT), [113, 7], "one after the other");
-        assert_eq!(limits(&[POST, ENDING], None, GBIT), [60, 60], "a guest in post-copy waits for its memory");
-        let waiting = InFlight { pass: 0, ..ENDING };
-        assert_eq!(limits(&[PRE, waiting], None, GBIT), [60, 60], "before its first pass nothing is known of it");
+        assert_eq!(limits(&[POST, ENDING], None, GBIT), [59, 61], "a guest in post-copy waits for its memory");
+        let first_pass = InFlight { pass: 1, ..ENDING };
+        assert_eq!(limits(&[PRE, first_pass], None, GBIT), [61, 59], "what it dirties is still to be sent again");
         let hopeless = InFlight { pass: 13, ..ENDING };
-        assert_eq!(limits(&[PRE, hopeless], None, GBIT), [60, 60], "nobody waits for one that does not converge");
+        assert_eq!(limits(&[PRE, hopeless], None, GBIT), [61, 59], "nobody waits for one that does not converge");
+    }
+
+    #[test]
+    fn the_next_is_launched_ahead_of_an_end_that_will_come() {
+        let soon = Some(0.9);
+        assert!(InFlight { eta_seconds: soon, ..POST }.is_about_to_end());
+        assert!(InFlight { eta_seconds: soon, ..PRE }.is_about_to_end());
+        assert!(!InFlight { eta_seconds: Some(1.6), ..PRE }.is_about_to_end());
+        assert!(!PRE.is_about_to_end(), "nothing is known of it yet");
+        assert!(!InFlight { pass: 13, eta_seconds: soon, ..PRE }.is_about_to_end(), "it does not converge");
     }
 }

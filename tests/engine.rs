@@ -36,6 +36,8 @@ enum Script {
     Breaks,
     /// It copies until it is aborted, or switched to post-copy, from where it arrives when the test says so.
     Copies,
+    /// As that, with hardly anything left to copy.
+    HasNearlyArrived,
 }
 
 struct Domain {
@@ -43,6 +45,7 @@ struct Domain {
     source: Presence,
     destination: Presence,
     post_copy_requests: usize,
+    looks: u64,
     wake: Option<Sender<()>>,
     requests: Vec<MigrationRequest>,
 }
@@ -66,6 +69,7 @@ impl Scripted {
             source: Presence::Present(Condition::Running),
             destination: Presence::Absent,
             post_copy_requests: 0,
+            looks: 0,
             wake: None,
             requests: Vec::new(),
         };
@@ -153,7 +157,7 @@ impl Hosts for Scripted {
                 self.arrive(uuid);
                 Ok(())
             }
-            Script::Copies => {
+            Script::Copies | Script::HasNearlyArrived => {
                 woken.recv().unwrap();
                 match self.with(uuid, |domain| domain.source.clone()) {
                     Presence::Absent => Ok(()),
@@ -174,6 +178,10 @@ impl Hosts for Scripted {
                 // Looked at again after it failed, it does not listen any more.
                 let _ = wake.send(());
                 Some(JobStats::default())
+            }
+            (Some(_), _) if domain.script == Script::HasNearlyArrived => {
+                domain.looks += 1;
+                Some(JobStats { transferred: 10 * domain.looks, remaining: 1, ..job })
             }
             (Some(_), _) => Some(job),
         }))
@@ -273,6 +281,7 @@ fn plan(steps: &[(&str, Technique, usize)]) -> Plan {
         destination_link: link,
         bandwidth_bits_per_second: None,
         concurrency: steps.iter().map(|step| step.2).max().unwrap_or(1),
+        launch_ahead: false,
         migrations: steps.iter().enumerate().map(step).collect(),
         refused: Vec::new(),
         blocked: vec![],
@@ -367,6 +376,18 @@ fn migrations_start_in_order_and_no_more_at_once_than_each_step_allows() {
     assert_eq!(report.outcome, Outcome::Evacuated);
     assert_eq!(report.domains[0].downtime_seconds, Some(0.25));
     assert!(matches!(events.last(), Some(Event::Report(_))));
+}
+
+#[test]
+fn the_next_is_launched_when_one_has_nearly_arrived() {
+    let hosts = Arc::new(Scripted::new(&[("p1", Script::HasNearlyArrived), ("p2", Script::Arrives)]));
+    let steps = [("p1", Technique::PreCopy, 1), ("p2", Technique::PreCopy, 1)];
+    let ahead = Plan { launch_ahead: true, ..plan(&steps) };
+    let (events, _, thread) = start(ahead, &hosts);
+    events.iter().find(|e| matches!(e, Event::Done(report) if report.domain == "p2")).unwrap();
+    hosts.finish("p1");
+    assert_eq!(outcomes(&thread.join().unwrap()), [DomainOutcome::Migrated, DomainOutcome::Migrated]);
+    assert_eq!(*hosts.company.lock().unwrap(), [0, 1]);
 }
 
 #[test]

@@ -116,6 +116,10 @@ pub struct Plan {
     pub bandwidth_bits_per_second: Option<f64>,
     /// The most migrations that are ever in flight.
     pub concurrency: usize,
+    /// Whether the next may be launched while one that is about to end still counts as in flight, which hides the time
+    /// that it takes to set up; not where the user limits how many there may be.
+    #[serde(default)]
+    pub launch_ahead: bool,
     /// The migrations in launch order.
     pub migrations: Vec<Step>,
     /// Selected domains that can't be moved.
@@ -163,7 +167,8 @@ pub struct Step {
     /// Position in the launch order, from 1.
     #[schemars(range(min = 1))]
     pub order: usize,
-    /// It starts, after all earlier ones have started, as soon as fewer than this many are in flight.
+    /// It starts, after all earlier ones have started, as soon as fewer than this many are in flight; see
+    /// [`Plan::launch_ahead`].
     #[schemars(range(min = 1))]
     pub concurrency: usize,
     /// How it moves.
@@ -341,6 +346,7 @@ pub fn plan(source: &Profile, destination: &Profile, rules: &[Rule], demands: &D
         destination_link: destination.link.clone(),
         bandwidth_bits_per_second: demands.bandwidth_bits_per_second,
         concurrency,
+        launch_ahead: demands.concurrency.is_none() && demands.post_copy_limit.is_none(),
         migrations,
         refused,
         blocked: Vec::new(),

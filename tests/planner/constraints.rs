@@ -85,7 +85,9 @@ fn concurrency_is_capped() {
         let plan = with(&[], &Demands { concurrency: Some(cap), ..Demands::default() });
         assert!(plan.concurrency <= cap && plan.migrations.iter().all(|step| step.concurrency <= cap));
         assert!(most_in_flight(&plan, |_| true) <= cap);
+        assert!(!plan.launch_ahead, "not even for the last second of another");
     }
+    assert!(with(&[], &Demands::default()).launch_ahead);
 }
 
 #[test]
@@ -93,7 +95,9 @@ fn post_copies_at_the_same_time_are_capped() {
     let (source, destination) = example("mostly-senders");
     let limited = |limit| {
         let demands = Demands { post_copy_limit: Some(limit), ..Demands::default() };
-        plan(&source, &destination, &[], &demands)
+        let plan = plan(&source, &destination, &[], &demands);
+        assert!(!plan.launch_ahead, "not even for the last second of another");
+        plan
     };
     let in_post_copy = |plan: &Plan| most_in_flight(plan, |step| step.technique == Technique::PostCopy);
     assert_eq!(in_post_copy(&limited(3)), 3);
