@@ -8,8 +8,10 @@ use anyhow::{Context, Result};
 use tsmig::plan::Technique;
 use tsmig_lab::{GuestSpec, Lab, Node};
 
+use crate::prediction::TIME_LIMIT_SECONDS;
+
 /// A policy that has not ended by then does not end.
-pub const TIME_LIMIT: Duration = Duration::from_secs(150);
+const TIME_LIMIT: Duration = Duration::from_secs(TIME_LIMIT_SECONDS);
 
 /// All policies connect in the same way.
 pub const SOURCE: &str = "qemu+tcp://host-a/system";
@@ -33,6 +35,8 @@ pub struct Step {
 }
 
 impl Baseline {
+    pub const ALL: [Self; 4] = [Self::OneByOne, Self::PostCopy, Self::WrongMix, Self::PreCopy];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::PreCopy => "pre-copy for all, at once",
