@@ -102,6 +102,12 @@ fn playbook(lab: &Lab) -> Result<()> {
     let (inventory, variables) = (inventory.to_string_lossy(), variables.to_string());
     let arguments = [&*playbook, "--inventory", &inventory, "--extra-vars", &variables];
 
+    // What the test replaces is at least well formed.
+    let usual = directory.join("usual.yml");
+    fs::write(&usual, format!("- hosts: all\n  tasks: [import_tasks: {DIRECTORY}/update-and-reboot.yml]\n"))?;
+    let (content, text) = ansible(lab, "ansible-playbook", &["--syntax-check", &usual.to_string_lossy()])?;
+    ensure!(content, "{text}");
+
     let (content, text) = ansible(lab, "ansible-playbook", &[&arguments[..], &["--check"]].concat())?;
     ensure!(content && text.contains("changed: [host-a -> localhost]"), "{text}");
     ensure!(!directory.join("reports").exists(), "a check writes nothing");

@@ -12,6 +12,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("what_a_run_moved_returns_and_nothing_else", returns),
     ("a_saved_plan_runs_later_unless_it_does_not_hold_any_more", saved_plan),
     ("hooks_run_around_each_domain_and_stop_what_they_are_before", hooks),
+    ("a_timeout_in_the_configuration_is_for_the_domains_that_it_names", timeouts),
 ];
 
 fn returns(lab: &Lab) -> Result<()> {
@@ -118,5 +119,20 @@ fn hooks(lab: &Lab) -> Result<()> {
     ensure!(lines == [&domains[..], &["before-domain i1 ", "before-domain o1 ", "before-run  "]].concat(), "{log}");
     assert_states(lab, "i1", Some("running"), None)?;
     assert_states(lab, "o1", None, Some("running"))?;
+    guests.assert_alive(lab)
+}
+
+fn timeouts(lab: &Lab) -> Result<()> {
+    let guests = Guests::boot(lab, vec![receiver("slow"), receiver("other")])?;
+    let config = lab.shared_dir().join("timeouts.toml");
+    fs::write(&config, "[[domains]]\nmatch = \"slow\"\ntimeout = \"1s\"\n")?;
+    let options = ["--technique", "pre-copy", "--concurrency", "1", "--output", "json"];
+    let evacuate = ["--config", &*config.to_string_lossy(), "evacuate", "host-a", "host-b"];
+    let ended = run(lab, &[&evacuate[..], &options].concat())?;
+    let error = ended.expect(3, "slow", "remains")?;
+    ensure!(error.ends_with("it did not finish within 1 s and was cancelled"), "{error}");
+    ended.expect(3, "other", "migrated")?;
+    assert_states(lab, "slow", Some("running"), None)?;
+    assert_states(lab, "other", None, Some("running"))?;
     guests.assert_alive(lab)
 }
