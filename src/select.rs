@@ -1,7 +1,8 @@
 //! From patterns to rules: which domains of the source move, and which technique the user gave them.
 //!
-//! Pure. A pattern that matches nothing is an error, since a misspelt name would otherwise move the wrong set; a
-//! domain's own name beats a glob, and two patterns of equal rank that disagree are an error.
+//! Pure. A pattern that matches nothing is an error, since a misspelt name would otherwise move the wrong set; one that
+//! matches a domain of the destination alone is none, so that a command can be run again. A domain's own name beats a
+//! glob, and two patterns of equal rank that disagree are an error.
 
 use globset::{Glob, GlobMatcher};
 
@@ -23,7 +24,7 @@ pub enum SelectError {
         /// What the glob parser says.
         reason: String,
     },
-    /// No domain of the source matches.
+    /// No domain of the source matches, and none that has moved.
     #[error("{option} {pattern:?} matches no domain of {host}; it has: {domains}")]
     NoMatch {
         /// The option.
@@ -64,13 +65,19 @@ impl Pattern {
 ///
 /// # Errors
 /// A pattern is no glob, matches nothing, or contradicts another.
-pub fn rules(source: &Profile, arguments: &PlanningArgs, config: &Config) -> Result<Vec<Rule>, SelectError> {
-    let only = patterns("--only", &arguments.only, source)?;
-    let exclude = patterns("--exclude", &arguments.exclude, source)?;
-    let pre_copy = patterns("--pre-copy", &arguments.pre_copy, source)?;
-    let post_copy = patterns("--post-copy", &arguments.post_copy, source)?;
-    let first = patterns("--first", &arguments.first, source)?;
-    let last = patterns("--last", &arguments.last, source)?;
+pub fn rules(
+    source: &Profile,
+    destination: &Profile,
+    arguments: &PlanningArgs,
+    config: &Config,
+) -> Result<Vec<Rule>, SelectError> {
+    let patterns = |option, texts: &[String]| patterns(option, texts, source, destination);
+    let only = patterns("--only", &arguments.only)?;
+    let exclude = patterns("--exclude", &arguments.exclude)?;
+    let pre_copy = patterns("--pre-copy", &arguments.pre_copy)?;
+    let post_copy = patterns("--post-copy", &arguments.post_copy)?;
+    let first = patterns("--first", &arguments.first)?;
+    let last = patterns("--last", &arguments.last)?;
     let typed = config.is_typed("technique");
     // What was typed beats the configuration's rules, which beat its default.
     let general = |name: &str| match config.rule(name, |rule| &rule.technique).filter(|_| !typed) {
@@ -111,13 +118,18 @@ fn given(technique: TechniqueArg) -> Option<Technique> {
     }
 }
 
-fn patterns(option: &'static str, texts: &[String], source: &Profile) -> Result<Vec<Pattern>, SelectError> {
+fn patterns(
+    option: &'static str,
+    texts: &[String],
+    source: &Profile,
+    destination: &Profile,
+) -> Result<Vec<Pattern>, SelectError> {
     let pattern = |text: &String| {
         let glob = Glob::new(text)
             .map_err(|error| SelectError::Invalid { option, pattern: text.clone(), reason: error.kind().to_string() })?
             .compile_matcher();
         let pattern = Pattern { option, text: text.clone(), glob };
-        if source.domains.iter().all(|domain| pattern.rank(&domain.name) == 0) {
+        if source.domains.iter().chain(&destination.domains).all(|domain| pattern.rank(&domain.name) == 0) {
             let names: Vec<_> = source.domains.iter().map(|domain| domain.name.as_str()).collect();
             return Err(SelectError::NoMatch {
                 option,
@@ -183,7 +195,8 @@ mod tests {
         let Command::Plan(plan) = cli.command else { unreachable!("parsed as plan") };
         let running = |name| (name, name, DomainState::Running);
         let source = fixture::host("host-a", &["db", "web-1", "web-2"].map(running));
-        rules(&source, &plan.planning, &config).map_err(|error| error.to_string())
+        let destination = fixture::host("host-b", &[running("moved")]);
+        rules(&source, &destination, &plan.planning, &config).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -197,6 +210,12 @@ mod tests {
         assert_eq!(stays(&["--only", "web-*"]), Ok(vec![true, false, false]));
         assert_eq!(stays(&["--only", "web-*", "--exclude", "web-2"]), Ok(vec![true, false, true]));
         assert_eq!(stays(&["--exclude", "web-{1,2}"]), Ok(vec![false, true, true]));
+    }
+
+    #[test]
+    fn what_has_moved_already_may_be_named_again() {
+        assert_eq!(select(&["--only", "moved"]).map(|rules| rules.iter().filter(|rule| !rule.0).count()), Ok(0));
+        assert_eq!(select(&["--post-copy", "moved", "--first", "moved"]), Ok(vec![(false, None); 3]));
     }
 
     #[test]

@@ -150,7 +150,7 @@ fn still_holds(
     (from, to): (&Host, &Host),
     output: &OutputArgs,
 ) -> Result<Plan> {
-    let rules = rules(&source, &arguments.planning, config).map_err(usage)?;
+    let rules = rules(&source, destination, &arguments.planning, config).map_err(usage)?;
     let facts = preflight::gather(from, to, &source, &rules)?;
     preflight::mark(&mut source, destination, &facts);
     let Checked { plan, differences } = drift::check(saved, &source, destination);

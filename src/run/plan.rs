@@ -65,7 +65,7 @@ pub(super) fn make_plan(
     earlier: Option<&Report>,
     hosts: Option<(&Host, &Host)>,
 ) -> Result<Plan> {
-    let mut rules = rules(&source, arguments, config).map_err(usage)?;
+    let mut rules = rules(&source, destination, arguments, config).map_err(usage)?;
     if let Some(report) = earlier {
         for absent in return_trip::narrow(&mut rules, report, &source, destination) {
             say(&format!("warning: {absent}"));
