@@ -33,16 +33,22 @@ pub fn plan(
     };
     mark(&mut source, destination, facts);
     let mut plan = plan::plan(&source, destination, rules, demands);
-    let crowded = memory::without_room(&plan, &source, facts);
-    if !crowded.is_empty() {
-        for domain in &mut source.domains {
-            if let Some(reason) = crowded.get(&domain.uuid) {
-                domain.migration = Eligibility::no(reason.clone());
-            }
-        }
+    if mark_crowded(&mut source, &plan, facts) {
         plan = plan::plan(&source, destination, rules, demands);
     }
     remark(plan, facts)
+}
+
+/// Marks each domain of `source` that no longer fits into the destination's memory in the plan's order; says whether
+/// there is any.
+pub fn mark_crowded(source: &mut Profile, plan: &Plan, facts: &Facts) -> bool {
+    let crowded = memory::without_room(plan, source, facts);
+    for domain in &mut source.domains {
+        if let Some(reason) = crowded.get(&domain.uuid) {
+            domain.migration = Eligibility::no(reason.clone());
+        }
+    }
+    !crowded.is_empty()
 }
 
 /// Marks each domain of `source` that the facts or the profiles show to be stuck there.

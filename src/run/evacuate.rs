@@ -153,7 +153,11 @@ fn still_holds(
     let rules = rules(&source, destination, &arguments.planning, config).map_err(usage)?;
     let facts = preflight::gather(from, to, &source, &rules)?;
     preflight::mark(&mut source, destination, &facts);
-    let Checked { plan, differences } = drift::check(saved, &source, destination);
+    let mut checked = drift::check(saved, &source, destination);
+    if preflight::mark_crowded(&mut source, &checked.plan, &facts) {
+        checked = drift::check(saved, &source, destination);
+    }
+    let Checked { plan, differences } = checked;
     let plan = preflight::remark(plan, &facts);
     let list = differences.iter().map(|difference| format!("\n  {difference}")).collect::<String>();
     if !differences.is_empty() && !arguments.accept_drift {
