@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::convergence::SILENCE_SECONDS;
 use crate::hypervisor::{
     Definition, HostError, HostErrorKind, Hosts, JobStats, MigrationRequest, Presence, Route, Side, Tidied,
 };
@@ -27,6 +28,10 @@ const LOOK: Duration = Duration::from_millis(500);
 const CLOSE_LOOK: Duration = Duration::from_millis(100);
 /// How long to wait for the source's final statistics, which come on another connection than the return.
 const STATISTICS_LIMIT: Duration = Duration::from_secs(1);
+
+/// Seconds without a byte after which a failed post-copy that can't be resumed does not go on by itself either: TCP tries
+/// again within that time where the link was cut for less than about 50 s.
+const QUIET_LIMIT: f64 = 60.0;
 
 /// What a driver is told.
 #[derive(Debug)]
@@ -106,6 +111,8 @@ pub(crate) struct Driver<F> {
     pub(crate) request: MigrationRequest,
     pub(crate) before: Definition,
     pub(crate) course: Course,
+    /// Whether the user asks for a resumption, known faults or not.
+    pub(crate) insists: bool,
     /// A bandwidth limit in MiB/s that libvirt has not been told yet.
     pub(crate) limit: Option<u64>,
     /// Where the thread that waits in libvirt's call posts its return; `inbox` is the other end.
@@ -328,6 +335,14 @@ impl<F: Fn(Update)> Driver<F> {
                 drop(self.hosts.abort(&uuid));
             }
             Action::Resume => {
+                // On the user's word it is tried: a distribution mends faults without another version number.
+                if let Some(fault) = self.hosts.resume_fault().filter(|_| !self.insists || self.request.resume) {
+                    // QEMU may still go on by itself.
+                    if work.migration.quiet_seconds(work.now()) < QUIET_LIMIT {
+                        return None;
+                    }
+                    return Some(Verdict::NeedsRecovery(format!("its post-copy failed, and {fault}")));
+                }
                 if !self.request.resume {
                     (self.tell)(Update::Resuming(work.error.clone()));
                 }
@@ -383,7 +398,7 @@ impl<F: Fn(Update)> Driver<F> {
                 "pre-copy does not converge: pass {pass} began with {} left, which is no less than passes before it",
                 size(remaining)
             ),
-            Cause::Silent => "no byte has crossed for long, so it was cancelled".to_owned(),
+            Cause::Silent => format!("no byte has crossed for {SILENCE_SECONDS} s, so it was cancelled"),
         }
     }
 

@@ -13,6 +13,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::convergence::SILENCE_SECONDS;
 use crate::drive::{Driver, Ended, Input, Update};
 use crate::ending::{self, Names};
 use crate::event::{Event, Timed};
@@ -375,6 +376,7 @@ impl Evacuation {
             request,
             before: Definition::default(),
             course: Course { technique, post_copy: false, on_stall: None, timeout_seconds: None },
+            insists: self.adopts(),
             sender,
             inbox,
             limit: None,
@@ -494,7 +496,7 @@ impl Evacuation {
                 }
             }
             Update::Busy(error) => self.busy(index, &error, tell),
-            Update::Silent => self.halt(&format!("no byte of {domain} has crossed for long"), tell),
+            Update::Silent => self.halt(&format!("no byte of {domain} has crossed for {SILENCE_SECONDS} s"), tell),
             Update::Switching(why) => self.notice(tell, format!("{domain}: {why}; it is switched to post-copy")),
             Update::Resuming(error) => {
                 let cause = error.map_or_else(String::new, |error| format!(" ({error})"));

@@ -201,6 +201,10 @@ impl Hosts for Scripted {
         Ok(domains.iter().filter_map(listed).collect())
     }
 
+    fn resume_fault(&self) -> Option<String> {
+        None
+    }
+
     fn presence(&self, side: Side, uuid: &str) -> Presence {
         self.with(uuid, |domain| match side {
             Side::Source => domain.source.clone(),

@@ -129,6 +129,10 @@ const LEAD_IN_MIB: u64 = 1;
 /// its libvirt did not get to it in time.
 const BUSY: [&str; 2] = ["unable to find an unused port in range 'migration'", "cannot acquire state change lock"];
 
+/// The libvirt whose daemon ends with a segmentation fault as the destination of a resumption, each time: 11.3.0, that of
+/// Debian 13. Seen under a debugger: `qemuProcessIncomingDefNew` is given no file descriptor, and reads it.
+const NO_RESUME: u32 = 11_003_000;
+
 fn says(error: &Error, text: &str) -> bool {
     error.message().to_lowercase().contains(text)
 }
@@ -227,6 +231,17 @@ impl Hosts for Pair {
             Listed { domain: record.name, uuid: record.uuid, condition }
         };
         Ok(records.into_iter().map(listed).collect())
+    }
+
+    fn resume_fault(&self) -> Option<String> {
+        let version = self.destination.line.ask(Connect::lib_version).ok()?;
+        let name = &self.destination.endpoint().name;
+        (version == NO_RESUME).then(|| {
+            format!(
+                "libvirt 11.3.0 at {name} does not survive to be asked to resume it (a null pointer in \
+                 qemuProcessIncomingDefNew); update libvirt at {name}, which its domains do not notice"
+            )
+        })
     }
 
     fn presence(&self, side: Side, uuid: &str) -> Presence {

@@ -289,6 +289,10 @@ pub trait Hosts: Send + Sync {
     /// The host did not answer.
     fn list(&self, side: Side) -> Result<Vec<Listed>, HostError>;
 
+    /// Why the destination can't resume a post-copy that failed, as a clause with what to do; `None` where it can, or
+    /// where that is not known.
+    fn resume_fault(&self) -> Option<String>;
+
     /// Where the domain is on one host.
     fn presence(&self, side: Side, uuid: &str) -> Presence;
 
