@@ -72,7 +72,12 @@ impl Lab {
     pub fn state(&self, host: Node, guest: &str) -> Result<Option<String>> {
         match self.virsh(host, &["domstate", "--reason", guest]) {
             Ok(state) => Ok(Some(state.trim().to_owned())),
-            Err(error) if error.to_string().contains("failed to get domain") => Ok(None),
+            // The second where it goes between the look-up and the question.
+            Err(error)
+                if ["failed to get domain", "Domain not found"].iter().any(|gone| error.to_string().contains(gone)) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }

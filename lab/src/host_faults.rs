@@ -24,11 +24,21 @@ impl Lab {
     /// Sets one option of a host's `libvirtd.conf`, in its syntax (`auth_tcp = "sasl"`), and starts libvirtd anew. The
     /// guests run on.
     pub fn set_libvirtd_option(&self, host: Node, line: &str) -> Result<()> {
-        let (key, _) = line.split_once(' ').context("an option and its value")?;
-        let script = format!(
-            "sed -i '/^{key} /d' /etc/libvirt/libvirtd.conf && printf '%s\\n' '{line}' >> /etc/libvirt/libvirtd.conf"
-        );
-        self.run(host, &["sh", "-c", &script]).with_context(|| format!("configuring the libvirtd of {host}"))?;
+        self.set_options(host, "libvirtd.conf", &[line])
+    }
+
+    /// Sets options of a host's `qemu.conf` in the same way.
+    pub fn set_qemu_options(&self, host: Node, lines: &[&str]) -> Result<()> {
+        self.set_options(host, "qemu.conf", lines)
+    }
+
+    fn set_options(&self, host: Node, file: &str, lines: &[&str]) -> Result<()> {
+        let path = format!("/etc/libvirt/{file}");
+        for line in lines {
+            let (key, _) = line.split_once(' ').context("an option and its value")?;
+            let script = format!("sed -i '/^{key} /d' {path} && printf '%s\\n' '{line}' >> {path}");
+            self.run(host, &["sh", "-c", &script]).with_context(|| format!("configuring the libvirtd of {host}"))?;
+        }
         kill(self.libvirtd_pid(host)?, Signal::SIGKILL).with_context(|| format!("stopping the libvirtd of {host}"))?;
         self.start_daemons()
     }

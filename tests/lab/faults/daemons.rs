@@ -5,14 +5,27 @@ use nix::sys::signal::{Signal, kill};
 use tsmig_lab::{Lab, Node};
 
 use super::{assert_moved, assert_stayed, begin, kill_libvirtd};
-use crate::harness::Test;
+use crate::harness::{Test, assert_states, run};
 
 pub const TESTS: &[(&str, Test)] = &[
+    ("fault_destination_libvirtd_killed_in_pre_copy_leaves_the_guest_at_the_source", destination_in_pre_copy),
     ("fault_destination_libvirtd_killed_in_post_copy_the_guest_arrives_whole", destination_in_post_copy),
     ("fault_source_libvirtd_killed_in_pre_copy_leaves_the_guest_at_the_source", source_in_pre_copy),
     ("fault_source_libvirtd_killed_in_post_copy_the_guest_arrives_whole", source_in_post_copy),
     ("fault_destination_qemu_killed_in_pre_copy_leaves_the_guest_at_the_source", qemu_in_pre_copy),
+    ("fault_destination_qemu_killed_in_post_copy_is_reported_lost_and_nothing_restarted", qemu_in_post_copy),
 ];
+
+fn destination_in_pre_copy(lab: &Lab) -> Result<()> {
+    let (guests, running) = begin(lab, "pre-copy", "pre-copy")?;
+    kill_libvirtd(lab, Node::HostB)?;
+    // It does not come back before tsmig has judged.
+    let run = running.end();
+    lab.start_daemons()?;
+    let error = run?.expect(1, "o1", "remains")?;
+    ensure!(error.contains("it is at host-a as before"), "{error}");
+    assert_stayed(lab, &guests, "o1")
+}
 
 fn destination_in_post_copy(lab: &Lab) -> Result<()> {
     let (guests, running) = begin(lab, "post-copy", "post-copy")?;
@@ -45,4 +58,19 @@ fn qemu_in_pre_copy(lab: &Lab) -> Result<()> {
     let error = running.end()?.expect(1, "o1", "remains")?;
     ensure!(error.contains("it is at host-a as before"), "{error}");
     assert_stayed(lab, &guests, "o1")
+}
+
+fn qemu_in_post_copy(lab: &Lab) -> Result<()> {
+    let (_, running) = begin(lab, "post-copy", "post-copy")?;
+    kill(lab.qemu_pid(Node::HostB, "o1")?, Signal::SIGKILL)?;
+    let error = running.end()?.expect(4, "o1", "lost")?;
+    ensure!(error.contains("half at the destination is gone") && error.contains("domstate o1"), "{error}");
+    let check = || -> Result<()> {
+        assert_states(lab, "o1", Some("paused"), Some("shut off (crashed)"))?;
+        ensure!(lab.qemu_pid(Node::HostA, "o1").is_ok(), "what is left of it is there to be looked at");
+        Ok(())
+    };
+    check()?;
+    run(lab, &["recover", "host-a", "host-b", "--output", "json"])?.expect(4, "o1", "lost")?;
+    check()
 }

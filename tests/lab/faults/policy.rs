@@ -1,0 +1,108 @@
+//! What the destination can't do, and guests that do not let pre-copy end.
+
+use anyhow::{Result, ensure};
+use tsmig_lab::{DEFAULT_LINK, GuestSpec, Lab, Node, Rate};
+
+use super::{assert_moved, assert_stayed, guest};
+use crate::harness::{Guests, Run, Test, run};
+
+pub const TESTS: &[(&str, Test)] = &[
+    ("fault_post_copy_unsupported_at_the_destination_goes_by_pre_copy", no_post_copy),
+    ("fault_ports_exhausted_are_waited_for", ports),
+    ("fault_six_at_once_all_show_progress", six),
+    ("fault_a_guest_that_never_converges_is_switched_to_post_copy", stalled_to_post_copy),
+    ("fault_a_guest_that_never_converges_is_slowed_down", stalled_to_auto_converge),
+    ("fault_a_guest_that_never_converges_is_left_where_it_is", stalled_to_abort),
+];
+
+/// Runs a test with options of the destination's qemu.conf, which then are put back.
+fn with_qemu_options(lab: &Lab, set: &[&str], put_back: &[&str], test: impl FnOnce() -> Result<()>) -> Result<()> {
+    lab.set_qemu_options(Node::HostB, set)?;
+    let result = test();
+    // Before the guests go: the libvirtd that starts now still knows them.
+    lab.set_qemu_options(Node::HostB, put_back)?;
+    result
+}
+
+fn no_post_copy(lab: &Lab) -> Result<()> {
+    // QEMU as another user may not use userfaultfd, as on an ordinary Debian host.
+    let (user, root) = (["user = \"libvirt-qemu\"", "group = \"kvm\""], ["user = \"root\"", "group = \"root\""]);
+    with_qemu_options(lab, &user, &root, || {
+        let guests = Guests::boot(lab, vec![guest("o1")])?;
+        lab.run(Node::HostB, &["chmod", "-R", "a+rwX", "/srv/shared"])?;
+        let run = run(lab, &["evacuate", "host-a", "host-b", "--technique", "post-copy", "--output", "json"])?;
+        run.expect(0, "o1", "migrated")?;
+        let notices = run.notices()?;
+        let hints = notices.iter().filter(|notice| notice.contains("vm.unprivileged_userfaultfd")).count();
+        ensure!(hints == 1, "{notices:?}");
+        ensure!(run.report()?["domains"][0]["technique"] == "pre-copy", "{}", run.stdout);
+        assert_moved(lab, &guests, "o1")
+    })
+}
+
+fn ports(lab: &Lab) -> Result<()> {
+    // libvirt takes no range of one.
+    with_qemu_options(lab, &["migration_port_max = 49153"], &["migration_port_max = 49215"], || {
+        let names = ["o1", "o2", "o3"];
+        let guests = Guests::boot(lab, names.map(|name| GuestSpec::new(name).memory_mib(96)).to_vec())?;
+        let options = ["--technique", "pre-copy", "--concurrency", "3", "--output", "json"];
+        let run = run(lab, &[&["evacuate", "host-a", "host-b"], options.as_slice()].concat())?;
+        ensure!(run.notices()?.iter().any(|notice| notice.contains("busy")), "{}", run.stdout);
+        for name in names {
+            run.expect(0, name, "migrated")?;
+            assert_moved(lab, &guests, name)?;
+        }
+        Ok(())
+    })
+}
+
+fn six(lab: &Lab) -> Result<()> {
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let guests = Guests::boot(lab, names.map(|name| GuestSpec::new(name).memory_mib(96)).to_vec())?;
+    let set_links = |rate| Node::HOSTS.into_iter().try_for_each(|host| lab.set_rate(host, rate));
+    set_links(Rate::mbit(200))?;
+    let options = ["--technique", "pre-copy", "--concurrency", "6", "--link", "200Mbit", "--output", "json"];
+    let run = run(lab, &[&["evacuate", "host-a", "host-b"], options.as_slice()].concat());
+    set_links(DEFAULT_LINK)?;
+    let run = run?;
+    let events = run.events()?;
+    let first_end = events.iter().position(|event| event["event"] == "done").unwrap_or_default();
+    for name in names {
+        run.expect(0, name, "migrated")?;
+        let told = |event: &&serde_json::Value| event["event"] == "progress" && event["domain"] == name;
+        ensure!(events[..first_end].iter().filter(told).count() >= 2, "{name} shows progress while all six run");
+        assert_moved(lab, &guests, name)?;
+    }
+    Ok(())
+}
+
+/// A guest that rewrites its memory faster than the migration may send.
+fn evacuate_a_busy_guest(lab: &Lab, policy: &str) -> Result<(Guests, Run)> {
+    let busy = GuestSpec::new("busy").dirty(Rate::mbit(160), 16);
+    let guests = Guests::boot(lab, vec![busy])?;
+    let options = ["--technique", "pre-copy", "--on-stall", policy, "--bandwidth", "80Mbit", "--output", "json"];
+    let run = run(lab, &[&["evacuate", "host-a", "host-b"], options.as_slice()].concat())?;
+    Ok((guests, run))
+}
+
+fn stalled_to_post_copy(lab: &Lab) -> Result<()> {
+    let (guests, run) = evacuate_a_busy_guest(lab, "post-copy")?;
+    run.expect(0, "busy", "migrated")?;
+    ensure!(run.notices()?.iter().any(|notice| notice.contains("does not converge")), "{:?}", run.notices());
+    ensure!(run.report()?["domains"][0]["technique"] == "post-copy", "{}", run.stdout);
+    assert_moved(lab, &guests, "busy")
+}
+
+fn stalled_to_auto_converge(lab: &Lab) -> Result<()> {
+    let (guests, run) = evacuate_a_busy_guest(lab, "auto-converge")?;
+    run.expect(0, "busy", "migrated")?;
+    ensure!(run.report()?["domains"][0]["technique"] == "pre-copy", "{}", run.stdout);
+    assert_moved(lab, &guests, "busy")
+}
+
+fn stalled_to_abort(lab: &Lab) -> Result<()> {
+    let (guests, run) = evacuate_a_busy_guest(lab, "abort")?;
+    let error = run.expect(1, "busy", "remains")?;
+    ensure!(error.contains("it is at host-a as before") && error.contains("does not converge"), "{error}");
+    assert_stayed(lab, &guests, "busy")
+}
