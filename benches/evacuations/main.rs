@@ -72,6 +72,7 @@ fn main() -> Result<()> {
         }
         results.rows.retain(|row| row.scenario != scenario.name);
         results.rows.append(&mut rows);
+        results.rows.sort_by_key(|row| SCENARIOS.iter().position(|scenario| scenario.name == row.scenario));
         keep(root, &results)?;
     }
     eprintln!("{}", results::table(&results));

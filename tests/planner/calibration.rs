@@ -12,10 +12,13 @@ use results::{Results, Row};
 use tsmig::plan::predict;
 use tsmig::profile_file;
 
-/// Runs at the border between a pre-copy that converges and one that does not, where equal runs were measured to take
-/// 82 and 120 s: `docs/model.md` names them.
-const AT_THE_BORDER: [(&str, &str); 2] =
-    [("balanced", "pre-copy for all, at once"), ("mostly senders", "pre-copy for all, at once")];
+/// Runs of which equal ones differed by more than the errors that are allowed: `docs/model.md` says by how much.
+const UNSTEADY: [(&str, &str); 4] = [
+    ("balanced", "pre-copy for all, at once"),
+    ("balanced", "the wrong mix, at once"),
+    ("balanced", "post-copy for all, at once"),
+    ("mostly senders", "pre-copy for all, at once"),
+];
 
 fn path(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/bench").join(name)
@@ -30,8 +33,8 @@ fn by_tsmig(row: &Row) -> bool {
     row.policy.starts_with("tsmig")
 }
 
-fn at_the_border(row: &Row) -> bool {
-    AT_THE_BORDER.contains(&(row.scenario.as_str(), row.policy.as_str()))
+fn unsteady(row: &Row) -> bool {
+    UNSTEADY.contains(&(row.scenario.as_str(), row.policy.as_str()))
 }
 
 /// What the model says today of one of virsh's runs.
@@ -64,7 +67,7 @@ fn the_kept_predictions_are_those_of_the_model() {
 
 #[test]
 fn predicted_times_are_close_to_the_measured() {
-    let rows: Vec<Row> = kept().rows.into_iter().filter(|row| !at_the_border(row)).collect();
+    let rows: Vec<Row> = kept().rows.into_iter().filter(|row| !unsteady(row)).collect();
     for row in &rows {
         let ends = (row.predicted_seconds.is_some(), row.total_seconds.is_some());
         assert_eq!(ends.0, ends.1, "{} / {}: whether it ends", row.scenario, row.policy);
