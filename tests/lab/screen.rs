@@ -18,19 +18,18 @@ fn percent(screen: &str, domain: &str) -> Option<u8> {
     line.split(" %").next()?.split_whitespace().last()?.parse().ok()
 }
 
-fn screen(lab: &Lab) -> Result<()> {
-    let names = ["web-1", "backup-1"];
-    let guests = Guests::boot(lab, vec![sender("web-1"), receiver("backup-1")])?;
+/// Evacuates on a terminal so wide, and looks at what it shows all the while.
+fn watch(lab: &Lab, columns: u16, (from, to): (&str, &str), names: &[&str]) -> Result<()> {
     let tmux = || {
         let mut command = lab.command(Node::Client, "tmux");
         command.env("LC_ALL", "C.UTF-8");
         command
     };
-    let command = format!("{TSMIG} evacuate host-a host-b --window 1s; echo \"-- status $? --\"; exec cat");
-    let terminal = Terminal::new("lab", 80, tmux, &command);
+    let command = format!("{TSMIG} evacuate {from} {to} --window 1s; echo \"-- status $? --\"; exec cat");
+    let terminal = Terminal::new(&format!("lab-{columns}"), columns, tmux, &command);
     let (mut highest, mut backwards, mut seen) = (HashMap::new(), Vec::new(), 0);
     let end = terminal.showing(|screen| {
-        for name in names {
+        for &name in names {
             let Some(percent) = percent(screen, name) else { continue };
             let before = highest.insert(name, percent).unwrap_or_default();
             seen += 1;
@@ -43,17 +42,25 @@ fn screen(lab: &Lab) -> Result<()> {
     ensure!(end.contains("-- status 0 --") && end.contains("total migration time"), "{end}");
     ensure!(backwards.is_empty(), "{backwards:?}");
     ensure!(seen > 0 && highest.len() == names.len(), "bars were seen of {highest:?}");
-    for name in names {
-        assert_states(lab, name, None, Some("running"))?;
-    }
+    Ok(())
+}
 
-    let script = format!("set -o pipefail; {TSMIG} evacuate host-b host-a --window 1s | head -1");
-    let back = Run::of(lab.command(Node::Client, "bash").args(["-c", &script]).output()?)?;
-    ensure!(back.status == 0 && !back.stderr.contains("pipe"), "{} {}", back.status, back.stderr);
-    let first = back.stdout.lines().next().context("the first line is read")?;
-    ensure!(first.starts_with("host-b -> host-a: 2 domains") && back.stdout.lines().count() == 1, "{}", back.stdout);
+fn screen(lab: &Lab) -> Result<()> {
+    let names = ["web-1", "backup-1"];
+    let guests = Guests::boot(lab, vec![sender("web-1"), receiver("backup-1")])?;
+    watch(lab, 80, ("host-a", "host-b"), &names)?;
+    watch(lab, 200, ("host-b", "host-a"), &names)?;
     for name in names {
         assert_states(lab, name, Some("running"), None)?;
+    }
+
+    let script = format!("set -o pipefail; {TSMIG} evacuate host-a host-b --window 1s | head -1");
+    let read = Run::of(lab.command(Node::Client, "bash").args(["-c", &script]).output()?)?;
+    ensure!(read.status == 0 && !read.stderr.contains("pipe"), "{} {}", read.status, read.stderr);
+    let first = read.stdout.lines().next().context("the first line is read")?;
+    ensure!(first.starts_with("host-a -> host-b: 2 domains") && read.stdout.lines().count() == 1, "{}", read.stdout);
+    for name in names {
+        assert_states(lab, name, None, Some("running"))?;
     }
     guests.assert_alive(lab)
 }
