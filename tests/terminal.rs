@@ -10,7 +10,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
 
+use console::Term;
+use indicatif::ProgressDrawTarget;
 use terminal::Terminal;
+use tsmig::event::{Event, Timed};
+use tsmig::migration::{Phase, Progress};
+use tsmig::plan::Technique;
+use tsmig::render::Screen;
+use tsmig::render::bars::{self, Bars};
+use tsmig::report::Job;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -83,6 +91,49 @@ fn a_plan_fits_terminals_of_80_and_200_columns() {
 fn a_plan_of_forty_domains_is_a_line_for_each_in_its_table() {
     let (screen, _) = shown("plan-forty", 80, "tsmig plan --profile examples/profiles/datacenter-40.json | head -45");
     check("plan-forty", &screen);
+}
+
+/// Forty domains in flight at once, drawn on a terminal in tmux, without colour; the screen when all have been drawn.
+fn forty_in_flight(columns: u16) -> String {
+    let name = format!("evacuate-forty-{columns}");
+    let terminal = Terminal::new(&name, columns, tmux, "exec cat");
+    terminal.tmux(&["resize-window", "-x", &columns.to_string(), "-y", "24"]);
+    let tty = terminal.tmux(&["display-message", "-p", "#{pane_tty}"]);
+    let open = || fs::OpenOptions::new().read(true).write(true).open(tty.trim()).unwrap();
+    let target = ProgressDrawTarget::term(Term::read_write_pair(open(), open()), u8::MAX);
+    let bars = Bars::on(target, bars::Terminal { lines: 24, columns, colors: false });
+    let mut screen = Screen::Bars(Box::new(bars));
+    let mut draw = |event| screen.draw(&Timed { elapsed_seconds: 0.0, event });
+    let domains: Vec<String> = (1..=40).map(|i| format!("guest-{i:02}")).collect();
+    draw(Event::Start {
+        job: Job::Evacuate,
+        source: "host-a".to_owned(),
+        destination: "host-b".to_owned(),
+        domains: domains.clone(),
+        predicted_seconds: Some(39.0),
+    });
+    for domain in &domains {
+        draw(Event::Launch { domain: domain.clone(), technique: Technique::PreCopy });
+        draw(Event::Phase { domain: domain.clone(), phase: Phase::PreCopy });
+    }
+    let progress = Progress { percent: 40, pass: 1, transferred: 60 << 20, remaining: 55 << 20, ..Progress::default() };
+    terminal.showing(|shown| {
+        // Again and again: a draw too soon after another is left out.
+        domains.iter().for_each(|domain| draw(Event::Progress { domain: domain.clone(), progress }));
+        shown.matches(" 40 %").count() == 22
+    })
+}
+
+#[test]
+fn forty_migrations_at_once_fit_terminals_of_24_lines() {
+    for columns in [80, 200] {
+        let screen = forty_in_flight(columns);
+        let lines: Vec<_> = screen.lines().filter(|line| !line.is_empty()).collect();
+        assert_eq!(lines.len(), 22, "{screen}");
+        assert!(lines[0].starts_with("guest-01 [") && lines[19].starts_with("guest-20 ["), "in launch order: {screen}");
+        assert!(lines[20].starts_with("others   [") && lines[20].ends_with("20 more on their way"), "{screen}");
+        assert!(lines[21].ends_with("0 of 40 moved, 0 waiting"), "{screen}");
+    }
 }
 
 #[test]
