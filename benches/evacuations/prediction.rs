@@ -1,16 +1,22 @@
 //! What the model says of the fixed schedules that virsh ran. A test uses this to hold the model to the kept results.
 
-use tsmig::plan::{Move, Technique, predict};
+use tsmig::plan::{Move, Technique, Totals, predict};
 use tsmig::profile::{DomainProfile, Profile};
 
 /// A policy that has not ended by then, in seconds, does not end.
 pub const TIME_LIMIT_SECONDS: u64 = 150;
 
 /// Seconds that a policy takes from `source` to `destination`; `None` where it does not end by the time limit.
+pub fn seconds(policy: &str, source: &Profile, destination: &Profile) -> Option<f64> {
+    let total = totals(policy, source, destination).total_seconds;
+    total.filter(|seconds| *seconds <= TIME_LIMIT_SECONDS as f64)
+}
+
+/// What a policy comes to from `source` to `destination`.
 ///
 /// # Panics
 /// The policy is none of virsh's.
-pub fn seconds(policy: &str, source: &Profile, destination: &Profile) -> Option<f64> {
+pub fn totals(policy: &str, source: &Profile, destination: &Profile) -> Totals {
     let all = source.domains.len();
     let sends = |domain: &DomainProfile| domain.outbound_bits_per_second > domain.inbound_bits_per_second;
     let step = |domain: &DomainProfile| match policy {
@@ -25,6 +31,5 @@ pub fn seconds(policy: &str, source: &Profile, destination: &Profile) -> Option<
         .zip(source.domains.iter().map(step))
         .map(|(domain, (technique, concurrency))| Move { domain, technique, concurrency })
         .collect();
-    let total = predict(source, destination, &moves, None).0.total_seconds;
-    total.filter(|seconds| *seconds <= TIME_LIMIT_SECONDS as f64)
+    predict(source, destination, &moves, None).0
 }
