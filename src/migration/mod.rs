@@ -1,8 +1,11 @@
-//! One migration, without the doing: what phase it is in, what to do next, how far it is, how it ended.
+//! One migration, without the doing: what phase it is in, what to do next, how far it is ([`Progress`]), how it ended
+//! ([`Verdict`]).
 //!
 //! Pure: what was seen on the hosts and the time go in, actions come out. The switch to post-copy is the point of no
-//! return: once it was seen, no edge leads to an abort, since neither host alone has the guest. An end is a
-//! [`Verdict`] from the domain's state on both hosts, never from libvirt's return.
+//! return: once it was seen, no edge leads to an abort, since neither host alone has the guest.
+
+mod progress;
+mod verdict;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,6 +14,10 @@ use crate::convergence::Convergence;
 use crate::hypervisor::{Condition, JobStats, Presence};
 use crate::plan::Technique;
 use crate::share::{LAST_PASS, LAST_SECONDS};
+
+use progress::Gauge;
+pub use progress::Progress;
+pub use verdict::{Verdict, verdict};
 
 /// What a running migration is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -41,21 +48,6 @@ pub enum Action {
     LetGo,
     /// Nothing more: it has ended like this.
     End(Verdict),
-}
-
-/// How a migration ended for the domain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is at the destination and nowhere else.
-    Migrated,
-    /// It is at the source as before.
-    Remains,
-    /// It is half here and half there, or can't be seen; it must not be touched without a look.
-    NeedsRecovery(String),
-    /// It can't have survived.
-    Lost(String),
-    /// It ended by itself meanwhile.
-    Gone(String),
 }
 
 /// What is done about a pre-copy that does not converge.
@@ -114,32 +106,6 @@ pub struct Sight<'a> {
     pub job: Option<&'a JobStats>,
 }
 
-/// How far a migration is. Bytes unless named otherwise.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Progress {
-    /// From 0 to 99 while it runs; it never goes back.
-    #[schemars(range(max = 99))]
-    pub percent: u8,
-    /// Pass over the memory, from 1.
-    #[schemars(range(min = 1))]
-    pub pass: u64,
-    /// What has crossed the wire, pages sent again included.
-    #[serde(rename = "transferred_bytes")]
-    pub transferred: u64,
-    /// What has not crossed yet, or was dirtied since.
-    #[serde(rename = "remaining_bytes")]
-    pub remaining: u64,
-    /// Mean rate over the last seconds, in bits per second.
-    pub bits_per_second: f64,
-    /// How fast the guest dirties its memory, in bytes per second, where known.
-    pub dirty_bytes_per_second: Option<f64>,
-    /// Seconds until what remains has crossed at the present rate; `None` where that is not known.
-    pub eta_seconds: Option<f64>,
-}
-
-/// Weight of the newest reading in the mean rate; at two readings a second the mean spans about three seconds.
-const RATE_WEIGHT: f64 = 0.3;
-
 /// For how long a domain's place may stay unclear without a sign of progress, in seconds: a broken link was seen to
 /// mend after 37 s.
 const UNCLEAR_SECONDS: f64 = 120.0;
@@ -174,8 +140,7 @@ pub struct Migration {
     /// Once the switch was seen, for good.
     post_copied: bool,
     cause: Option<Cause>,
-    progress: Progress,
-    rate_known_at: Option<f64>,
+    gauge: Gauge,
     convergence: Convergence,
     /// When there was the last sign that it moves on, or that a call was at work or went out.
     moved_at: f64,
@@ -197,8 +162,7 @@ impl Migration {
             phase: Phase::Starting,
             post_copied: false,
             cause: None,
-            progress: Progress::default(),
-            rate_known_at: None,
+            gauge: Gauge::default(),
             convergence: Convergence::default(),
             moved_at: now,
             resumes: 0,
@@ -221,7 +185,7 @@ impl Migration {
 
     /// How far it is.
     pub fn progress(&self) -> Progress {
-        self.progress
+        self.gauge.progress()
     }
 
     /// How it moved in the end.
@@ -247,9 +211,10 @@ impl Migration {
     /// Whether the next look should come soon: a switch to post-copy is pending, or the last pass of a pre-copy, for
     /// which others are held back.
     pub fn is_urgent(&self) -> bool {
+        let Progress { pass, eta_seconds, .. } = self.progress();
         let last_pass = self.phase == Phase::PreCopy
-            && (2..=LAST_PASS).contains(&self.progress.pass)
-            && self.progress.eta_seconds.is_some_and(|seconds| seconds <= LAST_SECONDS);
+            && (2..=LAST_PASS).contains(&pass)
+            && eta_seconds.is_some_and(|seconds| seconds <= LAST_SECONDS);
         last_pass || self.switches() && matches!(self.phase, Phase::Starting | Phase::PreCopy)
     }
 
@@ -294,11 +259,7 @@ impl Migration {
 
     /// Phase and progress.
     fn see(&mut self, now: f64, sight: &Sight<'_>) {
-        let before = self.progress.transferred;
-        if let Some(job) = sight.job {
-            self.measure(now, job);
-        }
-        if self.progress.transferred > before {
+        if sight.job.is_some_and(|job| self.gauge.read(now, job)) {
             self.moved_at = now;
             self.broken_since = None;
         }
@@ -389,80 +350,6 @@ impl Migration {
         }
         let limit = if self.post_copied { RESUME_SECONDS } else { UNCLEAR_SECONDS };
         (unclear > limit).then(|| Action::End(Verdict::NeedsRecovery(unclear_at(source, destination))))
-    }
-
-    fn measure(&mut self, now: f64, job: &JobStats) {
-        let progress = &mut self.progress;
-        if let Some(before) = self.rate_known_at
-            && now > before
-        {
-            let bits = job.transferred.saturating_sub(progress.transferred) as f64 * 8.0;
-            let rate = bits / (now - before);
-            let known = progress.bits_per_second > 0.0;
-            let weight = if known { RATE_WEIGHT } else { 1.0 };
-            progress.bits_per_second += weight * (rate - progress.bits_per_second);
-        }
-        self.rate_known_at = Some(now);
-        progress.transferred = progress.transferred.max(job.transferred);
-        progress.remaining = job.remaining;
-        progress.pass = progress.pass.max(job.pass).max(1);
-        progress.dirty_bytes_per_second = job.dirty_bytes_per_second;
-        if job.total > 0 {
-            // What remains grows when a pass ends and the dirtied pages are counted: the percentage holds there.
-            let done = 1.0 - job.remaining.min(job.total) as f64 / job.total as f64;
-            progress.percent = progress.percent.max(((done * 100.0) as u8).min(99));
-        }
-        progress.eta_seconds = (progress.bits_per_second > 0.0)
-            .then(|| progress.remaining as f64 * 8.0 / progress.bits_per_second)
-            .filter(|_| job.total > 0);
-    }
-}
-
-/// Judges where a domain ended from its state on both hosts; `None` while that is still moving.
-///
-/// `post_copy` says whether the migration had been seen in post-copy, `failed` whether libvirt's call returned an
-/// error: neither is a verdict, but they tell what it means when the domain is on no host any more.
-pub fn verdict(
-    technique: Technique,
-    post_copy: bool,
-    failed: bool,
-    source: &Presence,
-    destination: &Presence,
-) -> Option<Verdict> {
-    use Condition::{
-        Paused, PausedPostCopy, PausedPostCopyFailed, Running, RunningPostCopyFailed, ShutOff, ShutOffMigrated,
-    };
-    use Presence::{Absent, Present, Unknown};
-
-    if technique == Technique::Offline {
-        return match (source, destination) {
-            (Unknown(_), _) | (_, Unknown(_)) => None,
-            (Absent, Present(_)) => Some(Verdict::Migrated),
-            (Present(_), _) => Some(Verdict::Remains),
-            (Absent, Absent) => Some(Verdict::Lost("its definition is on neither host".to_owned())),
-        };
-    }
-    match (source, destination) {
-        (Absent | Present(ShutOff | ShutOffMigrated), Present(Running | Paused)) => Some(Verdict::Migrated),
-        (Present(Running), Present(Running)) => Some(Verdict::NeedsRecovery(
-            "it runs on both hosts; pause one of the two before they both write".to_owned(),
-        )),
-        (Present(Running | Paused), Absent | Present(ShutOff | ShutOffMigrated)) => Some(Verdict::Remains),
-        (Present(PausedPostCopy | PausedPostCopyFailed), Absent | Present(ShutOff | ShutOffMigrated)) => {
-            Some(Verdict::Lost("it was in post-copy and its half at the destination is gone".to_owned()))
-        }
-        (Absent | Present(ShutOff), Present(RunningPostCopyFailed)) => {
-            Some(Verdict::Lost("it was in post-copy and its half at the source is gone".to_owned()))
-        }
-        (Absent | Present(ShutOff | ShutOffMigrated), Absent | Present(ShutOff | ShutOffMigrated)) => {
-            Some(if post_copy && failed {
-                Verdict::Lost("it was in post-copy and runs on neither host".to_owned())
-            } else {
-                Verdict::Gone("it stopped running while it was migrated".to_owned())
-            })
-        }
-        // A switch-over or a post-copy on its way, a broken one that may still mend, a host that does not answer.
-        _ => None,
     }
 }
 
@@ -633,68 +520,5 @@ mod tests {
         let mut switched = Migration::new(course(Technique::PostCopy), 0.0);
         switched.observe(1.0, &during(&Present(PausedPostCopy), None), false);
         assert_eq!(switched.observe(9.0, &after(&running, &silent), true), None);
-    }
-
-    #[test]
-    fn the_percentage_never_goes_back_and_never_says_done() {
-        let mut migration = Migration::new(course(Technique::PreCopy), 0.0);
-        let mut last = 0;
-        for (second, remaining) in [900, 500, 100, 0, 700, 300, 0].into_iter().enumerate() {
-            let job = job(second as u64, remaining, 1);
-            migration.observe(second as f64, &during(&Present(Running), Some(&job)), false);
-            assert!(migration.progress().percent >= last);
-            last = migration.progress().percent;
-        }
-        assert_eq!(last, 99);
-    }
-
-    #[test]
-    fn the_rate_is_what_crossed_and_the_eta_what_remains_of_it() {
-        let mut migration = Migration::new(course(Technique::PreCopy), 0.0);
-        migration.observe(1.0, &during(&Present(Running), Some(&job(0, 1000, 1))), false);
-        assert_eq!(migration.progress().eta_seconds, None, "one reading is no rate");
-        migration.observe(2.0, &during(&Present(Running), Some(&job(100, 900, 1))), false);
-        assert_eq!(migration.progress().bits_per_second, 800.0);
-        assert_eq!(migration.progress().eta_seconds, Some(9.0));
-    }
-
-    #[test]
-    fn the_verdict_comes_from_both_hosts() {
-        let judge = |source: &Presence, destination: &Presence, post_copy, failed| {
-            verdict(Technique::PostCopy, post_copy, failed, source, destination)
-        };
-        // An error is no verdict, and neither is success.
-        assert_eq!(judge(&Absent, &Present(Running), true, true), Some(Verdict::Migrated));
-        assert_eq!(judge(&Present(ShutOffMigrated), &Present(Running), true, true), Some(Verdict::Migrated));
-        assert_eq!(judge(&Present(Running), &Absent, false, false), Some(Verdict::Remains));
-        // A definition that was there before does not hide that the guest still runs at the source.
-        assert_eq!(judge(&Present(Running), &Present(ShutOff), false, true), Some(Verdict::Remains));
-        // Still moving.
-        assert_eq!(judge(&Present(PausedPostCopy), &Present(RunningPostCopy), true, true), None);
-        assert_eq!(judge(&Present(PausedPostCopyFailed), &Present(RunningPostCopyFailed), true, true), None);
-        assert_eq!(judge(&Present(Running), &Present(PausedMigration), false, true), None);
-        assert_eq!(judge(&Present(Running), &Unknown("no answer".into()), false, true), None);
-        // Nowhere.
-        assert!(matches!(judge(&Present(PausedPostCopyFailed), &Absent, true, true), Some(Verdict::Lost(_))));
-        assert!(matches!(judge(&Absent, &Absent, true, true), Some(Verdict::Lost(_))));
-        assert!(matches!(judge(&Absent, &Present(RunningPostCopyFailed), true, true), Some(Verdict::Lost(_))));
-        // A finished source has this for a moment before the destination knows that all has arrived.
-        assert_eq!(judge(&Present(ShutOffMigrated), &Present(RunningPostCopy), true, true), None);
-        assert!(matches!(judge(&Absent, &Absent, false, true), Some(Verdict::Gone(_))));
-        assert!(matches!(judge(&Present(Running), &Present(Running), false, true), Some(Verdict::NeedsRecovery(_))));
-    }
-
-    #[test]
-    fn a_paused_domain_may_arrive_paused() {
-        let judged = verdict(Technique::PreCopy, false, false, &Absent, &Present(Paused));
-        assert_eq!(judged, Some(Verdict::Migrated));
-    }
-
-    #[test]
-    fn an_offline_migration_moves_the_definition() {
-        let judge =
-            |source: &Presence, destination: &Presence| verdict(Technique::Offline, false, false, source, destination);
-        assert_eq!(judge(&Absent, &Present(ShutOff)), Some(Verdict::Migrated));
-        assert_eq!(judge(&Present(ShutOff), &Absent), Some(Verdict::Remains));
     }
 }
