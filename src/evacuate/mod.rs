@@ -6,8 +6,10 @@
 //! more is launched, pre-copies are cancelled and post-copies finish; after a second one this returns at once and the
 //! report says what is still on its way. At the end both hosts are listed again, and the report says what is true then.
 
-use std::collections::HashMap;
-use std::fmt;
+mod closing;
+mod launch;
+mod options;
+
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -17,64 +19,16 @@ use crate::convergence::SILENCE_SECONDS;
 use crate::drive::{Driver, Ended, Input, Update};
 use crate::ending::{self, Names};
 use crate::event::{Event, Timed};
-use crate::hooks::Hooks;
-use crate::hypervisor::{Condition, Definition, HostError, Hosts, Listed, MigrationRequest, Presence, Route, Side};
+use crate::hypervisor::{Definition, HostError, Hosts, MigrationRequest, Route};
 use crate::journal::{Entry, Journal};
-use crate::migration::{Course, OnStall, Phase, Progress};
+use crate::migration::{Course, Phase, Progress};
 use crate::plan::{Plan, Refusal, Technique};
 use crate::queue::{Queue, Turn};
 use crate::recover::Finding;
-use crate::report::{self, DomainOutcome, DomainReport, Outcome, Report};
+use crate::report::{self, DomainReport, Report};
 use crate::share::{self, InFlight, Share};
 
-/// How to run.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Where the memory goes, where libvirt's own choice is not right.
-    pub migration_uri: Option<String>,
-    /// Who drives the migrations.
-    pub route: Route,
-    /// How long a migration may take before its switch-over.
-    pub timeout: Timeout,
-    /// The same for single domains, by UUID.
-    pub timeouts: HashMap<String, Timeout>,
-    /// What is done about a pre-copy that does not converge; `None`: post-copy where the planner chose pre-copy, and
-    /// a cancellation where the user did.
-    pub on_stall: Option<OnStall>,
-    /// What runs before each domain; who hears the events sees to what runs after it.
-    pub hooks: Arc<Hooks>,
-}
-
-/// How long a migration may stay at the source before it is cancelled.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Timeout {
-    /// [`AUTO_SECONDS_PER_GIB`] for each GiB of memory begun.
-    #[default]
-    Auto,
-    /// So long.
-    Fixed(Duration),
-}
-
-/// OpenStack Nova's default, `live_migration_completion_timeout`, in seconds per GiB.
-pub const AUTO_SECONDS_PER_GIB: u64 = 800;
-
-impl fmt::Display for Timeout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => f.pad("auto"),
-            Self::Fixed(limit) => f.pad(&humantime::format_duration(*limit).to_string()),
-        }
-    }
-}
-
-impl Timeout {
-    fn seconds(self, memory_bytes: u64) -> f64 {
-        match self {
-            Self::Fixed(limit) => limit.as_secs_f64(),
-            Self::Auto => (memory_bytes.div_ceil(1 << 30).max(1) * AUTO_SECONDS_PER_GIB) as f64,
-        }
-    }
-}
+pub use options::{AUTO_SECONDS_PER_GIB, Options, Timeout};
 
 /// What the coordinator hears.
 enum Message {
@@ -391,7 +345,7 @@ impl Evacuation {
             }
             Start::Launch { forced } => {
                 let (forced, options, works) = (*forced, self.options.clone(), self.post_copy_works);
-                thread::spawn(move || launch(driver, &options, forced, works));
+                thread::spawn(move || launch::launch(driver, &options, forced, works));
             }
         }
     }
@@ -555,148 +509,4 @@ impl Evacuation {
         }
         self.share_bandwidth();
     }
-
-    /// Lists both hosts, and corrects what is not true any more.
-    fn look_again(&mut self, tell: &mut dyn FnMut(&Timed)) {
-        let lists = self.hosts.list(Side::Source).and_then(|s| Ok((s, self.hosts.list(Side::Destination)?)));
-        let (source, destination) = match lists {
-            Ok(lists) => lists,
-            Err(error) => {
-                return self.notice(tell, format!("the end state could not be checked on both hosts: {error}"));
-            }
-        };
-        for index in 0..self.tasks.len() {
-            let uuid = &self.tasks[index].uuid;
-            let (here, there) = (place(&source, uuid), place(&destination, uuid));
-            let Some(report) = &mut self.states[index].report else { continue };
-            let names = Names { source: &self.source, destination: &self.destination };
-            if let Some((outcome, error)) = ending::last_look(names, report.outcome, &here, &there) {
-                (report.outcome, report.error) = (outcome, error);
-            }
-        }
-        let expected = |listed: &Listed| {
-            let name = &listed.domain;
-            self.tasks.iter().any(|task| task.uuid == listed.uuid)
-                || self.stays.contains(name)
-                || self.refused.iter().any(|refusal| refusal.domain == *name)
-        };
-        let newcomers = source.iter().filter(|listed| !self.adopts() && listed.condition.is_active());
-        for newcomer in newcomers.filter(|listed| !expected(listed)).collect::<Vec<_>>() {
-            let message = format!(
-                "{} is {} at {} and was not part of the plan: it came meanwhile",
-                newcomer.domain, newcomer.condition, self.source
-            );
-            self.notice(tell, message);
-        }
-    }
-
-    /// A domain that has no report yet: never launched, or still on its way when tsmig was told to leave.
-    fn unreported(&self, index: usize) -> DomainReport {
-        let Task { domain, uuid, technique, .. } = &self.tasks[index];
-        if self.states[index].driver.is_none() {
-            let why = self.halted.as_ref().map_or("interrupted before its turn".to_owned(), |reason| {
-                format!("it was not launched, since {reason}")
-            });
-            return ending::untouched(
-                (domain, uuid),
-                Some(*technique),
-                format!("it is at {} as before: {why}", self.source),
-            );
-        }
-        let fate = match self.options.route {
-            Route::PeerToPeer => "libvirt goes on with it",
-            Route::ClientManaged => "without this client it goes on only if it was in post-copy",
-        };
-        let phase = match self.states[index].phase {
-            Some(Phase::PostCopy) => "post-copy: it runs at the destination and needs the source",
-            Some(Phase::Recovering) => "a post-copy that failed: do not reset or destroy it on either host",
-            Some(Phase::Checking) => "its last steps",
-            Some(Phase::Starting | Phase::PreCopy) | None => "pre-copy: it runs at the source",
-        };
-        DomainReport {
-            outcome: DomainOutcome::NeedsRecovery,
-            ..ending::untouched(
-                (domain, uuid),
-                Some(*technique),
-                format!(
-                    "when tsmig left, it was in {phase}; {fate}; `{}` sees it to its end, `virsh domstate {domain} \
-                     --reason` on both hosts shows where it is",
-                    self.names().recover()
-                ),
-            )
-        }
-    }
-
-    fn report(&self) -> Report {
-        let planned = (0..self.tasks.len())
-            .map(|index| self.states[index].report.clone().unwrap_or_else(|| self.unreported(index)));
-        let domains: Vec<_> =
-            self.earlier.iter().cloned().chain(planned).chain(self.refused.iter().map(ending::refused)).collect();
-        let outcome = match Outcome::of(&domains, self.interrupts > 0) {
-            // Left on the user's word: that is the news, and the status; what is on its way is named.
-            _ if self.left() => Outcome::Interrupted,
-            // A recovery that finds a domain at the source has not failed.
-            Outcome::Failed if self.adopts() => Outcome::Partial,
-            outcome => outcome,
-        };
-        Report {
-            schema: report::SCHEMA.to_owned(),
-            job: self.job,
-            source: self.source.clone(),
-            destination: self.destination.clone(),
-            outcome,
-            total_seconds: self.start.elapsed().as_secs_f64(),
-            predicted_seconds: self.predicted_seconds,
-            domains,
-        }
-    }
-}
-
-/// Reads what the domain is like right now, and launches its migration.
-fn launch<F: Fn(Update)>(driver: Driver<F>, options: &Options, forced: bool, post_copy_works: bool) {
-    let technique = driver.course.technique;
-    let prepared = options.hooks.before_domain(&driver.domain, &driver.request.uuid, technique);
-    if let Err(cause) = prepared.and_then(|()| driver.still_wanted()) {
-        return (driver.tell)(Update::Ended(Ended::not_wanted(technique, cause)));
-    }
-    let before = match driver.hosts.definition(&driver.request.uuid) {
-        Ok(before) => before,
-        Err(error) => {
-            return (driver.tell)(Update::Ended(Ended::not_started(driver.course.technique, &error)));
-        }
-    };
-    let default = if forced { OnStall::Abort } else { OnStall::PostCopy };
-    let on_stall = options.on_stall.unwrap_or(default);
-    let wanted = match driver.course.technique {
-        Technique::PostCopy => true,
-        Technique::PreCopy => on_stall == OnStall::PostCopy,
-        Technique::Offline => false,
-    };
-    // libvirt refuses it for a domain that is paused, as one may be by now.
-    let runs = driver.hosts.presence(Side::Source, &driver.request.uuid) == Presence::Present(Condition::Running);
-    let post_copy = wanted && runs && before.post_copy.eligible && post_copy_works;
-    let technique = match driver.course.technique {
-        Technique::PostCopy if !post_copy => Technique::PreCopy,
-        technique => technique,
-    };
-    let timeout = options.timeouts.get(&driver.request.uuid).copied().unwrap_or(options.timeout);
-    let course = Course {
-        technique,
-        post_copy,
-        on_stall: Some(on_stall),
-        timeout_seconds: Some(timeout.seconds(before.memory_bytes)),
-    };
-    let request = MigrationRequest {
-        technique,
-        post_copy,
-        auto_converge: technique == Technique::PreCopy && on_stall == OnStall::AutoConverge,
-        persistent: before.persistent,
-        ..driver.request.clone()
-    };
-    Driver { request, before, course, ..driver }.launch();
-}
-
-fn place(list: &[Listed], uuid: &str) -> Presence {
-    let found = list.iter().find(|listed| listed.uuid == uuid);
-    found.map_or(Presence::Absent, |listed| Presence::Present(listed.condition))
 }

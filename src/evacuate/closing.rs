@@ -1,0 +1,111 @@
+//! The end of an evacuation: both hosts are listed again, and the report says what is true then.
+
+use super::{Evacuation, Task};
+use crate::ending::{self, Names};
+use crate::event::Timed;
+use crate::hypervisor::{Listed, Presence, Route, Side};
+use crate::migration::Phase;
+use crate::report::{self, DomainOutcome, DomainReport, Outcome, Report};
+
+impl Evacuation {
+    /// Lists both hosts, and corrects what is not true any more.
+    pub(super) fn look_again(&mut self, tell: &mut dyn FnMut(&Timed)) {
+        let lists = self.hosts.list(Side::Source).and_then(|s| Ok((s, self.hosts.list(Side::Destination)?)));
+        let (source, destination) = match lists {
+            Ok(lists) => lists,
+            Err(error) => {
+                return self.notice(tell, format!("the end state could not be checked on both hosts: {error}"));
+            }
+        };
+        for index in 0..self.tasks.len() {
+            let uuid = &self.tasks[index].uuid;
+            let (here, there) = (place(&source, uuid), place(&destination, uuid));
+            let Some(report) = &mut self.states[index].report else { continue };
+            let names = Names { source: &self.source, destination: &self.destination };
+            if let Some((outcome, error)) = ending::last_look(names, report.outcome, &here, &there) {
+                (report.outcome, report.error) = (outcome, error);
+            }
+        }
+        let expected = |listed: &Listed| {
+            let name = &listed.domain;
+            self.tasks.iter().any(|task| task.uuid == listed.uuid)
+                || self.stays.contains(name)
+                || self.refused.iter().any(|refusal| refusal.domain == *name)
+        };
+        let newcomers = source.iter().filter(|listed| !self.adopts() && listed.condition.is_active());
+        for newcomer in newcomers.filter(|listed| !expected(listed)).collect::<Vec<_>>() {
+            let message = format!(
+                "{} is {} at {} and was not part of the plan: it came meanwhile",
+                newcomer.domain, newcomer.condition, self.source
+            );
+            self.notice(tell, message);
+        }
+    }
+
+    /// A domain that has no report yet: never launched, or still on its way when tsmig was told to leave.
+    fn unreported(&self, index: usize) -> DomainReport {
+        let Task { domain, uuid, technique, .. } = &self.tasks[index];
+        if self.states[index].driver.is_none() {
+            let why = self.halted.as_ref().map_or("interrupted before its turn".to_owned(), |reason| {
+                format!("it was not launched, since {reason}")
+            });
+            return ending::untouched(
+                (domain, uuid),
+                Some(*technique),
+                format!("it is at {} as before: {why}", self.source),
+            );
+        }
+        let fate = match self.options.route {
+            Route::PeerToPeer => "libvirt goes on with it",
+            Route::ClientManaged => "without this client it goes on only if it was in post-copy",
+        };
+        let phase = match self.states[index].phase {
+            Some(Phase::PostCopy) => "post-copy: it runs at the destination and needs the source",
+            Some(Phase::Recovering) => "a post-copy that failed: do not reset or destroy it on either host",
+            Some(Phase::Checking) => "its last steps",
+            Some(Phase::Starting | Phase::PreCopy) | None => "pre-copy: it runs at the source",
+        };
+        DomainReport {
+            outcome: DomainOutcome::NeedsRecovery,
+            ..ending::untouched(
+                (domain, uuid),
+                Some(*technique),
+                format!(
+                    "when tsmig left, it was in {phase}; {fate}; `{}` sees it to its end, `virsh domstate {domain} \
+                     --reason` on both hosts shows where it is",
+                    self.names().recover()
+                ),
+            )
+        }
+    }
+
+    /// What is to be said of every domain.
+    pub(super) fn report(&self) -> Report {
+        let planned = (0..self.tasks.len())
+            .map(|index| self.states[index].report.clone().unwrap_or_else(|| self.unreported(index)));
+        let domains: Vec<_> =
+            self.earlier.iter().cloned().chain(planned).chain(self.refused.iter().map(ending::refused)).collect();
+        let outcome = match Outcome::of(&domains, self.interrupts > 0) {
+            // Left on the user's word: that is the news, and the status; what is on its way is named.
+            _ if self.left() => Outcome::Interrupted,
+            // A recovery that finds a domain at the source has not failed.
+            Outcome::Failed if self.adopts() => Outcome::Partial,
+            outcome => outcome,
+        };
+        Report {
+            schema: report::SCHEMA.to_owned(),
+            job: self.job,
+            source: self.source.clone(),
+            destination: self.destination.clone(),
+            outcome,
+            total_seconds: self.start.elapsed().as_secs_f64(),
+            predicted_seconds: self.predicted_seconds,
+            domains,
+        }
+    }
+}
+
+fn place(list: &[Listed], uuid: &str) -> Presence {
+    let found = list.iter().find(|listed| listed.uuid == uuid);
+    found.map_or(Presence::Absent, |listed| Presence::Present(listed.condition))
+}
