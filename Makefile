@@ -48,8 +48,8 @@ check: build-packages check-tools
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test --workspace --locked
 
-# tsmig's plans beside what virsh alone can do, on real hosts: half an hour on a quiet machine. Writes docs/bench and the
-# README's table. `make bench SCENARIOS=balanced` runs one scenario and keeps the results of the others.
+# tsmig's plans beside what virsh alone can do, on real hosts: an hour and a half on a quiet machine. Writes docs/bench and
+# the README's table. `make bench SCENARIOS=balanced` runs one scenario and keeps the results of the others.
 bench: lab
 	cargo bench --locked --bench evacuations -- $(SCENARIOS)
 

@@ -35,8 +35,6 @@ pub struct Step {
 }
 
 impl Baseline {
-    pub const ALL: [Self; 4] = [Self::OneByOne, Self::PostCopy, Self::WrongMix, Self::PreCopy];
-
     pub fn name(self) -> &'static str {
         match self {
             Self::PreCopy => "pre-copy for all, at once",
@@ -67,6 +65,9 @@ impl Baseline {
     pub fn run(self, lab: &Lab, steps: &[Step]) -> Result<bool> {
         let end = Instant::now() + TIME_LIMIT;
         for group in steps.chunks(self.concurrency(steps.len())) {
+            if Instant::now() >= end {
+                break;
+            }
             let mut migrations = Vec::new();
             for step in group {
                 migrations.push((step, start(lab, step)?));
@@ -78,9 +79,10 @@ impl Baseline {
                 }
             }
             for (step, mut migration) in migrations {
-                if !ends_by(&mut migration, end)? {
+                while !ends_by(&mut migration, end)? {
+                    // Refused while the migration is being set up.
                     virsh(lab, &["domjobabort", &step.guest]).status()?;
-                    migration.wait()?;
+                    thread::sleep(PAUSE);
                 }
             }
         }

@@ -1,8 +1,8 @@
 //! What an evacuation takes and costs, measured: tsmig's plans beside what virsh alone can do, on the lab.
 //!
-//! `make bench` runs every policy on fresh guests in every scenario, checks each guest's heartbeat and traffic before
-//! and after, and keeps the raw results as JSON beside the table and the picture that are made from them. An argument
-//! narrows it to the scenarios whose name contains it; the results of the others are kept.
+//! `make bench` runs every policy three times in every scenario, each time on fresh guests, checks each guest's
+//! heartbeat and traffic before and after, and keeps the raw results as JSON beside the table and the picture that are
+//! made from them. An argument narrows it to the scenarios whose name contains it; the results of the others are kept.
 #![allow(clippy::print_stderr, reason = "a benchmark talks to who runs it")]
 
 mod baseline;
@@ -18,11 +18,12 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tsmig::plan::Technique;
+use tsmig::profile::Profile;
 use tsmig::profile_file;
 use tsmig_lab::{GuestSpec, Lab, LabSpec, Node};
 
 use crate::baseline::{Baseline, DESTINATION, SOURCE};
-use crate::results::{Results, Row};
+use crate::results::{Results, Row, Run};
 use crate::scenario::{SCENARIOS, Scenario};
 
 /// The results, from the project's top; the picture lies beside them.
@@ -31,6 +32,10 @@ const KEPT: &str = "docs/bench/results.json";
 /// What the lab's links carry.
 const LINK: [&str; 2] = ["--link", "100Mbit"];
 
+/// Equal runs of each policy: what contends for a full link does not end at the same second twice. A policy that did
+/// not finish once is not run again.
+const RUNS: usize = 3;
+
 /// How a scenario is evacuated.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Policy {
@@ -38,6 +43,17 @@ enum Policy {
     Virsh(Baseline),
     /// By tsmig, with this objective.
     Tsmig(&'static str),
+}
+
+impl Policy {
+    /// Its row, without a run.
+    fn row(self, scenario: &Scenario) -> Row {
+        let policy = match self {
+            Self::Virsh(baseline) => baseline.name().to_owned(),
+            Self::Tsmig(objective) => format!("tsmig, objective {objective}"),
+        };
+        Row { scenario: scenario.name.to_owned(), policy, bytes_to_cross: None, runs: Vec::new() }
+    }
 }
 
 const POLICIES: [Policy; 6] = [
@@ -57,26 +73,32 @@ fn main() -> Result<()> {
     let mut results: Results = serde_json::from_str(&fs::read_to_string(root.join(KEPT))?)?;
     results.link_bits_per_second = lab.spec().link.bits_per_second() as f64;
     for scenario in SCENARIOS.iter().filter(|s| wanted.is_empty() || wanted.iter().any(|w| s.name.contains(w))) {
-        let mut rows = Vec::new();
-        for policy in POLICIES {
-            let row = run(&lab, scenario, policy)?;
-            eprintln!("{}", results::line(&row));
-            rows.push(row);
-        }
-        // What must cross is what the guests' memory holds, whoever moves it: taken from the first run.
-        let bytes = rows.first().and_then(|row: &Row| row.bytes_to_cross);
-        rows.iter_mut().for_each(|row| row.bytes_to_cross = bytes);
-        let (source, destination) = profile_file::load(&root.join(scenario.profile()))?;
-        for row in rows.iter_mut().filter(|row| Baseline::ALL.iter().any(|baseline| baseline.name() == row.policy)) {
-            row.predicted_seconds = prediction::seconds(&row.policy, &source, &destination);
-        }
+        let rows = measure(&lab, root, scenario)?;
         results.rows.retain(|row| row.scenario != scenario.name);
-        results.rows.append(&mut rows);
+        results.rows.extend(rows);
         results.rows.sort_by_key(|row| SCENARIOS.iter().position(|scenario| scenario.name == row.scenario));
         keep(root, &results)?;
     }
     eprintln!("{}", results::table(&results));
     Ok(())
+}
+
+/// All policies in one scenario.
+fn measure(lab: &Lab, root: &Path, scenario: &Scenario) -> Result<Vec<Row>> {
+    let hosts = profile(lab, &root.join(scenario.profile()), &scenario.guests())?;
+    let mut rows: Vec<Row> = POLICIES.iter().map(|policy| policy.row(scenario)).collect();
+    for _ in 0..RUNS {
+        for (row, policy) in rows.iter_mut().zip(POLICIES) {
+            if row.runs.iter().all(|run| run.total_seconds.is_some()) {
+                run(lab, scenario, policy, &hosts, row)?;
+                eprintln!("{}", results::line(row));
+            }
+        }
+    }
+    // What must cross is what the guests' memory holds, whoever moves it.
+    let bytes = rows[0].bytes_to_cross;
+    rows.iter_mut().for_each(|row| row.bytes_to_cross = bytes);
+    Ok(rows)
 }
 
 /// Writes down what is known so far, so that a run that is cut short was not for nothing.
@@ -88,34 +110,54 @@ fn keep(root: &Path, results: &Results) -> Result<()> {
     Ok(fs::write(&readme, text)?)
 }
 
-/// One policy on fresh guests.
-fn run(lab: &Lab, scenario: &Scenario, policy: Policy) -> Result<Row> {
+/// Profiles both hosts with fresh guests, and keeps that beside the results.
+fn profile(lab: &Lab, kept: &Path, guests: &[GuestSpec]) -> Result<(Profile, Profile)> {
+    lab.remove_all_guests()?;
+    lab.add_guests(guests)?;
+    let mut command = lab.command(Node::Client, env!("CARGO_BIN_EXE_tsmig"));
+    let arguments = ["profile", SOURCE, DESTINATION, "--window", "10s", "--quiet", "--save"];
+    let output = command.args(arguments).arg(kept).args(LINK).output()?;
+    ensure!(output.status.success(), "no profile: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(profile_file::load(kept)?)
+}
+
+/// One run of a policy on fresh guests, whom virsh's predictions know from `hosts`; added to `row`.
+fn run(lab: &Lab, scenario: &Scenario, policy: Policy, hosts: &(Profile, Profile), row: &mut Row) -> Result<()> {
     lab.remove_all_guests()?;
     let guests = scenario.guests();
     lab.add_guests(&guests)?;
     let pulses: Vec<_> = guests.iter().map(|guest| lab.pulse(&guest.name)).collect::<Result<_>>()?;
-    let mut row = match policy {
-        Policy::Tsmig(objective) => tsmig(lab, scenario, objective)?,
-        Policy::Virsh(baseline) => virsh(lab, scenario, baseline, &guests)?,
+    let mut run = match policy {
+        Policy::Tsmig(objective) => {
+            let (run, bytes) = tsmig(lab, scenario, objective)?;
+            row.bytes_to_cross.get_or_insert(bytes);
+            run
+        }
+        Policy::Virsh(baseline) => Run {
+            predicted_seconds: prediction::seconds(baseline.name(), &hosts.0, &hosts.1),
+            ..virsh(lab, scenario, baseline, &guests)?
+        },
     };
     for (guest, before) in guests.iter().zip(&pulses) {
         let lives = lab.assert_unbroken(&guest.name, before).and_then(|_| {
             lab.wait_for_flow(guest, Duration::from_secs(30))?;
-            let host = if row.total_seconds.is_some() { Node::HostB } else { Node::HostA };
+            let host = if run.total_seconds.is_some() { Node::HostB } else { Node::HostA };
             let state = lab.state(host, &guest.name)?;
             // One that did not finish may have been through by then.
-            ensure!(row.total_seconds.is_none() || state.is_some(), "{} is not at the destination", guest.name);
+            ensure!(run.total_seconds.is_none() || state.is_some(), "{} is not at the destination", guest.name);
             Ok(())
         });
         if let Err(error) = lives {
             eprintln!("{} / {}: {error:#}", row.scenario, row.policy);
-            row.intact = false;
+            run.intact = false;
         }
     }
-    Ok(row)
+    row.runs.push(run);
+    Ok(())
 }
 
-fn tsmig(lab: &Lab, scenario: &Scenario, objective: &str) -> Result<Row> {
+/// By tsmig; the run, and the bytes that had to cross.
+fn tsmig(lab: &Lab, scenario: &Scenario, objective: &str) -> Result<(Run, u64)> {
     let mut command = lab.command(Node::Client, env!("CARGO_BIN_EXE_tsmig"));
     let arguments = ["evacuate", SOURCE, DESTINATION, "--window", "10s", "--output", "json", "--quiet", "--objective"];
     let output = command.args(arguments).arg(objective).args(LINK).output()?;
@@ -126,18 +168,17 @@ fn tsmig(lab: &Lab, scenario: &Scenario, objective: &str) -> Result<Row> {
     ensure!(output.status.success(), "tsmig did not evacuate: {report}");
     let total = report["total_seconds"].as_f64().context("total_seconds")?;
     let domains = report["domains"].as_array().context("domains")?;
-    let downtimes =
-        domains.iter().map(|domain| (text(&domain["domain"]), domain["downtime_seconds"].as_f64())).collect();
-    Ok(Row {
-        scenario: scenario.name.to_owned(),
-        policy: format!("tsmig, objective {objective}"),
+    let run = Run {
         total_seconds: Some(total),
         predicted_seconds: report["predicted_seconds"].as_f64(),
         lost_bits: lost(lab, scenario, end - Duration::from_secs_f64(total), end)?,
-        downtime_seconds: downtimes,
-        bytes_to_cross: Some(domains.iter().map(|domain| first_pass(&events, domain)).sum()),
+        downtime_seconds: domains
+            .iter()
+            .map(|domain| (text(&domain["domain"]), domain["downtime_seconds"].as_f64()))
+            .collect(),
         intact: true,
-    })
+    };
+    Ok((run, domains.iter().map(|domain| first_pass(&events, domain)).sum()))
 }
 
 /// What crosses once: all of a post-copy's bytes, and of a pre-copy's those of its first pass.
@@ -157,9 +198,8 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-fn virsh(lab: &Lab, scenario: &Scenario, baseline: Baseline, guests: &[GuestSpec]) -> Result<Row> {
+fn virsh(lab: &Lab, scenario: &Scenario, baseline: Baseline, guests: &[GuestSpec]) -> Result<Run> {
     let steps = baseline.steps(guests);
-    profile(lab, scenario)?;
     let (from, start) = (SystemTime::now(), Instant::now());
     let finished = baseline.run(lab, &steps)?;
     let (to, total) = (SystemTime::now(), start.elapsed());
@@ -171,30 +211,13 @@ fn virsh(lab: &Lab, scenario: &Scenario, baseline: Baseline, guests: &[GuestSpec
             Ok((step.guest.clone(), if known { baseline::downtime(lab, &step.guest)? } else { None }))
         })
         .collect::<Result<_>>()?;
-    Ok(Row {
-        scenario: scenario.name.to_owned(),
-        policy: baseline.name().to_owned(),
+    Ok(Run {
         total_seconds: finished.then_some(total.as_secs_f64()),
-        // By the profile that is kept in the end.
         predicted_seconds: None,
         lost_bits: lost(lab, scenario, from, to)?,
         downtime_seconds: downtimes,
-        bytes_to_cross: None,
         intact: true,
     })
-}
-
-/// Profiles both hosts, and keeps what was seen last of each scenario beside the results.
-fn profile(lab: &Lab, scenario: &Scenario) -> Result<()> {
-    let mut command = lab.command(Node::Client, env!("CARGO_BIN_EXE_tsmig"));
-    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join(scenario.profile());
-    let output = command
-        .args(["profile", SOURCE, DESTINATION, "--window", "10s", "--quiet", "--save"])
-        .arg(&kept)
-        .args(LINK)
-        .output()?;
-    ensure!(output.status.success(), "no profile: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
 }
 
 /// What the guests' applications would have carried, less what they did.
