@@ -8,7 +8,7 @@ use super::Technique;
 use super::front::Front;
 use super::improve::polish;
 use super::order::{by_relief, levels, orders, patterns};
-use super::search::Space;
+use super::space::Space;
 
 /// Simulations that a search may take, times guests, since a simulation takes time in proportion to them. Chosen:
 /// at most 0.1 s of work on one core.

@@ -3,7 +3,7 @@
 
 use super::front::Front;
 use super::model::{self, Launch, Outcome};
-use super::search::Space;
+use super::space::Space;
 
 /// A difference that is none, relative.
 const ROUNDING: f64 = 1e-9;

@@ -14,6 +14,7 @@ mod nic;
 mod order;
 mod scene;
 mod search;
+mod space;
 
 use std::fmt;
 
@@ -25,7 +26,8 @@ use classify::Standing;
 use explain::Subject;
 use model::Launch;
 use scene::Scene;
-use search::{Choice, Found};
+use search::Found;
+use space::Choice;
 
 /// The schema name that a saved plan carries.
 pub const SCHEMA: &str = "tsmig.plan/1";

@@ -7,7 +7,7 @@
 use std::iter;
 
 use super::Technique;
-use super::search::Space;
+use super::space::Space;
 
 /// Up to so many guests every order with every concurrency is tried: 24 orders of 4 guests, 24 ways to start them.
 pub(super) const ALL: usize = 4;
