@@ -68,7 +68,7 @@ pub(super) fn standing(domain: &DomainProfile, rule: &Rule, demands: &Demands) -
 }
 
 /// Why `domain` can't go by post-copy, as a clause; `None` where it can.
-fn post_copy_obstacle(domain: &DomainProfile, demands: &Demands) -> Option<String> {
+pub(super) fn post_copy_obstacle(domain: &DomainProfile, demands: &Demands) -> Option<String> {
     if domain.state != DomainState::Running {
         // libvirt refuses: "post-copy migration is not supported with non-live or paused migration".
         return Some(format!("it is {}", domain.state));

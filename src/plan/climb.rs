@@ -4,18 +4,24 @@
 //! The grid needs few guests to be told apart: those that pre-copy can't move at a given concurrency go by
 //! post-copy, and of the others those that gain the most by it for what it costs, in several shares.
 
+use fastrand::Rng;
+
 use super::Technique;
 use super::front::Front;
-use super::improve::polish;
+use super::improve::{polish, shaken};
+use super::model::{Launch, Outcome};
 use super::order::{by_relief, levels, orders, patterns};
 use super::space::Space;
 
 /// Simulations that a search may take, times guests, since a simulation takes time in proportion to them. Chosen:
-/// at most 0.1 s of work on one core.
-const EFFORT: usize = 200_000;
+/// about 0.2 s of work on one core.
+const EFFORT: usize = 1_000_000;
 
 /// At least so many simulations are made, however many guests there are: less than the grid would be no search.
 const LEAST_SIMULATIONS: usize = 120;
+
+/// The grid tries every order where there is room for so many simulations, and one order otherwise.
+const MANY_SIMULATIONS: usize = 2_000;
 
 /// Times that each guest's technique is questioned at most, as long as that helps.
 const ROUNDS: usize = 4;
@@ -31,16 +37,27 @@ pub(super) fn climb(space: &Space<'_>, front: &mut Front) {
     let gain = |guest: usize| space.scene.guests[guest].gain_by_post_copy();
     free.sort_by(|&a, &b| gain(b).total_cmp(&gain(a)).then(a.cmp(&b)));
 
-    grid(space, &free, front);
+    let per_level = grid(space, &free, budget, front);
     let rest = budget.saturating_sub(LEAST_SIMULATIONS / 2);
-    // From the fastest, since the best depends on how fast that is; then from the best.
+    let mut tries = rest / 4 * 3;
+    // From the fastest, since the best depends on how fast that is; then from the best, and from those whose
+    // concurrency is another, since no single change leads from one to the next.
     let starts = [front.fastest_launches(), front.pick().map(|best| best.launches.clone())];
-    for launches in starts.into_iter().flatten() {
-        polish(space, launches, true, rest / 3, front);
+    for launches in starts.into_iter().flatten().chain(per_level) {
+        polish(space, launches, true, &mut tries, front);
+    }
+    // What is left goes into the neighbourhood of the best: by chance, but by the same for the same input.
+    let mut random = Rng::with_seed(0);
+    while let Some(best) = front.pick().filter(|best| best.launches.len() <= tries) {
+        let (launches, before) = (shaken(space, &best.launches, &mut random), tries);
+        polish(space, launches, true, &mut tries, front);
+        if tries == before {
+            break;
+        }
     }
     for _ in 0..ROUNDS {
         let before = front.pick().map(|best| best.launches.clone());
-        flip(space, &free, rest / 3 / ROUNDS, front);
+        flip(space, &free, rest / 4 / ROUNDS, front);
         if front.pick().map(|best| &best.launches) == before.as_ref() {
             break;
         }
@@ -48,23 +65,50 @@ pub(super) fn climb(space: &Space<'_>, front: &mut Front) {
 }
 
 /// Tries shares of post-copies at each level of concurrency; then, for the best of them, other orders and levels
-/// that change on the way.
-fn grid(space: &Space<'_>, free: &[usize], front: &mut Front) {
+/// that change on the way. The best schedule of each level, the best level first.
+fn grid(space: &Space<'_>, free: &[usize], budget: usize, front: &mut Front) -> Vec<Vec<Launch>> {
+    let mut per_level: Vec<(f64, Vec<Launch>)> = Vec::new();
     for level in levels(space.most_in_flight) {
-        let base = space.pre_copy_where_it_ends(level);
-        let mut tried: Vec<Vec<Technique>> = Vec::new();
+        let mut best = (f64::INFINITY, Vec::new());
+        for techniques in mixes(space, free, level) {
+            let orders = match budget >= MANY_SIMULATIONS {
+                true => orders(space, &techniques),
+                false => vec![by_relief(space, &techniques)],
+            };
+            for order in orders {
+                let launches = space.launches(&techniques, &order, |_| level);
+                let score = Outcome::speed(&front.offer(space.scene, &launches, front.deadline()));
+                if score < best.0 {
+                    best = (score, launches);
+                }
+            }
+        }
+        per_level.push(best);
+    }
+    refine(space, front);
+    per_level.sort_by(|a, b| a.0.total_cmp(&b.0));
+    per_level.into_iter().map(|(_, launches)| launches).collect()
+}
+
+/// Choices of techniques: pre-copy for all, or for those where it ends beside all the traffic there is, but for a share
+/// of the `free` guests.
+fn mixes(space: &Space<'_>, free: &[usize], level: usize) -> Vec<Vec<Technique>> {
+    let mut mixes: Vec<Vec<Technique>> = Vec::new();
+    for base in [space.pre_copy_where_it_ends(level), space.all_pre_copy()] {
         for share in SHARES {
             let mut techniques = base.clone();
             let post_copies = (free.len() as f64 * share).round() as usize;
             free[..post_copies].iter().for_each(|&guest| techniques[guest] = Technique::PostCopy);
-            if tried.contains(&techniques) {
-                continue;
+            if !mixes.contains(&techniques) {
+                mixes.push(techniques);
             }
-            let order = by_relief(space, &techniques);
-            front.offer(space.scene, &space.launches(&techniques, &order, |_| level), front.deadline());
-            tried.push(techniques);
         }
     }
+    mixes
+}
+
+/// Tries the best so far in other orders, and with levels that change on the way.
+fn refine(space: &Space<'_>, front: &mut Front) {
     let Some(best) = front.pick() else { return };
     let mut techniques = space.all_pre_copy();
     best.launches.iter().for_each(|launch| techniques[launch.guest] = launch.technique);

@@ -3,7 +3,8 @@
 use super::classify::Techniques;
 use super::model::{self, Launch, Outcome};
 use super::scene::Scene;
-use super::{StepPrediction, Technique};
+use super::space::Choice;
+use super::{Demands, StepPrediction, Technique};
 use crate::profile::DomainProfile;
 use crate::units::{Rate, size, span};
 
@@ -22,18 +23,29 @@ pub(super) struct Subject<'a> {
     pub(super) predicted: &'a StepPrediction,
     /// The plan's outcome.
     pub(super) planned: &'a Outcome,
+    /// Seconds that a plan may take by its objective.
+    pub(super) allowed: f64,
     /// The outcome of the plan with the other technique for this domain, where that was a choice.
     pub(super) otherwise: Option<Outcome>,
 }
 
 /// The outcome of `launches` with the other technique at `place`; `None` where there is no choice, or are too many
 /// migrations to compare.
-pub(super) fn otherwise(scene: &Scene, launches: &[Launch], techniques: &Techniques, place: usize) -> Option<Outcome> {
-    if *techniques != Techniques::Either || launches.len() > COMPARED {
+pub(super) fn otherwise(
+    scene: &Scene,
+    launches: &[Launch],
+    choices: &[Choice],
+    demands: &Demands,
+    place: usize,
+) -> Option<Outcome> {
+    if choices[launches[place].guest].techniques != Techniques::Either || launches.len() > COMPARED {
         return None;
     }
     let mut changed = launches.to_vec();
     changed[place].flip();
+    if let (Technique::PostCopy, Some(limit)) = (changed[place].technique, demands.post_copy_limit) {
+        changed[place].concurrency = changed[place].concurrency.min(limit);
+    }
     Some(model::outcome(scene, &changed, f64::INFINITY))
 }
 
@@ -95,14 +107,17 @@ fn comparison(subject: &Subject<'_>) -> String {
     };
     let told = |other: f64, planned: f64| (other - planned).abs() > TOLD * planned;
     if other.unfinished > planned.unfinished {
-        return format!("; by {name} the evacuation would not end");
+        return format!("; by {name} the evacuation would not end in this order");
     }
     if planned.unfinished > 0 || other.unfinished > 0 {
         return String::new();
     }
     let mut changes = Vec::new();
-    if told(other.seconds, planned.seconds) {
-        changes.push(format!("take {} instead of {}", span(other.seconds), span(planned.seconds)));
+    // Less traffic lost would speak for the other technique, but for the time.
+    let too_long = other.seconds > subject.allowed && other.lost < planned.lost;
+    if told(other.seconds, planned.seconds) || too_long {
+        let limit = if too_long { format!(", more than the {} allowed", span(subject.allowed)) } else { String::new() };
+        changes.push(format!("take {} instead of {}{limit}", span(other.seconds), span(planned.seconds)));
     }
     if told(other.lost, planned.lost) {
         let bits = |lost| Rate::from_bits_per_second(lost).to_string();
@@ -111,5 +126,5 @@ fn comparison(subject: &Subject<'_>) -> String {
     if changes.is_empty() {
         return format!("; {name} would gain nothing");
     }
-    format!("; by {name} the evacuation would {}", changes.join(" and "))
+    format!("; by {name} the evacuation would {}", changes.join(", and "))
 }

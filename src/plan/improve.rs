@@ -1,26 +1,32 @@
 //! Local search from a given schedule: moves one guest in the order, lets one start sooner or later, or changes
 //! the technique of one.
 
+use fastrand::Rng;
+
 use super::front::Front;
 use super::model::{self, Launch, Outcome};
+use super::order::levels;
 use super::space::Space;
 
 /// A difference that is none, relative.
 const ROUNDING: f64 = 1e-9;
 
-/// Improves `launches` for time, and what comes of that for loss, with up to `tries` changes each; techniques
-/// change only if `flips`.
-pub(super) fn polish(space: &Space<'_>, launches: Vec<Launch>, flips: bool, tries: usize, front: &mut Front) {
+/// Improves `launches` for time, and what comes of that for loss, by at most `tries` changes, which are used up;
+/// techniques change only if `flips`.
+pub(super) fn polish(space: &Space<'_>, launches: Vec<Launch>, flips: bool, tries: &mut usize, front: &mut Front) {
+    if launches.len() > *tries {
+        return;
+    }
     let start = model::outcome(space.scene, &launches, f64::INFINITY).fast();
-    let launches = improve(space, launches, Outcome::fast, front.allowed(start), flips, tries, front);
+    let launches = improve(space, launches, Outcome::speed, front.allowed(start), flips, tries, front);
     let seconds = model::outcome(space.scene, &launches, f64::INFINITY).fast();
     // Where even the fastest of these techniques is too slow, all of them are.
-    if seconds <= front.deadline() {
+    if seconds.is_finite() && seconds <= front.deadline() {
         improve(space, launches, Outcome::gentle, front.allowed(seconds), flips, tries, front);
     }
 }
 
-/// Improves `launches` by `score` (less is better) until no single change helps, or after so many `tries`; where
+/// Improves `launches` by `score` (less is better) until no single change helps, or there are no more `tries`; where
 /// those do not suffice to try each change once, nothing is tried. All schedules on the way are offered to `front`;
 /// what takes longer than `deadline` is no improvement.
 fn improve(
@@ -29,17 +35,18 @@ fn improve(
     score: impl Fn(&Outcome) -> f64,
     deadline: f64,
     flips: bool,
-    tries: usize,
+    tries: &mut usize,
     front: &mut Front,
 ) -> Vec<Launch> {
-    if launches.len().saturating_mul(launches.len()) > tries {
+    let changes = changes(space, launches.len(), flips);
+    if changes.len() > *tries {
         // Less than each change once would favour some guests over others.
         return launches;
     }
-    let changes = changes(space, launches.len(), flips);
     let mut best = score(&model::outcome(space.scene, &launches, deadline));
     let mut in_vain = 0;
-    for change in changes.iter().cycle().take(tries) {
+    for change in changes.iter().cycle().take(*tries) {
+        *tries -= 1;
         in_vain += 1;
         if let Some(changed) = apply(space, &launches, *change) {
             let changed_score = score(&front.offer(space.scene, &changed, deadline));
@@ -54,6 +61,20 @@ fn improve(
     launches
 }
 
+/// Changes of a schedule at a time that lead out of the reach of [`polish`]. Chosen.
+const SHAKES: usize = 4;
+
+/// `launches` with a few changes by chance.
+pub(super) fn shaken(space: &Space<'_>, launches: &[Launch], random: &mut Rng) -> Vec<Launch> {
+    let changes = changes(space, launches.len(), true);
+    let mut shaken = launches.to_vec();
+    for _ in 0..SHAKES {
+        let change = random.choice(&changes).and_then(|change| apply(space, &shaken, *change));
+        shaken = change.unwrap_or(shaken);
+    }
+    shaken
+}
+
 #[derive(Clone, Copy)]
 enum Change {
     /// The launch at one place goes to another; concurrency stays with the places.
@@ -64,14 +85,22 @@ enum Change {
     Flip(usize),
 }
 
+/// Up to so many guests may go from any place to any other, at any level; more move by powers of two, at those levels
+/// that matter most, so that there are not too many changes to try.
+const FEW: usize = 40;
+
 fn changes(space: &Space<'_>, guests: usize, flips: bool) -> Vec<Change> {
+    let few = guests <= FEW;
+    let worth_it = levels(space.most_in_flight);
     let levels = (1..guests).flat_map(|place| {
         let highest = (place + 1).min(space.most_in_flight);
-        (1..=highest).map(move |level| Change::Level(place, level))
+        let tried = (1..=highest).filter(|level| few || worth_it.contains(level));
+        tried.map(move |level| Change::Level(place, level)).collect::<Vec<_>>()
     });
     let moves = (0..guests).flat_map(|from| {
         // A move by one place is the same from either side.
-        (0..guests).filter(move |&to| to != from && to + 1 != from).map(move |to| Change::Move(from, to))
+        let others = (0..guests).filter(move |&to| to != from && to + 1 != from);
+        others.filter(move |to| few || to.abs_diff(from).is_power_of_two()).map(move |to| Change::Move(from, to))
     });
     let flips = (0..guests).filter(|_| flips).map(Change::Flip);
     levels.chain(moves).chain(flips).collect()

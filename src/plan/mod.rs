@@ -76,8 +76,8 @@ pub struct Rule {
     pub technique: Option<Technique>,
     /// Where the technique was given, for the plan's reason (`--post-copy`, `configuration`); `None`: the option.
     pub technique_origin: Option<&'static str>,
-    /// Lower ranks are launched before higher ones, and the planner orders those of equal rank: -1 puts a domain
-    /// first, 1 last, and ranks 1, 2, 3... fix an order.
+    /// Lower ranks are launched before higher ones, and the planner orders those of equal rank: a negative one puts a
+    /// domain before those of which nothing is said, a positive one after them.
     pub rank: i32,
     /// Where it does not run, its definition moves; else an inactive domain stays.
     pub offline: bool,
@@ -278,9 +278,15 @@ pub fn plan(source: &Profile, destination: &Profile, rules: &[Rule], demands: &D
 
     let indexes: Vec<usize> = moving.iter().map(|&(i, _)| i).collect();
     let scene = Scene::new(source, destination, &indexes, demands.bandwidth_bits_per_second);
-    let choices: Vec<Choice> =
-        moving.iter().map(|(i, techniques)| Choice { techniques: techniques.clone(), rank: rule(*i).rank }).collect();
-    let Found { mut launches, fastest, bound } = search::best(&scene, &choices, demands);
+    let choices: Vec<Choice> = moving
+        .iter()
+        .map(|(i, techniques)| Choice {
+            techniques: techniques.clone(),
+            can_post_copy: classify::post_copy_obstacle(&source.domains[*i], demands).is_none(),
+            rank: rule(*i).rank,
+        })
+        .collect();
+    let Found { mut launches, fastest, allowed, bound } = search::best(&scene, &choices, demands);
     let (outcome, steps) = model::predict(&scene, &launches);
     // A level that is never reached changes nothing, and would tell of more at once than there are.
     let concurrency = outcome.peak.max(1);
@@ -300,7 +306,8 @@ pub fn plan(source: &Profile, destination: &Profile, rules: &[Rule], demands: &D
                 technique: launch.technique,
                 predicted: &predicted,
                 planned: &outcome,
-                otherwise: explain::otherwise(&scene, &launches, techniques, place),
+                allowed,
+                otherwise: explain::otherwise(&scene, &launches, &choices, demands, place),
             });
             let (name, uuid) = (domain.name.clone(), domain.uuid.clone());
             let Launch { concurrency, technique, .. } = *launch;

@@ -75,6 +75,11 @@ impl Outcome {
         if self.unfinished == 0 { self.seconds } else { f64::INFINITY }
     }
 
+    /// Less is better: seconds to the end, and above all of those, what leaves fewer migrations without end.
+    pub(super) fn speed(&self) -> f64 {
+        if self.unfinished == 0 { self.seconds } else { 1e200 * self.unfinished as f64 }
+    }
+
     /// Bits of application traffic lost; infinite where it does not end.
     pub(super) fn gentle(&self) -> f64 {
         if self.unfinished == 0 { self.lost } else { f64::INFINITY }

@@ -5,7 +5,6 @@
 //! more guests, [`climb`] searches all three together within a fixed number of simulations.
 
 use super::bound::lower_bound;
-use super::classify::Techniques;
 use super::climb::climb;
 use super::front::Front;
 use super::improve::polish;
@@ -29,6 +28,8 @@ pub(super) struct Found {
     pub(super) launches: Vec<Launch>,
     /// Seconds that the fastest plan takes that was found; `None` where none ends.
     pub(super) fastest: Option<f64>,
+    /// Seconds that a plan may take where that one is the fastest.
+    pub(super) allowed: f64,
     /// Seconds below which no plan ends.
     pub(super) bound: f64,
 }
@@ -48,6 +49,7 @@ pub(super) fn best(scene: &Scene, choices: &[Choice], demands: &Demands) -> Foun
     }
     Found {
         fastest: front.fastest(),
+        allowed: front.deadline(),
         bound: lower_bound(scene, space.most_in_flight),
         launches: front.pick().map(|best| best.launches.clone()).unwrap_or_default(),
     }
@@ -109,15 +111,17 @@ fn try_schedules(space: &Space<'_>, techniques: &[Technique], front: &mut Front)
         starts.sort_by(|a, b| a.0.total_cmp(&b.0));
         // One for the most guests, and twice as many for each guest less, which halves the number of choices.
         for (_, launches) in starts.into_iter().take(1 << EXACT.saturating_sub(guests)) {
-            polish(space, launches, false, usize::MAX, front);
+            let mut unlimited = usize::MAX;
+            polish(space, launches, false, &mut unlimited, front);
         }
     }
 }
 
-/// What people do today, by the same model: all at once by either technique, and a loop of pre-copies; in the
-/// order of the names, as a loop over a listing goes.
+/// What people do today, by the same model and within the same limits: all at once by either technique, where it is
+/// possible, and a loop of pre-copies; in the order of the names, as a loop over a listing goes.
 pub(super) fn alternatives(scene: &Scene, choices: &[Choice], demands: &Demands) -> Vec<Alternative> {
     let all = demands.concurrency.unwrap_or(MOST_IN_FLIGHT);
+    let in_post_copy = demands.post_copy_limit.unwrap_or(all);
     [
         ("pre-copy-only", Technique::PreCopy, all),
         ("post-copy-only", Technique::PostCopy, all),
@@ -128,9 +132,9 @@ pub(super) fn alternatives(scene: &Scene, choices: &[Choice], demands: &Demands)
         let launches: Vec<Launch> = choices
             .iter()
             .enumerate()
-            .map(|(guest, choice)| {
-                let possible = !matches!(choice.techniques, Techniques::OnlyPreCopy(_));
-                Launch { guest, technique: if possible { technique } else { Technique::PreCopy }, concurrency }
+            .map(|(guest, choice)| match choice.can_post_copy && technique == Technique::PostCopy {
+                true => Launch { guest, technique, concurrency: concurrency.min(in_post_copy) },
+                false => Launch { guest, technique: Technique::PreCopy, concurrency },
             })
             .collect();
         Alternative { policy: policy.to_owned(), predicted: model::outcome(scene, &launches, f64::INFINITY).totals() }

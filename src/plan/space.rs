@@ -16,6 +16,8 @@ pub(super) const MOST_IN_FLIGHT: usize = 15;
 pub(super) struct Choice {
     /// How it may move.
     pub(super) techniques: Techniques,
+    /// Whether it could go by post-copy, whatever is forced.
+    pub(super) can_post_copy: bool,
     /// Lower ranks are launched first.
     pub(super) rank: i32,
 }

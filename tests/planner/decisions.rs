@@ -1,8 +1,8 @@
 //! What the planner decides: on the shipped profiles, and where the answer is plain.
 
 use crate::support::{IMAGE, balanced, by, domain, example, host, step};
-use tsmig::plan::{Demands, Objective, Plan, Technique, plan};
-use tsmig::profile::{DomainState, Profile};
+use tsmig::plan::{Demands, Objective, Plan, Rule, Technique, plan};
+use tsmig::profile::{DomainProfile, DomainState, Profile};
 
 fn planned(hosts: &(Profile, Profile), objective: Objective) -> Plan {
     plan(&hosts.0, &hosts.1, &[], &Demands { objective, ..Demands::default() })
@@ -166,4 +166,40 @@ fn the_window_is_judged() {
         assert_eq!((window.limit_seconds, window.fits), (limit, fits));
     }
     assert_eq!(planned(&balanced(), Objective::Time).window, None);
+}
+
+#[test]
+fn a_reason_never_speaks_for_the_other_technique() {
+    for name in ["balanced", "mostly-senders", "mostly-receivers", "mixed-ten", "datacenter-40"] {
+        for objective in [Objective::Time, Objective::Impact] {
+            for step in planned(&example(name), objective).migrations {
+                let Some((_, comparison)) = step.reason.split_once("the evacuation would lose ") else { continue };
+                let (other, rest) = comparison.split_once(" of traffic instead of ").expect("both losses");
+                let bits = |text: &str| text.parse::<tsmig::units::Rate>().expect("an amount").bits_per_second();
+                let planned = rest.split(';').next().expect("the plan's loss");
+                // The other technique loses less only where it takes too long, which is then told before.
+                assert!(bits(other) > bits(planned), "{name}, {}: {}", step.domain, step.reason);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_others_would_do_keeps_to_what_is_possible_and_allowed() {
+    let (source, destination) = example("mixed-ten");
+    let forced = |domain: &DomainProfile| Rule {
+        technique: ["build", "staging"].contains(&domain.name.as_str()).then_some(Technique::PreCopy),
+        ..Rule::default()
+    };
+    let rules: Vec<Rule> = source.domains.iter().map(forced).collect();
+    let free = plan(&source, &destination, &[], &Demands::default());
+    let forced = plan(&source, &destination, &rules, &Demands::default());
+    // They can't go by post-copy whether that is forced or not.
+    assert_eq!(alternative(&free, "post-copy-only"), alternative(&forced, "post-copy-only"));
+
+    let (source, destination) = example("mostly-senders");
+    let limited = Demands { post_copy_limit: Some(1), ..Demands::default() };
+    let (free, limited) =
+        (plan(&source, &destination, &[], &Demands::default()), plan(&source, &destination, &[], &limited));
+    assert!(alternative(&limited, "post-copy-only") > alternative(&free, "post-copy-only"));
 }

@@ -109,6 +109,8 @@ fn a_wrong_value_is_named_with_its_key_and_what_would_be_right() {
         ("/domains/0/name", json!(""), "source.domains[0].name", "name"),
         ("/domains/1/name", json!("o1"), "source.domains[1].name", "unique"),
         ("/domains/1/uuid", json!("u1"), "source.domains[1].uuid", "unique"),
+        ("/domains/1/uuid", json!("U-1"), "source.domains[1].uuid", "taken by source.domains[0].uuid"),
+        ("/domains/0/name", json!("web\u{1b}[2J"), "source.domains[0].name", "control character"),
         ("/link/bits_per_second", json!(0), "source.link.bits_per_second", "more than 0"),
         ("/link/bits_per_second", json!(-1e9), "source.link.bits_per_second", "more than 0"),
         ("/link/origin", json!("guess"), "source.link.origin", "detected"),

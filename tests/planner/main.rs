@@ -5,5 +5,6 @@ mod constraints;
 mod decisions;
 mod exactness;
 mod files;
+mod many;
 mod properties;
 mod support;
