@@ -254,10 +254,10 @@ pub struct PlanningArgs {
     /// These domains go by post-copy; repeatable.
     #[arg(long, value_name = "PATTERN")]
     pub post_copy: Vec<String>,
-    /// These domains are launched before all others; repeatable.
+    /// These domains are launched before all others, in the order given; repeatable.
     #[arg(long, value_name = "PATTERN")]
     pub first: Vec<String>,
-    /// These domains are launched after all others; repeatable.
+    /// These domains are launched after all others, in the order given; repeatable.
     #[arg(long, value_name = "PATTERN")]
     pub last: Vec<String>,
     /// At most so many migrations at once, or auto for the best number.

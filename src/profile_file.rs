@@ -143,7 +143,7 @@ pub fn load_plan(path: &Path) -> Result<Plan, FileError> {
         }
         file.check_text(&key("domain"), &step.domain)?;
         file.check_text(&key("uuid"), &step.uuid)?;
-        file.check_unique(&mut uuids, &step.uuid, key("uuid"))?;
+        file.check_uuid(&mut uuids, &step.uuid, key("uuid"))?;
     }
     Ok(plan)
 }
@@ -162,7 +162,7 @@ pub fn load_report(path: &Path) -> Result<Report, FileError> {
         let key = |name: &str| format!("domains[{i}].{name}");
         file.check_text(&key("domain"), &domain.domain)?;
         file.check_text(&key("uuid"), &domain.uuid)?;
-        file.check_unique(&mut uuids, &domain.uuid, key("uuid"))?;
+        file.check_uuid(&mut uuids, &domain.uuid, key("uuid"))?;
     }
     Ok(report)
 }
@@ -269,8 +269,8 @@ impl<'a> Text<'a> {
         for (i, domain) in profile.domains.iter().enumerate() {
             let key = |name: &str| format!("{prefix}domains[{i}].{name}");
             self.check_domain(&key, domain)?;
-            self.check_unique(&mut uuids, &domain.uuid, key("uuid"))?;
-            self.check_unique(&mut names, &domain.name, key("name"))?;
+            self.check_uuid(&mut uuids, &domain.uuid, key("uuid"))?;
+            self.check_unique(&mut names, domain.name.clone(), &domain.name, key("name"))?;
         }
         Ok(())
     }
@@ -293,19 +293,29 @@ impl<'a> Text<'a> {
     }
 
     fn check_text(&self, key: &str, value: &str) -> Result<(), FileError> {
-        if value.is_empty() { Err(self.wrong(key, "it is empty")) } else { Ok(()) }
+        match value.chars().any(char::is_control) {
+            true => Err(self.wrong(key, &format!("it is {value:?}, with a control character"))),
+            false if value.is_empty() => Err(self.wrong(key, "it is empty")),
+            false => Ok(()),
+        }
     }
 
-    fn check_unique<'v>(
+    /// UUIDs are the same whichever way they are written.
+    fn check_uuid(&self, seen: &mut HashMap<String, String>, uuid: &str, key: String) -> Result<(), FileError> {
+        self.check_unique(seen, uuid.to_ascii_lowercase().replace('-', ""), uuid, key)
+    }
+
+    fn check_unique(
         &self,
-        seen: &mut HashMap<&'v str, String>,
-        value: &'v str,
+        seen: &mut HashMap<String, String>,
+        identity: String,
+        value: &str,
         key: String,
     ) -> Result<(), FileError> {
-        match seen.get(value) {
+        match seen.get(&identity) {
             Some(first) => Err(self.wrong(&key, &format!("{value:?} is taken by {first}"))),
             None => {
-                seen.insert(value, key);
+                seen.insert(identity, key);
                 Ok(())
             }
         }

@@ -4,6 +4,8 @@
 //! matches a domain of the destination alone is none, so that a command can be run again. A domain's own name beats a
 //! glob, and two patterns of equal rank that disagree are an error.
 
+use std::cmp::Reverse;
+
 use globset::{Glob, GlobMatcher};
 
 use crate::cli::{PlanningArgs, TechniqueArg};
@@ -93,8 +95,9 @@ pub fn rules(
             None => general(name),
         };
         let rank = match either(name, &first, &last)? {
-            Some(Either::One) => -1,
-            Some(Either::Other) => 1,
+            // In the order of the options, outside of what the configuration says.
+            Some(Either::One) => place(name, &first) - first.len() as i32 - 1,
+            Some(Either::Other) => place(name, &last) + 2,
             None => match config.rule(name, |rule| &rule.order) {
                 Some(Order::First) => -1,
                 Some(Order::Last) => 1,
@@ -168,6 +171,12 @@ fn either(name: &str, one: &[Pattern], other: &[Pattern]) -> Result<Option<Eithe
 /// The pattern that names the domain most closely.
 fn best<'a>(patterns: &'a [Pattern], name: &str) -> Option<&'a Pattern> {
     patterns.iter().filter(|pattern| pattern.rank(name) > 0).max_by_key(|pattern| pattern.rank(name))
+}
+
+/// The place of the pattern that names the domain most closely, the first of equals.
+fn place(name: &str, patterns: &[Pattern]) -> i32 {
+    let places = 0..patterns.len();
+    places.max_by_key(|&i| (patterns[i].rank(name), Reverse(i))).map_or(0, |i| i as i32)
 }
 
 #[cfg(test)]
@@ -252,11 +261,27 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_first_or_last_goes_in_the_order_given() {
+        let ranks =
+            |options: &[&str]| configured(FILE, options).unwrap().iter().map(|rule| rule.rank).collect::<Vec<_>>();
+        let ordered = |options, expected: [usize; 3]| {
+            let ranks = ranks(options);
+            let mut order = [0, 1, 2];
+            order.sort_by_key(|&i| ranks[i]);
+            assert_eq!(order, expected, "{options:?}: {ranks:?}");
+        };
+        // The configuration has web-* first.
+        ordered(&["--first", "web-2", "--first", "db"], [2, 0, 1]);
+        ordered(&["--first", "db", "--first", "web-*", "--first", "web-2"], [0, 1, 2]);
+        ordered(&["--last", "web-2", "--last", "web-1"], [0, 2, 1]);
+    }
+
+    #[test]
     fn options_beat_the_configuration() {
         let rules = configured(FILE, &["--technique", "auto", "--only", "db", "--last", "web-2"]).unwrap();
         assert_eq!(rules.iter().map(|rule| rule.stays).collect::<Vec<_>>(), [false, true, true]);
         assert_eq!(rules.iter().map(|rule| rule.technique).collect::<Vec<_>>(), [None; 3]);
-        assert_eq!(rules.iter().map(|rule| rule.rank).collect::<Vec<_>>(), [0, -1, 1]);
+        assert_eq!(rules.iter().map(|rule| rule.rank).collect::<Vec<_>>(), [0, -1, 2]);
         assert_eq!(configured(FILE, &["--pre-copy", "web-1"]).unwrap()[1].technique, Some(Technique::PreCopy));
     }
 }

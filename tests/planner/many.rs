@@ -1,6 +1,5 @@
 //! More domains than can be tried exhaustively: the search still finds what there is to find.
 
-use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::properties::{hosts, ordinary};
