@@ -87,6 +87,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("state", "running, paused, in shutdown, shut off, crashed, pmsuspended or no state"),
     ("technique", "pre-copy, post-copy or offline"),
     ("total_seconds", "seconds, 0 or more"),
+    ("unused_bytes", "a whole number of bytes, 0 or more, or null where it is not known"),
     ("uuid", "the domain's UUID, unique on its host"),
     ("window_seconds", "seconds, 0 or more"),
 ];

@@ -73,32 +73,32 @@ fn main() -> Result<()> {
     let mut results: Results = serde_json::from_str(&fs::read_to_string(root.join(KEPT))?)?;
     results.link_bits_per_second = lab.spec().link.bits_per_second() as f64;
     for scenario in SCENARIOS.iter().filter(|s| wanted.is_empty() || wanted.iter().any(|w| s.name.contains(w))) {
-        let rows = measure(&lab, root, scenario)?;
-        results.rows.retain(|row| row.scenario != scenario.name);
-        results.rows.extend(rows);
-        results.rows.sort_by_key(|row| SCENARIOS.iter().position(|scenario| scenario.name == row.scenario));
-        keep(root, &results)?;
+        let hosts = profile(&lab, &root.join(scenario.profile()), &scenario.guests())?;
+        let mut rows: Vec<Row> = POLICIES.iter().map(|policy| policy.row(scenario)).collect();
+        for _ in 0..RUNS {
+            measure(&lab, scenario, &hosts, &mut rows)?;
+            results.rows.retain(|row| row.scenario != scenario.name);
+            results.rows.extend(rows.iter().cloned());
+            results.rows.sort_by_key(|row| SCENARIOS.iter().position(|scenario| scenario.name == row.scenario));
+            keep(root, &results)?;
+        }
     }
     eprintln!("{}", results::table(&results));
     Ok(())
 }
 
-/// All policies in one scenario.
-fn measure(lab: &Lab, root: &Path, scenario: &Scenario) -> Result<Vec<Row>> {
-    let hosts = profile(lab, &root.join(scenario.profile()), &scenario.guests())?;
-    let mut rows: Vec<Row> = POLICIES.iter().map(|policy| policy.row(scenario)).collect();
-    for _ in 0..RUNS {
-        for (row, policy) in rows.iter_mut().zip(POLICIES) {
-            if row.runs.iter().all(|run| run.total_seconds.is_some()) {
-                run(lab, scenario, policy, &hosts, row)?;
-                eprintln!("{}", results::line(row));
-            }
+/// One more run of each policy.
+fn measure(lab: &Lab, scenario: &Scenario, hosts: &(Profile, Profile), rows: &mut [Row]) -> Result<()> {
+    for (row, policy) in rows.iter_mut().zip(POLICIES) {
+        if row.runs.iter().all(|run| run.total_seconds.is_some()) {
+            run(lab, scenario, policy, hosts, row)?;
+            eprintln!("{}", results::line(row));
         }
     }
     // What must cross is what the guests' memory holds, whoever moves it.
     let bytes = rows[0].bytes_to_cross;
     rows.iter_mut().for_each(|row| row.bytes_to_cross = bytes);
-    Ok(rows)
+    Ok(())
 }
 
 /// Writes down what is known so far, so that a run that is cut short was not for nothing.

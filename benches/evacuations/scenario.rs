@@ -1,6 +1,6 @@
-//! The guests of each scenario. Their memory is mostly full, as that of a guest in use is: about 110 MiB of 128. Those that
-//! send also write 1 MB/s to memory of their own: without that it hangs on chance whether several of them converge side by
-//! side (`docs/model.md`).
+//! The guests of each scenario. Their memory is mostly full, as that of a guest in use is: about 110 MiB of 128. Where
+//! several send, they also write 1 MB/s to memory of their own: without that it hangs on chance whether they converge side
+//! by side (`docs/model.md`).
 
 use tsmig_lab::{GuestSpec, Rate};
 
@@ -20,16 +20,16 @@ struct Guest {
     dirty: Option<(u64, u64)>,
 }
 
-const SENDER: Guest =
-    Guest { name: "", memory_mib: 128, fill_mib: 48, send_mbit: 30, receive_mbit: 0, dirty: Some((1_000_000, 4)) };
-const RECEIVER: Guest = Guest { send_mbit: 0, receive_mbit: 30, dirty: None, ..SENDER };
+const SENDER: Guest = Guest { name: "", memory_mib: 128, fill_mib: 48, send_mbit: 30, receive_mbit: 0, dirty: None };
+const BUSY_SENDER: Guest = Guest { dirty: Some((1_000_000, 4)), ..SENDER };
+const RECEIVER: Guest = Guest { send_mbit: 0, receive_mbit: 30, ..SENDER };
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "balanced",
         guests: &[
-            Guest { name: "o1", ..SENDER },
-            Guest { name: "o2", ..SENDER },
+            Guest { name: "o1", ..BUSY_SENDER },
+            Guest { name: "o2", ..BUSY_SENDER },
             Guest { name: "r1", ..RECEIVER },
             Guest { name: "r2", ..RECEIVER },
         ],
@@ -37,9 +37,9 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "mostly senders",
         guests: &[
-            Guest { name: "o1", send_mbit: 20, ..SENDER },
-            Guest { name: "o2", send_mbit: 20, ..SENDER },
-            Guest { name: "o3", send_mbit: 20, ..SENDER },
+            Guest { name: "o1", send_mbit: 20, ..BUSY_SENDER },
+            Guest { name: "o2", send_mbit: 20, ..BUSY_SENDER },
+            Guest { name: "o3", send_mbit: 20, ..BUSY_SENDER },
             Guest { name: "r1", receive_mbit: 15, ..RECEIVER },
         ],
     },
