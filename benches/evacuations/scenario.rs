@@ -46,10 +46,10 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "mostly receivers",
         guests: &[
-            Guest { name: "o1", send_mbit: 15, ..SENDER },
-            Guest { name: "r1", receive_mbit: 25, ..RECEIVER },
-            Guest { name: "r2", receive_mbit: 25, ..RECEIVER },
-            Guest { name: "r3", receive_mbit: 20, ..RECEIVER },
+            Guest { name: "o1", send_mbit: 8, ..SENDER },
+            Guest { name: "r1", receive_mbit: 12, ..RECEIVER },
+            Guest { name: "r2", receive_mbit: 12, ..RECEIVER },
+            Guest { name: "r3", receive_mbit: 10, ..RECEIVER },
         ],
     },
     Scenario {
