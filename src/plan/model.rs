@@ -101,7 +101,7 @@ pub(super) fn can_converge(scene: &Scene, guest: usize, wire: f64) -> bool {
     }
     let mut sent = guest.image;
     loop {
-        let next = guest.dirtied(sent / rate, 1.0);
+        let next = guest.dirtied(sent / rate);
         if next <= DOWNTIME_LIMIT * rate {
             return true;
         }
@@ -295,7 +295,7 @@ fn run(scene: &Scene, launches: &[Launch], deadline: f64, mut report: impl FnMut
                 flight.sent += span * rate;
             }
             if over {
-                advance(flight, &mut hosts, rate, flows);
+                advance(flight, &mut hosts, rate);
             } else if flight.phase != Phase::Stalled {
                 flight.left -= span * if flight.flows() { rate } else { 1.0 };
             }
@@ -325,9 +325,8 @@ fn run(scene: &Scene, launches: &[Launch], deadline: f64, mut report: impl FnMut
 }
 
 /// The phase of `flight` is over: enters the next.
-fn advance(flight: &mut Flight, hosts: &mut Hosts, rate: f64, flows: usize) {
+fn advance(flight: &mut Flight, hosts: &mut Hosts, rate: f64) {
     let guest = flight.guest;
-    let kept = hosts.source.kept(rate * flows as f64 / EFFICIENCY);
     match (flight.phase, flight.technique) {
         (Phase::Setup, Technique::PostCopy) => {
             hosts.stop(guest);
@@ -335,11 +334,11 @@ fn advance(flight: &mut Flight, hosts: &mut Hosts, rate: f64, flows: usize) {
         }
         (Phase::Setup, _) => flight.enter(Phase::Pass, hosts.scene.guests[guest].image),
         (Phase::Pass, _) => {
-            let next = hosts.scene.guests[guest].dirtied(flight.pass, kept);
+            let next = hosts.scene.guests[guest].dirtied(flight.pass);
             if next <= DOWNTIME_LIMIT * rate {
                 hosts.stop(guest);
                 flight.enter(Phase::Stop, next);
-            } else if hosts.scene.guests[guest].dirtied(next / rate, kept) >= NO_HEADWAY * next {
+            } else if hosts.scene.guests[guest].dirtied(next / rate) >= NO_HEADWAY * next {
                 flight.enter(Phase::Stalled, next);
             } else {
                 flight.enter(Phase::Pass, next);

@@ -84,11 +84,6 @@ impl<'a> Nic<'a> {
         HELD * residual + (1.0 - HELD) * bulk * self.fair_share(migrations)
     }
 
-    /// The part of what applications want that they get while migrations take `taken`.
-    pub(super) fn kept(&self, taken: f64) -> f64 {
-        if self.demand > 0.0 { 1.0 - self.lost(taken) / self.demand } else { 1.0 }
-    }
-
     /// Bits per second that applications want and do not get while migrations take `taken`.
     pub(super) fn lost(&self, taken: f64) -> f64 {
         (self.demand - (self.capacity - taken).max(0.0)).max(0.0)
@@ -151,7 +146,6 @@ mod tests {
         assert!((nic.left_for(1) - 40.0).abs() < 1e-9);
         assert!((nic.left_for(2) - 49.0).abs() < 1e-9);
         assert!((nic.lost(49.0) - 9.0).abs() < 1e-9);
-        assert!((nic.kept(49.0) - 51.0 / 60.0).abs() < 1e-9);
     }
 
     #[test]

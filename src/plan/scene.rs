@@ -85,10 +85,12 @@ impl Guest {
         }
     }
 
-    /// Bits that it dirties within `seconds` at the source, where it gets to send the part `kept` of what it wants: those
-    /// of each kind, at most their sets, at most all.
-    pub(super) fn dirtied(&self, seconds: f64, kept: f64) -> f64 {
-        let by_traffic = DIRTIED_BY_TRAFFIC * (self.outbound * kept + self.inbound);
+    /// Bits that it dirties within `seconds` at the source: those of each kind, at most their sets, at most all.
+    ///
+    /// Its traffic counts in full even where migrations squeeze it: a pre-copy that would end only since its guest is
+    /// squeezed is not relied on, and would take longer on a wider link.
+    pub(super) fn dirtied(&self, seconds: f64) -> f64 {
+        let by_traffic = DIRTIED_BY_TRAFFIC * (self.outbound + self.inbound);
         let traffic = (by_traffic * seconds).min(self.buffers);
         let memory = (self.memory.bits_per_second * seconds).min(self.memory.most_bits);
         (traffic + memory).min(self.image)
