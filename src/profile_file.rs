@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Deserializer;
+use serde_json::de::StrRead;
+use serde_json::error::Category;
 
 use crate::plan::{self, Plan};
 use crate::profile::{self, Both, DomainProfile, Profile};
@@ -105,7 +108,7 @@ fn expected(key: &str) -> String {
 /// The file can't be read, is no profile, or a key of it is missing or wrong.
 pub fn load(path: &Path) -> Result<(Profile, Profile), FileError> {
     let file = Text::read(path, PROFILE)?;
-    let head: Head = file.parse().map_err(|vague| file.closest::<Both, Profile>(vague))?;
+    let (head, _): (Head, _) = file.begin().map_err(|vague| file.closest::<Both, Profile>(vague))?;
     if head.source.is_none() && head.destination.is_none() {
         file.check_schema("", head.schema.as_deref(), profile::SCHEMA)?;
         let source: Profile = file.parse()?;
@@ -192,6 +195,8 @@ impl<'a> Text<'a> {
     pub(crate) fn read(path: &'a Path, expected: &'static str) -> Result<Self, FileError> {
         let text =
             fs::read_to_string(path).map_err(|source| FileError::Unreadable { path: path.to_owned(), source })?;
+        // Some editors write a byte order mark.
+        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
         let file = Self { path, text, expected };
         match file.text.trim_start().chars().next() {
             Some('{') => Ok(file),
@@ -213,8 +218,16 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// The whole text as a value.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, FileError> {
-        let mut reader = serde_json::Deserializer::from_str(&self.text);
+        let (value, mut reader) = self.begin()?;
+        reader.end().map_err(|error| self.no_such_text(&format!("it goes on after its end: {error}")))?;
+        Ok(value)
+    }
+
+    /// The value that the text begins with, and what is left of the text.
+    fn begin<T: DeserializeOwned>(&self) -> Result<(T, Deserializer<StrRead<'_>>), FileError> {
+        let mut reader = Deserializer::from_str(&self.text);
         let value: T = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let path = error.path().to_string();
             let at_top = path == ".";
@@ -227,12 +240,11 @@ impl<'a> Text<'a> {
             }
             match json.classify() {
                 _ if at_top => self.no_such_text(&format!("it is no JSON object: {problem}")),
-                serde_json::error::Category::Eof => self.no_such_text(&format!("it ends too early: {problem}")),
+                Category::Eof => self.no_such_text(&format!("it ends too early: {problem}")),
                 _ => self.wrong(&path, &problem),
             }
         })?;
-        reader.end().map_err(|error| self.no_such_text(&format!("it goes on after its end: {error}")))?;
-        Ok(value)
+        Ok((value, reader))
     }
 
     /// The error that names the key the closest. What breaks the syntax, such as NaN, is already met where parts of

@@ -71,6 +71,12 @@ fn a_lone_profile_means_an_empty_destination_with_the_same_link() {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_error() {
+    let file = Scratch::new("mark", &format!("\u{feff}{}", profile()));
+    assert!(load(&file.0).is_ok());
+}
+
+#[test]
 fn unknown_keys_are_ignored_and_optional_ones_have_defaults() {
     let mut source = profile();
     source["colour"] = json!("blue");
@@ -163,6 +169,11 @@ fn what_is_no_profile_at_all_says_what_would_be() {
     let cut = profile().to_string();
     let error = error_of("cut", &cut[..cut.len() / 2]);
     assert!(error.contains("line 1"), "{error}");
+    let pair = json!({"source": profile(), "destination": profile()}).to_string();
+    for whole in [profile().to_string(), pair] {
+        let error = error_of("more", &format!("{whole}\n}}"));
+        assert!(error.contains("it goes on after its end") && error.contains("line 2"), "{error}");
+    }
     let error = load("/nonexistent/profile.json".as_ref()).expect_err("no such file").to_string();
     assert!(error.starts_with("/nonexistent/profile.json: "), "{error}");
 }
