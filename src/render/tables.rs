@@ -4,7 +4,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::page::Page;
 use crate::config::show::{Effective, FileRow};
-use crate::plan::{Alternative, Plan, Totals};
+use crate::plan::{Alternative, Objective, Plan, Totals};
 use crate::profile::{Link, LinkOrigin, Profile};
 use crate::report::{DomainOutcome, DomainReport, Job, Outcome, Report};
 use crate::units::{Rate, size, span};
@@ -42,14 +42,17 @@ pub fn plan(plan: &Plan) -> String {
 
 /// A [`plan`] on a page of its own width and colours.
 pub fn plan_on(plan: &Plan, page: &Page) -> String {
+    let objective = if plan.objective == Objective::Impact { ", objective impact" } else { "" };
+    let cap = plan.bandwidth_bits_per_second.map(|cap| format!(", of which migrations take at most {}", rate(cap)));
     let mut text = page.paragraph(&format!(
-        "{} -> {}: {}, at most {} at once; links {} and {}",
+        "{} -> {}: {}, at most {} at once{objective}; links {} and {}{}",
         plan.source,
         plan.destination,
         domains(plan.migrations.len()),
         plan.concurrency,
         link(&plan.source_link),
         link(&plan.destination_link),
+        cap.unwrap_or_default(),
     ));
     if !plan.migrations.is_empty() {
         text += &format!("{}\n", steps(plan, page));
