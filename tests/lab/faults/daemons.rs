@@ -66,8 +66,9 @@ fn qemu_in_post_copy(lab: &Lab) -> Result<()> {
     let error = running.end()?.expect(4, "o1", "lost")?;
     ensure!(error.contains("half at the destination is gone") && error.contains("domstate o1"), "{error}");
     let check = || -> Result<()> {
-        // As crashed or as failed: libvirt notices the end of QEMU or of the migration's stream first.
-        assert_states(lab, "o1", Some("paused"), Some("shut off"))?;
+        // libvirt notices the end of QEMU or of the migration's stream first.
+        assert_states(lab, "o1", Some("paused"), Some("shut off (crashed)"))
+            .or_else(|_| assert_states(lab, "o1", Some("paused"), Some("shut off (failed)")))?;
         ensure!(lab.qemu_pid(Node::HostA, "o1").is_ok(), "what is left of it is there to be looked at");
         Ok(())
     };
