@@ -5,7 +5,8 @@
 //!
 //! Sharing one among migrations would be in libvirtd's limits (five requests a client), but costs time: a request that
 //! one thread makes while another waits on the same connection was sent at the next keepalive only, up to 5 s later,
-//! in 5 of 8 migrations (libvirt 9.0's client library; with a connection each in none of 32).
+//! in 5 of 8 migrations (libvirt 9.0's client library; with a connection each in none of 32). For the same reason a
+//! [`Line`] leaves a connection on which a question is still waiting when its time is up.
 
 use std::sync::mpsc;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
@@ -95,10 +96,10 @@ fn start_event_loop() {
 /// What is done to each new connection of a [`Line`].
 type Prepare = Box<dyn Fn(&Connect) + Send + Sync>;
 
-/// One connection for short calls, opened again when it has died.
+/// One connection for short calls, opened again when it has died, or has left a question unanswered.
 pub(crate) struct Line {
     pub(crate) endpoint: Endpoint,
-    current: Mutex<Connect>,
+    current: Mutex<Option<Connect>>,
     prepare: Prepare,
 }
 
@@ -110,7 +111,7 @@ impl Line {
     ) -> Result<Self, HostError> {
         let connection = endpoint.open()?;
         prepare(&connection);
-        Ok(Self { endpoint, current: Mutex::new(connection), prepare: Box::new(prepare) })
+        Ok(Self { endpoint, current: Mutex::new(Some(connection)), prepare: Box::new(prepare) })
     }
 
     /// Runs a short call on the line.
@@ -135,22 +136,27 @@ impl Line {
         question: impl FnOnce(&Connect) -> Result<T, Error> + Send + 'static,
     ) -> Result<Result<T, Error>, HostError> {
         let connection = self.connection()?;
-        let answer = within(ANSWER_LIMIT, move || question(&connection));
-        match answer.ok_or_else(|| self.endpoint.silent(ANSWER_LIMIT))? {
-            Err(error) if error.domain().is(ErrorDomain::Rpc) => Err(self.endpoint.error(&error)),
-            answer => Ok(answer),
+        match within(ANSWER_LIMIT, move || question(&connection)) {
+            Some(Err(error)) if error.domain().is(ErrorDomain::Rpc) => Err(self.endpoint.error(&error)),
+            Some(answer) => Ok(answer),
+            None => {
+                // Its thread waits on that connection, and would hold up every later question.
+                *lock(&self.current) = None;
+                Err(self.endpoint.silent(ANSWER_LIMIT))
+            }
         }
     }
 
-    /// The connection at present, opened again where the last one has died.
+    /// The connection at present, opened again where there is none that is alive.
     pub(crate) fn connection(&self) -> Result<Connect, HostError> {
         let mut current = lock(&self.current);
-        if !current.is_alive().unwrap_or(false) {
-            let new = self.endpoint.open()?;
-            (self.prepare)(&new);
-            *current = new;
+        if let Some(connection) = current.as_ref().filter(|connection| connection.is_alive().unwrap_or(false)) {
+            return Ok(connection.clone());
         }
-        Ok(current.clone())
+        let new = self.endpoint.open()?;
+        (self.prepare)(&new);
+        *current = Some(new.clone());
+        Ok(new)
     }
 }
 
