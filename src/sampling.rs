@@ -3,7 +3,7 @@
 //! [`Window`] is the pure part: it adds samples up and never gives a negative or absurd rate, whatever the
 //! counters do. [`profile_hosts`] is the clock around it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -201,17 +201,16 @@ fn profile_host(
     tick: &(dyn Fn(Duration) + Sync),
 ) -> Result<Profile, HostError> {
     let mut window = Window::default();
-    // Domains that a job holds: libvirt lets the call wait for its end.
-    let mut held = BTreeSet::new();
     let mut due = Duration::ZERO;
     loop {
         let domains = host.sample()?;
         // The result comes with a later sample. Refused while the last one is under way, and by a hypervisor that
         // can't measure it; then the rate is 0.
         for domain in domains.iter().filter(|d| d.state == DomainState::Running) {
-            let asks = || host.start_dirty_rate(&domain.uuid);
-            if !held.contains(&domain.uuid) && asks().is_err_and(|error| error.kind == HostErrorKind::NoAnswer) {
-                held.insert(domain.uuid.clone());
+            let started = host.start_dirty_rate(&domain.uuid);
+            // Either a job has taken the domain just now, or the host is silent, which the next sample tells.
+            if started.is_err_and(|error| error.kind == HostErrorKind::NoAnswer) {
+                break;
             }
         }
         window.add(Sample { at_seconds: start.elapsed().as_secs_f64(), domains });

@@ -89,13 +89,17 @@ impl Host {
         Ok(records.into_iter().map(|r| domain_sample(r.name, r.uuid, &r.parameters)).collect())
     }
 
-    /// Lets libvirt measure a domain's dirty rate for a second; later samples carry the result.
+    /// Lets libvirt measure a domain's dirty rate for a second; later samples carry the result. A domain that a job holds
+    /// (a backup, somebody's migration) is not measured: libvirt would let the call wait for the end of the job.
     ///
     /// # Errors
     /// The host has no such domain, or can't measure it.
     pub fn start_dirty_rate(&self, uuid: &str) -> Result<(), HostError> {
         let uuid = uuid.to_owned();
-        self.line.ask(move |connection| ffi::start_dirty_rate(&lookup(connection, &uuid)?, 1))
+        self.line.ask(move |connection| {
+            let domain = lookup(connection, &uuid)?;
+            if ffi::job_stats(&domain)?.is_none() { ffi::start_dirty_rate(&domain, 1) } else { Ok(()) }
+        })
     }
 
     /// What the statistics do not carry.

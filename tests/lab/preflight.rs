@@ -211,9 +211,13 @@ fn migrating(lab: &Lab) -> Result<()> {
     while !lab.run(Node::HostA, &["virsh", "domjobinfo", "g1"])?.contains("Outgoing migration") {
         ensure!(other.try_wait()?.is_none(), "the other migration has ended");
     }
+    let profile = run(lab, &["profile", "host-a", "--output", "json"])?;
     let refused = run(lab, &["evacuate", "host-a", "host-b"])?;
     lab.run(Node::HostA, &["virsh", "domjobabort", "g1"])?;
     other.wait()?;
+    let profile: Value = serde_json::from_str(&profile.stdout)?;
+    let window = profile["window_seconds"].as_f64().context("window_seconds")?;
+    ensure!(window < 10.0, "a question waited for the end of the job until its time was up: {profile}");
     assert_refused(lab, &guests, &refused, &["g1: it is being migrated already", "virsh domjobinfo g1"])
 }
 
