@@ -5,9 +5,8 @@
 //! What it prints is shown where it fails: its last line.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
@@ -19,8 +18,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use crate::config::Config;
 use crate::event::{Event, Timed};
+use crate::hypervisor::libvirt::Endpoint;
 use crate::plan::Technique;
 use crate::report::{DomainReport, Outcome};
 
@@ -37,7 +36,7 @@ type Variables = Vec<(&'static str, String)>;
 /// The hooks of a run.
 #[derive(Debug)]
 pub struct Hooks {
-    /// By their keys in [`crate::config::keys::HOOKS`]: a program and its arguments.
+    /// By name: a program and its arguments.
     commands: BTreeMap<&'static str, Vec<String>>,
     limit: Duration,
     about_run: Variables,
@@ -53,29 +52,21 @@ impl Default for Hooks {
 }
 
 impl Hooks {
-    /// The hooks that the configuration gives a run between two hosts.
-    ///
-    /// # Errors
-    /// One of them is no program that could be run; in words, with its place in the configuration.
-    pub fn of(config: &Config, source: &str, destination: &str) -> Result<Self, String> {
-        for (name, hook) in &config.hooks {
-            let program = hook.value.first().map_or("", String::as_str);
-            check(Path::new(program)).map_err(|problem| {
-                format!("{}: the {name} hook {program} {problem}; give the path of an executable program", hook.origin)
-            })?;
-        }
-        let uri = |name| config.endpoint(name).uri;
-        Ok(Self {
-            commands: config.hooks.iter().map(|(name, hook)| (*name, hook.value.clone())).collect(),
-            limit: config.hook_timeout.as_ref().map_or(LIMIT, |limit| limit.value),
-            about_run: vec![
-                ("TSMIG_SOURCE", source.to_owned()),
-                ("TSMIG_SOURCE_URI", uri(source)),
-                ("TSMIG_DESTINATION", destination.to_owned()),
-                ("TSMIG_DESTINATION_URI", uri(destination)),
-            ],
-            begun: Mutex::default(),
-        })
+    /// The hooks of a run between two hosts: `commands` by their keys in [`crate::config::keys::HOOKS`], each a program
+    /// and its arguments, and how long each may take.
+    pub fn new(
+        commands: BTreeMap<&'static str, Vec<String>>,
+        limit: Option<Duration>,
+        source: &Endpoint,
+        destination: &Endpoint,
+    ) -> Self {
+        let about_run = vec![
+            ("TSMIG_SOURCE", source.name.clone()),
+            ("TSMIG_SOURCE_URI", source.uri.clone()),
+            ("TSMIG_DESTINATION", destination.name.clone()),
+            ("TSMIG_DESTINATION_URI", destination.uri.clone()),
+        ];
+        Self { commands, limit: limit.unwrap_or(LIMIT), about_run, begun: Mutex::default() }
     }
 
     /// Each hook and its command, for a person.
@@ -136,16 +127,6 @@ fn about_domain(domain: &str, uuid: &str, technique: Option<Technique>) -> Varia
     let mut about = vec![("TSMIG_DOMAIN", domain.to_owned()), ("TSMIG_UUID", uuid.to_owned())];
     about.extend(technique.map(|technique| ("TSMIG_TECHNIQUE", technique.to_string())));
     about
-}
-
-/// What is wrong with a program, where something is.
-fn check(program: &Path) -> Result<(), String> {
-    let metadata = fs::metadata(program).map_err(|error| format!("can't be run: {error}"))?;
-    match metadata.is_file() {
-        true if metadata.permissions().mode() & 0o111 != 0 => Ok(()),
-        true => Err("is not executable".to_owned()),
-        false => Err("is no file".to_owned()),
-    }
 }
 
 /// Runs a command to its end, or to the limit: then there is no status. With the last line that it printed.
@@ -224,6 +205,8 @@ impl<'a> AfterDomains<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn shell(name: &'static str, script: &str) -> Hooks {

@@ -7,6 +7,7 @@ use std::thread;
 use anyhow::{Result, bail};
 
 use super::connect::connect;
+use super::hooks::hooks;
 use super::interrupts::Interrupts;
 use super::output::{conclude, create, show};
 use super::plan::{earlier_run, make_plan};
@@ -18,7 +19,7 @@ use crate::config::Config;
 use crate::drift::{self, Checked};
 use crate::evacuate::{Evacuation, Options, Timeout};
 use crate::history::Recorder;
-use crate::hooks::{AfterDomains, Hooks};
+use crate::hooks::AfterDomains;
 use crate::hypervisor::Side;
 use crate::hypervisor::libvirt::Host;
 use crate::migration::OnStall;
@@ -38,7 +39,7 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
     let on_stall = on_stall(arguments)?;
     let returning = earlier_run(&arguments.planning)?;
     let saved = arguments.plan.as_deref().map(load_plan).transpose().map_err(usage)?;
-    let hooks = Arc::new(Hooks::of(config, &arguments.source, &arguments.destination).map_err(usage)?);
+    let hooks = Arc::new(hooks(config, &arguments.source, &arguments.destination)?);
     let (source_host, destination_host) = connect(config, &arguments.source, &arguments.destination)?;
     let profile_and_plan = |from: &Host, to: &Host| {
         let (source, destination) = sample_both(config, output, &arguments.sampling, timing, from, to)?;

@@ -3,6 +3,7 @@
 mod config;
 mod connect;
 mod evacuate;
+mod hooks;
 mod interrupts;
 mod output;
 mod plan;
