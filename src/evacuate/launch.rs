@@ -47,5 +47,8 @@ pub(super) fn launch<F: Fn(Update)>(driver: Driver<F>, options: &Options, forced
         persistent: before.persistent,
         ..driver.request.clone()
     };
+    if let Err(cause) = driver.still_wanted() {
+        return (driver.tell)(Update::Ended(Ended::not_wanted(driver.course.technique, cause)));
+    }
     Driver { request, before, course, ..driver }.launch();
 }

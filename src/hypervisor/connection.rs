@@ -114,9 +114,12 @@ impl Line {
         Ok(Self { endpoint, current: Mutex::new(Some(connection)), prepare: Box::new(prepare) })
     }
 
-    /// Runs a short call on the line.
-    pub(crate) fn call<T>(&self, call: impl FnOnce(&Connect) -> Result<T, Error>) -> Result<T, HostError> {
-        call(&self.connection()?).map_err(|e| self.endpoint.error(&e))
+    /// Runs a short call on the line; once more where the connection dies under it.
+    pub(crate) fn call<T>(&self, call: impl Fn(&Connect) -> Result<T, Error>) -> Result<T, HostError> {
+        let connection = self.connection()?;
+        let result = call(&connection);
+        let result = if died(&connection, &result) { call(&self.connection()?) } else { result };
+        result.map_err(|e| self.endpoint.error(&e))
     }
 
     /// Runs a call that a host answers at once or not at all: one whose daemon is stopped must not hold up everything.
@@ -158,6 +161,12 @@ impl Line {
         *current = Some(new.clone());
         Ok(new)
     }
+}
+
+/// Whether a call failed since its connection had died. Ctrl-C on a terminal does that: it ends the ssh under the
+/// connection, too, which libvirt leaves in the terminal's foreground.
+fn died<T>(connection: &Connect, result: &Result<T, Error>) -> bool {
+    result.is_err() && !connection.is_alive().unwrap_or(false)
 }
 
 /// Connections that carry migrations, one each; those that are free again are used again.

@@ -115,7 +115,7 @@ impl Host {
         })
     }
 
-    fn with_domain<T>(&self, uuid: &str, call: impl FnOnce(&Domain) -> Result<T, Error>) -> Result<T, HostError> {
+    fn with_domain<T>(&self, uuid: &str, call: impl Fn(&Domain) -> Result<T, Error>) -> Result<T, HostError> {
         self.line.call(|connection| call(&lookup(connection, uuid)?))
     }
 }
