@@ -167,7 +167,7 @@ pub struct Timing {
     pub interval: Duration,
 }
 
-/// Profiles all `hosts` over the same window, each from a thread of its own. `tick` is called with the elapsed
+/// Profiles all `hosts` at the same time, each from a thread of its own. `tick` is called with the elapsed
 /// part of the window after each sample of the first host.
 ///
 /// # Errors
@@ -177,16 +177,13 @@ pub fn profile_hosts(
     timing: Timing,
     tick: &(dyn Fn(Duration) + Sync),
 ) -> Result<Vec<Profile>, HostError> {
-    let start = Instant::now();
     thread::scope(|scope| {
         let silent = |_| ();
         let threads: Vec<_> = hosts
             .iter()
             .enumerate()
             .map(|(index, (host, link))| {
-                scope.spawn(move || {
-                    profile_host(host, link.clone(), timing, start, if index == 0 { tick } else { &silent })
-                })
+                scope.spawn(move || profile_host(host, link.clone(), timing, if index == 0 { tick } else { &silent }))
             })
             .collect();
         threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
@@ -197,13 +194,15 @@ fn profile_host(
     host: &Host,
     link: Link,
     timing: Timing,
-    start: Instant,
     tick: &(dyn Fn(Duration) + Sync),
 ) -> Result<Profile, HostError> {
     let mut window = Window::default();
-    let mut due = Duration::ZERO;
+    // The window begins with the first sample, which an emulator that hangs may hold up.
+    let (mut begun, mut due) = (None, Duration::ZERO);
     loop {
         let domains = host.sample()?;
+        let begun = *begun.get_or_insert_with(Instant::now);
+        let at_seconds = begun.elapsed().as_secs_f64();
         // The result comes with a later sample. Refused while the last one is under way, and by a hypervisor that
         // can't measure it; then the rate is 0.
         for domain in domains.iter().filter(|d| d.state == DomainState::Running) {
@@ -213,13 +212,13 @@ fn profile_host(
                 break;
             }
         }
-        window.add(Sample { at_seconds: start.elapsed().as_secs_f64(), domains });
+        window.add(Sample { at_seconds, domains });
         tick(due);
         if due >= timing.window {
             break;
         }
         due = (due + timing.interval).min(timing.window);
-        thread::sleep(due.saturating_sub(start.elapsed()));
+        thread::sleep(due.saturating_sub(begun.elapsed()));
     }
     let mut failed = None;
     let domains = window.domains(|domain| match host.facts(&domain.uuid) {

@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
+use std::time::Duration;
 
 use virt::connect::Connect;
 use virt::domain::Domain;
@@ -136,6 +137,15 @@ pub(crate) fn state(domain: &Domain) -> Result<(u32, u32), Error> {
         return Err(Error::last_error());
     }
     Ok((state as u32, reason as u32))
+}
+
+/// `virDomainGetControlInfo`: for how long libvirt has waited for an answer of the domain's emulator; `None` where it does
+/// not wait for any. The call itself waits for nothing.
+pub(crate) fn emulator_silence(domain: &Domain) -> Result<Option<Duration>, Error> {
+    let mut info = sys::virDomainControlInfo { state: 0, details: 0, stateTime: 0 };
+    // SAFETY: the domain is alive while it is borrowed; libvirt fills the structure.
+    check(unsafe { sys::virDomainGetControlInfo(domain.as_ptr(), &mut info, 0) })?;
+    Ok((info.state == sys::VIR_DOMAIN_CONTROL_OCCUPIED).then_some(Duration::from_millis(info.stateTime)))
 }
 
 /// `virDomainGetJobStats`: the statistics of the running job; `None` where there is no job.

@@ -8,7 +8,7 @@ use virt::domain::{Domain, MigrateParameters};
 use virt::error::{Error, ErrorNumber};
 use virt::sys;
 
-use super::libvirt::{Host, lookup};
+use super::libvirt::{Host, hanging, lookup};
 use super::{HostError, HostErrorKind, ffi, nic_xml};
 use crate::link::{Bond, NetDevice};
 use crate::preflight::facts::{HostFacts, Job, LibvirtRefusal, Memory, Network};
@@ -60,7 +60,7 @@ impl Host {
         absent(self.line.ask(move |connection| lookup(connection, &uuid)?.xml_desc(0)))
     }
 
-    /// The name, UUID and live XML of each active domain.
+    /// The name, UUID and live XML of each active domain; no XML where its emulator hangs.
     ///
     /// # Errors
     /// The host did not answer.
@@ -68,8 +68,10 @@ impl Host {
         self.line.ask(|connection| {
             let domains = connection.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE)?;
             // One that stops meanwhile takes nobody's place.
-            let facts =
-                |domain: &Domain| Some((domain.name().ok()?, domain.uuid_string().ok()?, domain.xml_desc(0).ok()?));
+            let facts = |domain: &Domain| {
+                let xml = if hanging(domain).is_some() { String::new() } else { domain.xml_desc(0).ok()? };
+                Some((domain.name().ok()?, domain.uuid_string().ok()?, xml))
+            };
             Ok(domains.iter().filter_map(facts).collect())
         })
     }

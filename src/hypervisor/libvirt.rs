@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use virt::connect::Connect;
 use virt::domain::{Domain, MigrateParameters};
@@ -18,7 +18,7 @@ use super::{
     MigrationRequest, NicCounters, Presence, Route, Side, Tidied,
 };
 use crate::plan::Technique;
-use crate::profile::DomainState;
+use crate::profile::{DomainState, Eligibility};
 
 /// A host that is connected.
 pub struct Host {
@@ -63,17 +63,33 @@ impl Host {
         Ok(uuid)
     }
 
-    /// All domains with their counters, in one request.
+    /// All domains with their counters, in one request. An emulator that hangs holds it up, and is passed over by the
+    /// next, which knows that somebody waits for it.
     ///
     /// # Errors
-    /// The host did not answer.
+    /// The host did not answer, or too many of its emulators hang.
     pub fn sample(&self) -> Result<Vec<DomainSample>, HostError> {
-        self.statistics(
-            sys::VIR_DOMAIN_STATS_STATE
-                | sys::VIR_DOMAIN_STATS_BALLOON
-                | sys::VIR_DOMAIN_STATS_INTERFACE
-                | sys::VIR_DOMAIN_STATS_DIRTYRATE,
-        )
+        let groups = sys::VIR_DOMAIN_STATS_STATE
+            | sys::VIR_DOMAIN_STATS_BALLOON
+            | sys::VIR_DOMAIN_STATS_INTERFACE
+            | sys::VIR_DOMAIN_STATS_DIRTYRATE;
+        for _ in 0..=MOST_HANGING {
+            match self.statistics(groups) {
+                Err(error) if error.kind == HostErrorKind::NoAnswer && self.has_hanging_domain()? => {}
+                sampled => return sampled,
+            }
+        }
+        let message = format!(
+            "the emulators of more than {MOST_HANGING} domains do not answer libvirt (virsh domcontrol tells which)"
+        );
+        Err(HostError { host: self.endpoint().name.clone(), kind: HostErrorKind::Other, message })
+    }
+
+    fn has_hanging_domain(&self) -> Result<bool, HostError> {
+        self.line.ask(|connection| {
+            let domains = connection.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE)?;
+            Ok(domains.iter().any(|domain| hanging(domain).is_some()))
+        })
     }
 
     /// All domains with the counters of their NICs, in one request that no emulator is asked for: none can hold it up.
@@ -90,7 +106,8 @@ impl Host {
     }
 
     /// Lets libvirt measure a domain's dirty rate for a second; later samples carry the result. A domain that a job holds
-    /// (a backup, somebody's migration) is not measured: libvirt would let the call wait for the end of the job.
+    /// (a backup, somebody's migration) is not measured, since libvirt would let the call wait for the end of the job; nor
+    /// is one whose emulator is being waited for.
     ///
     /// # Errors
     /// The host has no such domain, or can't measure it.
@@ -98,7 +115,8 @@ impl Host {
         let uuid = uuid.to_owned();
         self.line.ask(move |connection| {
             let domain = lookup(connection, &uuid)?;
-            if ffi::job_stats(&domain)?.is_none() { ffi::start_dirty_rate(&domain, 1) } else { Ok(()) }
+            let is_free = ffi::emulator_silence(&domain)?.is_none() && ffi::job_stats(&domain)?.is_none();
+            if is_free { ffi::start_dirty_rate(&domain, 1) } else { Ok(()) }
         })
     }
 
@@ -110,14 +128,37 @@ impl Host {
         let uuid = uuid.to_owned();
         self.line.ask(move |connection| {
             let domain = lookup(connection, &uuid)?;
+            let persistent = domain.is_persistent()?;
+            if let Some(silence) = hanging(&domain) {
+                let migration = Eligibility::no(format!(
+                    "its emulator has not answered libvirt for {} s (virsh domcontrol {}); see what it waits for, such as \
+                     storage that is gone, or exclude the domain",
+                    silence.as_secs(),
+                    domain.name()?
+                ));
+                return Ok(DomainFacts { persistent, migration, ..DomainFacts::default() });
+            }
             let xml = XmlFacts::read(&domain.xml_desc(0)?);
-            Ok(DomainFacts { persistent: domain.is_persistent()?, migration: xml.migration, post_copy: xml.post_copy })
+            Ok(DomainFacts { persistent, migration: xml.migration, post_copy: xml.post_copy })
         })
     }
 
     fn with_domain<T>(&self, uuid: &str, call: impl Fn(&Domain) -> Result<T, Error>) -> Result<T, HostError> {
         self.line.call(|connection| call(&lookup(connection, uuid)?))
     }
+}
+
+/// Emulators that hang at the most before a host is given up: each keeps one of its libvirt's 20 workers waiting.
+const MOST_HANGING: usize = 5;
+
+/// An emulator that libvirt has waited for that long hangs: it answers within milliseconds else.
+const HANGING: Duration = Duration::from_secs(5);
+
+/// For how long the emulator of a domain has not answered, where it hangs. Most questions about such a domain wait for it,
+/// too, the one for its XML among them (libvirt 11.3).
+pub(super) fn hanging(domain: &Domain) -> Option<Duration> {
+    // A hypervisor that can't tell has no emulators to wait for.
+    ffi::emulator_silence(domain).ok().flatten().filter(|silence| *silence >= HANGING)
 }
 
 pub(super) fn lookup(connection: &Connect, uuid: &str) -> Result<Domain, Error> {

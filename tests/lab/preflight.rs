@@ -14,6 +14,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("everything_that_keeps_a_domain_is_found_at_once", findings),
     ("a_host_that_cannot_take_part_is_named_and_nothing_moves", hosts),
     ("a_destination_whose_libvirt_is_stopped_holds_up_nothing", stopped),
+    ("an_emulator_that_hangs_keeps_its_own_domain_only", hanging),
     ("domains_without_room_at_the_destination_are_named", memory),
     ("a_domain_that_migrates_already_is_refused", migrating),
     ("file_backed_memory_is_never_post_copied", file_backed),
@@ -163,6 +164,23 @@ fn stopped(lab: &Lab) -> Result<()> {
     let later = finish(child, &mut said);
     kill(daemon, Signal::SIGCONT)?;
     assert_refused(lab, &guests, &later?, &words)
+}
+
+fn hanging(lab: &Lab) -> Result<()> {
+    let guests = Guests::boot(lab, vec![receiver("g1"), GuestSpec::new("g2")])?;
+    let emulator = lab.qemu_pid(Node::HostA, "g2")?;
+    kill(emulator, Signal::SIGSTOP)?;
+    let there = run(lab, &["evacuate", "host-a", "host-b", "--partial", "--output", "json"]);
+    let back = run(lab, &["evacuate", "host-b", "host-a", "--output", "json"]);
+    kill(emulator, Signal::SIGCONT)?;
+    let there = there?;
+    there.expect(3, "g1", "migrated")?;
+    let error = there.expect(3, "g2", "remains")?;
+    for word in ["its emulator has not answered libvirt", "virsh domcontrol g2", "exclude"] {
+        ensure!(error.contains(word), "{word:?} is not in {error}");
+    }
+    back?.expect(0, "g1", "migrated")?;
+    guests.assert_alive(lab)
 }
 
 /// Starts tsmig and waits until it profiles; the rest of its standard error is read from the second.
