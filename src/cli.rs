@@ -168,7 +168,7 @@ pub struct ProfileArgs {
     /// The host to profile.
     #[arg(add = ArgValueCompleter::new(hosts))]
     pub host: String,
-    /// Profile a second host over the same window: the result is what plan --profile reads.
+    /// Profile a second host at the same time: the result is what plan --profile reads.
     #[arg(add = ArgValueCompleter::new(hosts))]
     pub destination: Option<String>,
     /// Write the profile to a file as JSON, too.

@@ -33,6 +33,10 @@ const STATISTICS_LIMIT: Duration = Duration::from_secs(1);
 /// again within that time where the link was cut for less than about 50 s.
 const QUIET_LIMIT: f64 = 60.0;
 
+/// For how long an emulator may hang in a migration, in seconds, before others take its turn: longer than storage over
+/// NFS takes to fail over, the 90 s of its grace period.
+const HANGING_SECONDS: f64 = 120.0;
+
 /// What a driver is told.
 #[derive(Debug)]
 pub(crate) enum Input {
@@ -130,6 +134,8 @@ struct Work {
     calls: usize,
     /// Somebody else's migration runs: what is seen of it is none of this driver's business.
     foreign: bool,
+    /// Since when the source's libvirt has not answered about the domain.
+    hangs_since: Option<f64>,
     /// What the last call returned, where that was an error.
     error: Option<HostError>,
     told: Option<Cause>,
@@ -181,6 +187,7 @@ impl<F: Fn(Update)> Driver<F> {
             calling: false,
             calls: 0,
             foreign: false,
+            hangs_since: None,
             error: None,
             told: None,
             wish: String::new(),
@@ -302,9 +309,19 @@ impl<F: Fn(Update)> Driver<F> {
         let source = self.hosts.presence(Side::Source, &uuid);
         let destination = (!work.calling).then(|| self.hosts.presence(Side::Destination, &uuid));
         let job = match source {
-            Presence::Present(_) => self.hosts.job(&uuid).ok().flatten(),
-            Presence::Absent | Presence::Unknown(_) => None,
+            Presence::Present(_) => self.hosts.job(&uuid),
+            Presence::Absent | Presence::Unknown(_) => Ok(None),
         };
+        let hangs = job.as_ref().is_err_and(|error| error.kind == HostErrorKind::Hangs);
+        work.hangs_since = work.hangs_since.or(Some(work.now())).filter(|_| hangs);
+        if work.hangs_since.is_some_and(|since| work.now() - since > HANGING_SECONDS) {
+            return Some(Verdict::NeedsRecovery(
+                "its emulator at the source has stopped answering libvirt, and what it waits for, such as storage that \
+                 is gone, has to be mended first"
+                    .to_owned(),
+            ));
+        }
+        let job = job.ok().flatten();
         let sight =
             Sight { calling: work.calling, source: &source, destination: destination.as_ref(), job: job.as_ref() };
         let phase = work.migration.phase();
@@ -335,8 +352,10 @@ impl<F: Fn(Update)> Driver<F> {
                 drop(self.hosts.abort(&uuid));
             }
             Action::Resume => {
+                // A destination that does not answer is asked at the next try.
+                let Ok(fault) = self.hosts.resume_fault() else { return None };
                 // On the user's word it is tried: a distribution mends faults without another version number.
-                if let Some(fault) = self.hosts.resume_fault().filter(|_| !self.insists || self.request.resume) {
+                if let Some(fault) = fault.filter(|_| !self.insists || self.request.resume) {
                     // QEMU may still go on by itself.
                     if work.migration.quiet_seconds(work.now()) < QUIET_LIMIT {
                         return None;

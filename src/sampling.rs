@@ -3,7 +3,7 @@
 //! [`Window`] is the pure part: it adds samples up and never gives a negative or absurd rate, whatever the
 //! counters do. [`profile_hosts`] is the clock around it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -197,6 +197,8 @@ fn profile_host(
     tick: &(dyn Fn(Duration) + Sync),
 ) -> Result<Profile, HostError> {
     let mut window = Window::default();
+    // Domains that hang.
+    let mut held = BTreeSet::new();
     // The window begins with the first sample, which an emulator that hangs may hold up.
     let (mut begun, mut due) = (None, Duration::ZERO);
     loop {
@@ -206,10 +208,9 @@ fn profile_host(
         // The result comes with a later sample. Refused while the last one is under way, and by a hypervisor that
         // can't measure it; then the rate is 0.
         for domain in domains.iter().filter(|d| d.state == DomainState::Running) {
-            let started = host.start_dirty_rate(&domain.uuid);
-            // Either a job has taken the domain just now, or the host is silent, which the next sample tells.
-            if started.is_err_and(|error| error.kind == HostErrorKind::NoAnswer) {
-                break;
+            let asks = || host.start_dirty_rate(&domain.uuid);
+            if !held.contains(&domain.uuid) && asks().is_err_and(|error| error.kind == HostErrorKind::Hangs) {
+                held.insert(domain.uuid.clone());
             }
         }
         window.add(Sample { at_seconds, domains });
@@ -221,7 +222,7 @@ fn profile_host(
         thread::sleep(due.saturating_sub(begun.elapsed()));
     }
     let mut failed = None;
-    let domains = window.domains(|domain| match host.facts(&domain.uuid) {
+    let domains = window.domains(|domain| match host.facts(&domain.name, &domain.uuid) {
         Ok(facts) => Some(facts),
         Err(error) if error.kind == HostErrorKind::NoSuchDomain => None,
         Err(error) => {

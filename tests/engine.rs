@@ -201,8 +201,8 @@ impl Hosts for Scripted {
         Ok(domains.iter().filter_map(listed).collect())
     }
 
-    fn resume_fault(&self) -> Option<String> {
-        None
+    fn resume_fault(&self) -> Result<Option<String>, HostError> {
+        Ok(None)
     }
 
     fn presence(&self, side: Side, uuid: &str) -> Presence {

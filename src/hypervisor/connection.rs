@@ -9,7 +9,7 @@
 //! [`Line`] leaves a connection on which a question is still waiting when its time is up.
 
 use std::sync::mpsc;
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -114,21 +114,14 @@ impl Line {
         Ok(Self { endpoint, current: Mutex::new(Some(connection)), prepare: Box::new(prepare) })
     }
 
-    /// Runs a short call on the line; once more where the connection dies under it.
-    pub(crate) fn call<T>(&self, call: impl Fn(&Connect) -> Result<T, Error>) -> Result<T, HostError> {
-        let connection = self.connection()?;
-        let result = call(&connection);
-        let result = if died(&connection, &result) { call(&self.connection()?) } else { result };
-        result.map_err(|e| self.endpoint.error(&e))
-    }
-
-    /// Runs a call that a host answers at once or not at all: one whose daemon is stopped must not hold up everything.
+    /// Asks what a host answers at once or not at all: one whose daemon is stopped must not hold up everything. Where the
+    /// connection dies meanwhile, it is asked once more: Ctrl-C on a terminal ends the ssh under the connection, too.
     ///
     /// # Errors
     /// libvirt's error, or that there was no answer within [`ANSWER_LIMIT`].
     pub(crate) fn ask<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&Connect) -> Result<T, Error> + Send + 'static,
+        question: impl Fn(&Connect) -> Result<T, Error> + Send + Sync + 'static,
     ) -> Result<T, HostError> {
         self.ask_raw(question)?.map_err(|e| self.endpoint.error(&e))
     }
@@ -136,16 +129,22 @@ impl Line {
     /// Like [`Self::ask`], where what libvirt answers is to be told apart from a host that does not.
     pub(crate) fn ask_raw<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&Connect) -> Result<T, Error> + Send + 'static,
+        question: impl Fn(&Connect) -> Result<T, Error> + Send + Sync + 'static,
     ) -> Result<Result<T, Error>, HostError> {
-        let connection = self.connection()?;
-        match within(ANSWER_LIMIT, move || question(&connection)) {
-            Some(Err(error)) if error.domain().is(ErrorDomain::Rpc) => Err(self.endpoint.error(&error)),
-            Some(answer) => Ok(answer),
-            None => {
-                // Its thread waits on that connection, and would hold up every later question.
-                *lock(&self.current) = None;
-                Err(self.endpoint.silent(ANSWER_LIMIT))
+        let question = Arc::new(question);
+        let mut repeats = true;
+        loop {
+            let connection = self.connection()?;
+            let (asked, of) = (Arc::clone(&question), connection.clone());
+            match within(ANSWER_LIMIT, move || asked(&of)) {
+                Some(Err(_)) if repeats && !connection.is_alive().unwrap_or(false) => repeats = false,
+                Some(Err(error)) if error.domain().is(ErrorDomain::Rpc) => return Err(self.endpoint.error(&error)),
+                Some(answer) => return Ok(answer),
+                None => {
+                    // Its thread waits on that connection, and would hold up every later question.
+                    *lock(&self.current) = None;
+                    return Err(self.endpoint.silent(ANSWER_LIMIT));
+                }
             }
         }
     }
@@ -161,12 +160,6 @@ impl Line {
         *current = Some(new.clone());
         Ok(new)
     }
-}
-
-/// Whether a call failed since its connection had died. Ctrl-C on a terminal does that: it ends the ssh under the
-/// connection, too, which libvirt leaves in the terminal's foreground.
-fn died<T>(connection: &Connect, result: &Result<T, Error>) -> bool {
-    result.is_err() && !connection.is_alive().unwrap_or(false)
 }
 
 /// Connections that carry migrations, one each; those that are free again are used again.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use roxmltree::{Document, Node};
 use virt::connect::Connect;
-use virt::domain::{Domain, MigrateParameters};
+use virt::domain::MigrateParameters;
 use virt::error::{Error, ErrorNumber};
 use virt::sys;
 
-use super::libvirt::{Host, hanging, lookup};
+use super::libvirt::{Host, lookup};
 use super::{HostError, HostErrorKind, ffi, nic_xml};
 use crate::link::{Bond, NetDevice};
 use crate::preflight::facts::{HostFacts, Job, LibvirtRefusal, Memory, Network};
@@ -56,8 +56,7 @@ impl Host {
     /// # Errors
     /// The host did not answer, or not for this domain.
     pub fn domain_xml(&self, uuid: &str) -> Result<Option<String>, HostError> {
-        let uuid = uuid.to_owned();
-        absent(self.line.ask(move |connection| lookup(connection, &uuid)?.xml_desc(0)))
+        absent(self.ask_live(uuid, |domain| domain.xml_desc(0)))
     }
 
     /// The name, UUID and live XML of each active domain; no XML where its emulator hangs.
@@ -65,15 +64,22 @@ impl Host {
     /// # Errors
     /// The host did not answer.
     pub fn active_domains(&self) -> Result<Vec<(String, String, String)>, HostError> {
-        self.line.ask(|connection| {
+        let listed = self.line.ask(|connection| {
             let domains = connection.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE)?;
             // One that stops meanwhile takes nobody's place.
-            let facts = |domain: &Domain| {
-                let xml = if hanging(domain).is_some() { String::new() } else { domain.xml_desc(0).ok()? };
-                Some((domain.name().ok()?, domain.uuid_string().ok()?, xml))
-            };
-            Ok(domains.iter().filter_map(facts).collect())
-        })
+            let listed = domains.iter().filter_map(|domain| Some((domain.name().ok()?, domain.uuid_string().ok()?)));
+            Ok(listed.collect::<Vec<_>>())
+        })?;
+        let mut active = Vec::new();
+        for (name, uuid) in listed {
+            match self.domain_xml(&uuid) {
+                Ok(Some(xml)) => active.push((name, uuid, xml)),
+                Ok(None) => {}
+                Err(error) if error.kind == HostErrorKind::Hangs => active.push((name, uuid, String::new())),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(active)
     }
 
     /// What libvirt is busy with on a domain, and how many snapshots it has.
@@ -81,14 +87,12 @@ impl Host {
     /// # Errors
     /// The host did not answer.
     pub fn occupation(&self, uuid: &str) -> Result<(Option<Job>, u32), HostError> {
-        let uuid = uuid.to_owned();
-        let found = self.line.ask_raw(move |connection| {
-            let domain = lookup(connection, &uuid)?;
+        let found = self.ask_live(uuid, |domain| {
             // A domain that does not run has no job, and libvirt says so by an error.
-            let job = ffi::job_stats(&domain).unwrap_or_default();
+            let job = ffi::job_stats(domain).unwrap_or_default();
             Ok((job.map(|job| job_of(job.number("operation"))), domain.num_snapshots(0).unwrap_or_default()))
-        })?;
-        Ok(found.unwrap_or_default())
+        });
+        Ok(absent(found)?.unwrap_or_default())
     }
 
     /// Why this host's libvirt would not begin to migrate a domain; `None` where it would, or can't be known.
@@ -103,7 +107,7 @@ impl Host {
     pub fn rehearse(&self, destination: &Self, uuid: &str, offline: bool) -> Result<Option<LibvirtRefusal>, HostError> {
         let uuid = uuid.to_owned();
         let peer = destination.line.connection()?;
-        let parameters = MigrateParameters {
+        let parameters = || MigrateParameters {
             dest_xml: Some("not a definition".to_owned()),
             uri: Some("rehearsal:".to_owned()),
             ..MigrateParameters::default()
@@ -112,8 +116,8 @@ impl Host {
             true => sys::VIR_MIGRATE_OFFLINE | sys::VIR_MIGRATE_PERSIST_DEST,
             false => sys::VIR_MIGRATE_LIVE,
         };
-        let begun =
-            self.line.ask_raw(move |source| lookup(source, &uuid)?.migrate3(&peer, parameters, flags).map(drop))?;
+        let begin = move |source: &Connect| lookup(source, &uuid)?.migrate3(&peer, parameters(), flags).map(drop);
+        let begun = self.line.ask_raw(begin).map_err(|error| self.of_domain(error))?;
         // Codes by which libvirt refuses; the definition gives another, and what is none of these is left to the
         // migration itself.
         let refusals = [

@@ -15,7 +15,7 @@ use super::domain_xml::XmlFacts;
 use super::ffi::{self, Parameters};
 use super::{
     Condition, Definition, DirtyRate, DomainFacts, DomainSample, HostError, HostErrorKind, Hosts, JobStats, Listed,
-    MigrationRequest, NicCounters, Presence, Route, Side, Tidied,
+    MigrationRequest, NicCounters, Presence, Route, Side, Tidied, hangs,
 };
 use crate::plan::Technique;
 use crate::profile::{DomainState, Eligibility};
@@ -75,7 +75,7 @@ impl Host {
             | sys::VIR_DOMAIN_STATS_DIRTYRATE;
         for _ in 0..=MOST_HANGING {
             match self.statistics(groups) {
-                Err(error) if error.kind == HostErrorKind::NoAnswer && self.has_hanging_domain()? => {}
+                Err(error) if self.of_domain(error.clone()).kind == HostErrorKind::Hangs => {}
                 sampled => return sampled,
             }
         }
@@ -83,13 +83,6 @@ impl Host {
             "the emulators of more than {MOST_HANGING} domains do not answer libvirt (virsh domcontrol tells which)"
         );
         Err(HostError { host: self.endpoint().name.clone(), kind: HostErrorKind::Other, message })
-    }
-
-    fn has_hanging_domain(&self) -> Result<bool, HostError> {
-        self.line.ask(|connection| {
-            let domains = connection.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE)?;
-            Ok(domains.iter().any(|domain| hanging(domain).is_some()))
-        })
     }
 
     /// All domains with the counters of their NICs, in one request that no emulator is asked for: none can hold it up.
@@ -106,17 +99,14 @@ impl Host {
     }
 
     /// Lets libvirt measure a domain's dirty rate for a second; later samples carry the result. A domain that a job holds
-    /// (a backup, somebody's migration) is not measured, since libvirt would let the call wait for the end of the job; nor
-    /// is one whose emulator is being waited for.
+    /// (a backup, somebody's migration) is not measured, since libvirt would let the call wait for the end of the job.
     ///
     /// # Errors
     /// The host has no such domain, or can't measure it.
     pub fn start_dirty_rate(&self, uuid: &str) -> Result<(), HostError> {
-        let uuid = uuid.to_owned();
-        self.line.ask(move |connection| {
-            let domain = lookup(connection, &uuid)?;
-            let is_free = ffi::emulator_silence(&domain)?.is_none() && ffi::job_stats(&domain)?.is_none();
-            if is_free { ffi::start_dirty_rate(&domain, 1) } else { Ok(()) }
+        self.ask_live(uuid, |domain| match ffi::job_stats(domain)? {
+            None => ffi::start_dirty_rate(domain, 1),
+            Some(_) => Ok(()),
         })
     }
 
@@ -124,42 +114,67 @@ impl Host {
     ///
     /// # Errors
     /// The host did not answer, or the domain is gone.
-    pub fn facts(&self, uuid: &str) -> Result<DomainFacts, HostError> {
-        let uuid = uuid.to_owned();
-        self.line.ask(move |connection| {
-            let domain = lookup(connection, &uuid)?;
-            let persistent = domain.is_persistent()?;
-            if let Some(silence) = hanging(&domain) {
-                let migration = Eligibility::no(format!(
-                    "its emulator has not answered libvirt for {} s (virsh domcontrol {}); see what it waits for, such as \
-                     storage that is gone, or exclude the domain",
-                    silence.as_secs(),
-                    domain.name()?
-                ));
-                return Ok(DomainFacts { persistent, migration, ..DomainFacts::default() });
+    pub fn facts(&self, name: &str, uuid: &str) -> Result<DomainFacts, HostError> {
+        let persistent = self.ask_domain(uuid, Domain::is_persistent)?;
+        match self.ask_live(uuid, |domain| domain.xml_desc(0)) {
+            Ok(xml) => {
+                let XmlFacts { migration, post_copy } = XmlFacts::read(&xml);
+                Ok(DomainFacts { persistent, migration, post_copy })
             }
-            let xml = XmlFacts::read(&domain.xml_desc(0)?);
-            Ok(DomainFacts { persistent, migration: xml.migration, post_copy: xml.post_copy })
-        })
+            Err(error) if error.kind == HostErrorKind::Hangs => {
+                let migration = Eligibility::no(hangs(name));
+                Ok(DomainFacts { persistent, migration, ..DomainFacts::default() })
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    fn with_domain<T>(&self, uuid: &str, call: impl Fn(&Domain) -> Result<T, Error>) -> Result<T, HostError> {
-        self.line.call(|connection| call(&lookup(connection, uuid)?))
+    /// Asks about one domain.
+    pub(super) fn ask_domain<T: Send + 'static>(
+        &self,
+        uuid: &str,
+        question: impl Fn(&Domain) -> Result<T, Error> + Send + Sync + 'static,
+    ) -> Result<T, HostError> {
+        let uuid = uuid.to_owned();
+        let answer = self.line.ask(move |connection| question(&lookup(connection, &uuid)?));
+        answer.map_err(|error| self.of_domain(error))
+    }
+
+    /// Asks about one domain what its emulator or a job can hold up, unless it is known to hang.
+    pub(super) fn ask_live<T: Send + 'static>(
+        &self,
+        uuid: &str,
+        question: impl Fn(&Domain) -> Result<T, Error> + Send + Sync + 'static,
+    ) -> Result<T, HostError> {
+        let hangs = |silence: Option<Duration>| silence.is_some_and(|silence| silence >= HANGING);
+        // A hypervisor that can't tell has no emulators to wait for.
+        let ask = move |domain: &Domain| match ffi::emulator_silence(domain) {
+            Ok(silence) if hangs(silence) => Ok(None),
+            _ => question(domain).map(Some),
+        };
+        self.ask_domain(uuid, ask)?.ok_or_else(|| self.hang())
+    }
+
+    /// What an error to a question about one domain means: where the host answers another, the domain hangs.
+    pub(super) fn of_domain(&self, error: HostError) -> HostError {
+        match error.kind {
+            HostErrorKind::NoAnswer => self.line.ask(Connect::lib_version).err().unwrap_or_else(|| self.hang()),
+            _ => error,
+        }
+    }
+
+    fn hang(&self) -> HostError {
+        let message = "its libvirt answers, but not about this domain: the emulator hangs".to_owned();
+        HostError { host: self.endpoint().name.clone(), kind: HostErrorKind::Hangs, message }
     }
 }
 
 /// Emulators that hang at the most before a host is given up: each keeps one of its libvirt's 20 workers waiting.
 const MOST_HANGING: usize = 5;
 
-/// An emulator that libvirt has waited for that long hangs: it answers within milliseconds else.
+/// An emulator that libvirt has waited for that long hangs: it answers within milliseconds else. Most questions about its
+/// domain then wait for it, too, the one for its XML among them (libvirt 9.0 and 11.3).
 const HANGING: Duration = Duration::from_secs(5);
-
-/// For how long the emulator of a domain has not answered, where it hangs. Most questions about such a domain wait for it,
-/// too, the one for its XML among them (libvirt 11.3).
-pub(super) fn hanging(domain: &Domain) -> Option<Duration> {
-    // A hypervisor that can't tell has no emulators to wait for.
-    ffi::emulator_silence(domain).ok().flatten().filter(|silence| *silence >= HANGING)
-}
 
 pub(super) fn lookup(connection: &Connect, uuid: &str) -> Result<Domain, Error> {
     connection.lookup_domain_by_uuid_string(uuid)
@@ -258,10 +273,8 @@ impl Hosts for Pair {
     }
 
     fn job(&self, uuid: &str) -> Result<Option<JobStats>, HostError> {
-        let job = self.source.with_domain(uuid, ffi::job_stats)?;
-        // A backup or a snapshot is a job, too. A libvirt that does not tell the operation gives the benefit of the doubt.
-        let migrates = |job: &Parameters| job.number("operation").is_none_or(|n| n == MIGRATION_OUT);
-        Ok(job.filter(migrates).as_ref().map(job_stats))
+        let job = self.source.ask_domain(uuid, ffi::job_stats)?;
+        Ok(job.filter(is_migration).as_ref().map(job_stats))
     }
 
     fn completed(&self, uuid: &str) -> Option<JobStats> {
@@ -278,19 +291,19 @@ impl Hosts for Pair {
         Ok(records.into_iter().map(listed).collect())
     }
 
-    fn resume_fault(&self) -> Option<String> {
-        let version = self.destination.line.ask(Connect::lib_version).ok()?;
+    fn resume_fault(&self) -> Result<Option<String>, HostError> {
+        let version = self.destination.line.ask(Connect::lib_version)?;
         let name = &self.destination.endpoint().name;
-        (version == NO_RESUME).then(|| {
+        Ok((version == NO_RESUME).then(|| {
             format!(
                 "libvirt 11.3.0 at {name} does not survive to be asked to resume it (a null pointer in \
                  qemuProcessIncomingDefNew); update libvirt at {name}, which its domains do not notice"
             )
-        })
+        }))
     }
 
     fn presence(&self, side: Side, uuid: &str) -> Presence {
-        match self.side(side).with_domain(uuid, ffi::state) {
+        match self.side(side).ask_domain(uuid, ffi::state) {
             Ok((state, reason)) => Presence::Present(condition(state, reason)),
             Err(error) if error.kind == HostErrorKind::NoSuchDomain => Presence::Absent,
             Err(error) => Presence::Unknown(error.to_string()),
@@ -298,20 +311,24 @@ impl Hosts for Pair {
     }
 
     fn start_post_copy(&self, uuid: &str) -> Result<(), HostError> {
-        self.source.with_domain(uuid, ffi::start_post_copy)
+        self.source.ask_domain(uuid, ffi::start_post_copy)
     }
 
     fn abort(&self, uuid: &str) -> Result<(), HostError> {
-        self.source.with_domain(uuid, ffi::abort_job)
+        // Asked once more after a connection died, it must not hit the job that came next, a backup say.
+        self.source.ask_domain(uuid, |domain| match ffi::job_stats(domain)? {
+            Some(job) if is_migration(&job) => ffi::abort_job(domain),
+            _ => Ok(()),
+        })
     }
 
     fn limit_bandwidth(&self, uuid: &str, technique: Technique, mib_per_second: u64) -> Result<(), HostError> {
         let phase = if technique == Technique::PostCopy { sys::VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY } else { 0 };
-        self.source.with_domain(uuid, |domain| domain.migrate_set_max_speed(mib_per_second, phase).map(drop))
+        self.source.ask_domain(uuid, move |domain| domain.migrate_set_max_speed(mib_per_second, phase).map(drop))
     }
 
     fn definition(&self, uuid: &str) -> Result<Definition, HostError> {
-        self.source.with_domain(uuid, |domain| {
+        self.source.ask_domain(uuid, |domain| {
             let persistent = domain.is_persistent()?;
             // A transient domain has no autostart, and libvirt says so by an error.
             let autostart = persistent && domain.autostart()?;
@@ -332,34 +349,41 @@ impl Hosts for Pair {
             return Ok(done);
         }
         let left_over = matches!(left, Presence::Present(Condition::ShutOff | Condition::ShutOffMigrated));
-        if !self.destination.with_domain(uuid, Domain::is_persistent)? {
+        if !self.destination.ask_domain(uuid, Domain::is_persistent)? {
             // The source's definition is the one that was to move; the live one may lack what waits for the next boot.
             let stored = sys::VIR_DOMAIN_XML_INACTIVE | sys::VIR_DOMAIN_XML_SECURE;
             let holder = if left_over { &self.source } else { &self.destination };
-            let xml = holder.with_domain(uuid, |domain| domain.xml_desc(stored))?;
-            self.destination.line.call(|connection| connection.define_domain_xml(&xml).map(drop))?;
+            let xml = holder.ask_domain(uuid, move |domain| domain.xml_desc(stored))?;
+            self.destination.line.ask(move |connection| connection.define_domain_xml(&xml).map(drop))?;
             done.push(Tidied::DefinedAtDestination);
         }
         if before.autostart {
-            self.destination.with_domain(uuid, |domain| domain.set_autostart(true).map(drop))?;
+            self.destination.ask_domain(uuid, |domain| domain.set_autostart(true).map(drop))?;
         }
         let is_safe = arrived(self.presence(Side::Destination, uuid))
-            && self.destination.with_domain(uuid, Domain::is_persistent)?;
+            && self.destination.ask_domain(uuid, Domain::is_persistent)?;
         if left_over && is_safe {
-            // The guest uses its NVRAM file at the destination now: the definition goes, the file stays. libvirt
-            // undefines a domain that runs by making it transient, so the state is read by the same libvirt just before.
-            self.source.with_domain(uuid, |domain| match ffi::state(domain)? {
+            // libvirt undefines a domain that runs by making it transient, so the state is read by the same libvirt just
+            // before.
+            let undefined = self.source.ask_domain(uuid, |domain| match ffi::state(domain)? {
                 (sys::VIR_DOMAIN_SHUTOFF, _) => domain.undefine_flags(sys::VIR_DOMAIN_UNDEFINE_KEEP_NVRAM),
                 _ => Ok(()),
-            })?;
+            });
+            match undefined {
+                Err(error) if error.kind == HostErrorKind::NoSuchDomain => {}
+                result => result?,
+            }
             done.push(Tidied::UndefinedAtSource);
         }
         Ok(done)
     }
 }
 
-/// The `operation` of a job that is an outgoing migration.
-const MIGRATION_OUT: u64 = sys::VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT as u64;
+/// Whether a job is an outgoing migration; a backup or a snapshot is a job, too. A libvirt that does not tell the operation
+/// gives the benefit of the doubt.
+fn is_migration(job: &Parameters) -> bool {
+    job.number("operation").is_none_or(|n| n == u64::from(sys::VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT))
+}
 
 /// `UNDEFINE_SOURCE` without `PERSIST_DEST` would leave the domain transient at the destination, `PERSIST_DEST`
 /// would make a transient domain persistent: so both or none. `POSTCOPY` only enables it; the engine starts it.

@@ -46,6 +46,8 @@ pub enum HostErrorKind {
     NoPeer,
     /// The host did not answer in time.
     NoAnswer,
+    /// The host answers, but did not about this domain in time: its emulator hangs.
+    Hangs,
     /// The destination can't post-copy; it was asked before anything moved.
     NoPostCopy,
     /// Somebody else migrates the domain already.
@@ -54,6 +56,14 @@ pub enum HostErrorKind {
     Busy,
     /// Anything else.
     Other,
+}
+
+/// What keeps a domain that hangs at its host, and what to do.
+pub(crate) fn hangs(domain: &str) -> String {
+    format!(
+        "its emulator does not answer libvirt (virsh domcontrol {domain}); see what it waits for, such as storage that is \
+         gone, or exclude the domain"
+    )
 }
 
 /// One bulk statistics answer of a host.
@@ -289,9 +299,12 @@ pub trait Hosts: Send + Sync {
     /// The host did not answer.
     fn list(&self, side: Side) -> Result<Vec<Listed>, HostError>;
 
-    /// Why the destination can't resume a post-copy that failed, as a clause with what to do; `None` where it can, or
-    /// where that is not known.
-    fn resume_fault(&self) -> Option<String>;
+    /// Why the destination can't resume a post-copy that failed, as a clause with what to do; `None` where nothing is known
+    /// against it.
+    ///
+    /// # Errors
+    /// The destination did not answer.
+    fn resume_fault(&self) -> Result<Option<String>, HostError>;
 
     /// Where the domain is on one host.
     fn presence(&self, side: Side, uuid: &str) -> Presence;

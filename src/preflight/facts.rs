@@ -43,6 +43,8 @@ pub struct HostFacts {
 pub struct DomainFacts {
     /// What it needs of a host.
     pub needs: Needs,
+    /// Whether the source's libvirt does not answer about it.
+    pub hangs: bool,
     /// What libvirt is busy with on it.
     pub job: Option<Job>,
     /// How many snapshots it has.

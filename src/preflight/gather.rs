@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::facts::{DomainFacts, Facts, Network, Resident};
 use super::needs::{Needs, Plug, Processor};
-use crate::hypervisor::HostError;
 use crate::hypervisor::libvirt::Host;
+use crate::hypervisor::{HostError, HostErrorKind};
 use crate::plan::Rule;
 use crate::profile::{DomainProfile, DomainState, Profile};
 
@@ -21,7 +21,12 @@ pub fn gather(source: &Host, destination: &Host, profile: &Profile, rules: &[Rul
     for (domain, rule) in profile.domains.iter().zip(rules) {
         let offline = domain.state == DomainState::ShutOff;
         if !rule.stays && domain.migration.eligible && (rule.offline || !offline) {
-            gather_domain(source, destination, domain, offline, &mut facts)?;
+            match gather_domain(source, destination, domain, offline, &mut facts) {
+                Err(error) if error.kind == HostErrorKind::Hangs => {
+                    facts.domains.insert(domain.uuid.clone(), DomainFacts { hangs: true, ..DomainFacts::default() });
+                }
+                gathered => gathered?,
+            }
         }
     }
     Ok(facts)

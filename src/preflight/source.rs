@@ -1,10 +1,14 @@
 //! What keeps a domain at the source: jobs, snapshots, and whatever else its libvirt has against a migration.
 
 use super::facts::{DomainFacts, Job};
+use crate::hypervisor::hangs;
 
 /// The findings about a domain of `host`.
 pub(super) fn findings(host: &str, domain: &str, found: &DomainFacts) -> Vec<String> {
     let mut findings = Vec::new();
+    if found.hangs {
+        findings.push(hangs(domain));
+    }
     match found.job {
         Some(Job::Migration) => findings.push(format!(
             "it is being migrated already; wait until that has ended (virsh domjobinfo {domain}), or let `tsmig recover` see it to \
@@ -61,6 +65,12 @@ mod tests {
         assert!(
             of(DomainFacts { job: Some(Job::Migration), ..DomainFacts::default() })[0].contains("migrated already")
         );
+    }
+
+    #[test]
+    fn one_that_hangs_is_named_with_what_to_look_for() {
+        let found = of(DomainFacts { hangs: true, ..DomainFacts::default() });
+        assert!(found[0].contains("virsh domcontrol web") && found[0].contains("storage"), "{found:?}");
     }
 
     #[test]

@@ -1,17 +1,24 @@
 //! Guests and their users that do something else meanwhile.
 
 use anyhow::{Result, ensure};
-use tsmig_lab::{Lab, Node};
+use nix::sys::signal::{Signal, kill};
+use tsmig_lab::{DEFAULT_LINK, GuestSpec, Lab, Node, Rate};
 
-use super::{assert_moved, begin, guest};
-use crate::harness::{Guests, Test, assert_states, run};
+use super::{SLOW, assert_moved, begin, guest};
+use crate::harness::{Guests, Run, Test, assert_states, run, start};
 
 pub const TESTS: &[(&str, Test)] = &[
     ("fault_guest_that_powers_off_in_pre_copy_is_gone_and_keeps_its_definition", powers_off),
     ("fault_guest_destroyed_by_somebody_else_is_not_started_again", destroyed),
     ("fault_guest_suspended_in_pre_copy_is_not_lost", suspended),
+    ("fault_emulator_that_hangs_at_the_source_holds_up_no_other_domain", hangs_at_the_source),
+    ("fault_emulator_that_hangs_at_the_destination_holds_up_no_other_domain", hangs_at_the_destination),
     ("fault_migration_of_somebody_else_is_seen_to_its_end_by_recover", already_running),
 ];
+
+fn recover(lab: &Lab) -> Result<Run> {
+    run(lab, &["recover", "host-a", "host-b", "--output", "json"])
+}
 
 fn powers_off(lab: &Lab) -> Result<()> {
     let (_, running) = begin(lab, "pre-copy", "pre-copy")?;
@@ -40,6 +47,53 @@ fn suspended(lab: &Lab) -> Result<()> {
     assert_moved(lab, &guests, "o1")
 }
 
+fn hangs_at_the_source(lab: &Lab) -> Result<()> {
+    let guests = Guests::boot(lab, vec![guest("o1"), guest("o2")])?;
+    let options = ["--technique", "pre-copy", "--concurrency", "1", "--first", "o1", "--bandwidth", SLOW];
+    let mut running = start(lab, &[&["evacuate", "host-a", "host-b"], options.as_slice()].concat())?;
+    running.wait_for_progress("o1")?;
+    let emulator = lab.qemu_pid(Node::HostA, "o1")?;
+    kill(emulator, Signal::SIGSTOP)?;
+    let run = running.end();
+    kill(emulator, Signal::SIGCONT)?;
+    let run = run?;
+    let error = run.expect(4, "o1", "needs-recovery")?;
+    for words in ["its emulator at the source", "tsmig recover host-a host-b"] {
+        ensure!(error.contains(words), "{words}: {error}");
+    }
+    run.expect(4, "o2", "migrated")?;
+    assert_moved(lab, &guests, "o2")?;
+    // It goes on where it was.
+    recover(lab)?.expect(0, "o1", "migrated")?;
+    assert_moved(lab, &guests, "o1")
+}
+
+fn hangs_at_the_destination(lab: &Lab) -> Result<()> {
+    // Guests without traffic go at the same time, and over this link for longer than a silence is waited for.
+    let idle = |name| GuestSpec::new(name).memory_mib(96);
+    let guests = Guests::boot(lab, vec![idle("o1"), idle("o2")])?;
+    let set_links = |rate| Node::HOSTS.into_iter().try_for_each(|host| lab.set_rate(host, rate));
+    set_links(Rate::mbit(30))?;
+    let run = hang_at_the_destination(lab);
+    set_links(DEFAULT_LINK)?;
+    let run = run?;
+    let error = run.expect(3, "o1", "remains")?;
+    ensure!(error.contains("no byte has crossed"), "{error}");
+    ensure!(run.notices()?.iter().any(|notice| notice.contains("others go on")), "{}", run.stdout);
+    run.expect(3, "o2", "migrated")?;
+    assert_moved(lab, &guests, "o2")?;
+    super::assert_stayed(lab, &guests, "o1")
+}
+
+fn hang_at_the_destination(lab: &Lab) -> Result<Run> {
+    let options = ["evacuate", "host-a", "host-b", "--technique", "pre-copy", "--link", "30Mbit"];
+    let mut running = start(lab, &options)?;
+    running.wait_for_progress("o1")?;
+    running.wait_for_progress("o2")?;
+    kill(lab.qemu_pid(Node::HostB, "o1")?, Signal::SIGSTOP)?;
+    running.end()
+}
+
 fn already_running(lab: &Lab) -> Result<()> {
     let guests = Guests::boot(lab, vec![guest("o1")])?;
     let options = ["--live", "--p2p", "--persistent", "--undefinesource", "--bandwidth", "5"];
@@ -48,7 +102,7 @@ fn already_running(lab: &Lab) -> Result<()> {
     while lab.state(Node::HostB, "o1")?.is_none() {
         ensure!(other.try_wait()?.is_none(), "virsh migrates");
     }
-    let run = run(lab, &["recover", "host-a", "host-b", "--output", "json"])?;
+    let run = recover(lab)?;
     ensure!(other.wait()?.success(), "the other's migration is left alone");
     run.expect(0, "o1", "migrated")?;
     ensure!(run.events()?.iter().any(|event| event["event"] == "adopt" && event["domain"] == "o1"), "{}", run.stdout);
