@@ -71,13 +71,22 @@ struct State {
     driver: Option<Sender<Input>>,
     phase: Option<Phase>,
     progress: Progress,
+    /// When a byte of it last crossed, as far as its driver told.
+    moved_at: Option<Instant>,
     share: Share,
     report: Option<DomainReport>,
 }
 
 impl State {
     fn new() -> Self {
-        Self { driver: None, phase: None, progress: Progress::default(), share: Share::ALL, report: None }
+        Self {
+            driver: None,
+            phase: None,
+            progress: Progress::default(),
+            moved_at: None,
+            share: Share::ALL,
+            report: None,
+        }
     }
 }
 
@@ -420,7 +429,11 @@ impl Evacuation {
             }
             Update::Progress(progress) => {
                 self.tell(tell, Event::Progress { domain, progress });
-                self.states[index].progress = progress;
+                let state = &mut self.states[index];
+                if progress.transferred > state.progress.transferred {
+                    state.moved_at = Some(Instant::now());
+                }
+                state.progress = progress;
                 self.share_bandwidth();
             }
             Update::NoPeer(error) => {
@@ -450,7 +463,7 @@ impl Evacuation {
                 }
             }
             Update::Busy(error) => self.busy(index, &error, tell),
-            Update::Silent => self.halt(&format!("no byte of {domain} has crossed for {SILENCE_SECONDS} s"), tell),
+            Update::Silent => self.silent(index, tell),
             Update::Switching(why) => self.notice(tell, format!("{domain}: {why}; it is switched to post-copy")),
             Update::Resuming(error) => {
                 let cause = error.map_or_else(String::new, |error| format!(" ({error})"));
@@ -478,6 +491,22 @@ impl Evacuation {
                 let report = ending::report(self.names(), (&domain, &self.tasks[index].uuid), ended);
                 self.ended(index, report, tell);
             }
+        }
+    }
+
+    /// No byte of one migration crosses: where none of another does either, the network is to blame, else its emulator.
+    fn silent(&mut self, index: usize, tell: &mut dyn FnMut(&Timed)) {
+        let silence = format!("no byte of {} has crossed for {SILENCE_SECONDS} s", self.tasks[index].domain);
+        // Half, since on a link that is cut the last bytes of all do not cross in the same instant.
+        let lately = |at: Instant| at.elapsed().as_secs_f64() < SILENCE_SECONDS / 2.0;
+        let moves = |state: &State| state.driver.is_some() && state.moved_at.is_some_and(lately);
+        if self.states.iter().any(moves) {
+            let destination = &self.destination;
+            let message =
+                format!("{silence}, and others go on: it alone is cancelled; see to its emulator at {destination}");
+            self.notice(tell, message);
+        } else {
+            self.halt(&silence, tell);
         }
     }
 

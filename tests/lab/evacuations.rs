@@ -122,13 +122,17 @@ fn same_machine(lab: &Lab) -> Result<()> {
 
 fn interrupted(lab: &Lab) -> Result<()> {
     let guests = Guests::boot(lab, vec![sender("o1")])?;
+    let limit = || lab.run(Node::HostA, &["virsh", "migrate-getspeed", "o1"]);
+    let before = limit()?;
     let mut running =
         start(lab, &["evacuate", "host-a", "host-b", "--technique", "pre-copy", "--bandwidth", "10Mbit"])?;
     running.wait_for_phase("o1", "pre-copy")?;
+    running.wait_for_progress("o1")?;
     running.signal(Signal::SIGINT)?;
     let run = running.end()?;
     let error = run.expect(130, "o1", "remains")?;
     ensure!(error.contains("interrupted") && run.report()?["outcome"] == "interrupted", "{error}");
+    ensure!(limit()? == before, "the limit of this run is none for later migrations");
     assert_states(lab, "o1", Some("running"), None)?;
     guests.assert_alive(lab)
 }
