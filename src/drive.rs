@@ -329,8 +329,11 @@ impl<F: Fn(Update)> Driver<F> {
         if work.migration.phase() != phase {
             (self.tell)(Update::Phase(work.migration.phase()));
         }
-        if job.is_some() {
-            self.apply_limit();
+        if let Some(job) = &job {
+            // What is set before memory crosses libvirt takes for the domain's own limit, and puts it back after a failure.
+            if job.transferred > 0 {
+                self.apply_limit();
+            }
             (self.tell)(Update::Progress(work.migration.progress()));
         }
         let first_time = work.told != work.migration.cause();
