@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use virt::connect::Connect;
 use virt::domain::{Domain, MigrateParameters};
-use virt::error::{Error, ErrorDomain};
+use virt::error::{Error, ErrorDomain, ErrorNumber};
 use virt::sys;
 
 pub use super::connection::Endpoint;
@@ -366,7 +366,7 @@ impl Hosts for Pair {
             // libvirt undefines a domain that runs by making it transient, so the state is read by the same libvirt just
             // before.
             let undefined = self.source.ask_domain(uuid, |domain| match ffi::state(domain)? {
-                (sys::VIR_DOMAIN_SHUTOFF, _) => domain.undefine_flags(sys::VIR_DOMAIN_UNDEFINE_KEEP_NVRAM),
+                (sys::VIR_DOMAIN_SHUTOFF, _) => undefine(domain),
                 _ => Ok(()),
             });
             match undefined {
@@ -376,6 +376,19 @@ impl Hosts for Pair {
             done.push(Tidied::UndefinedAtSource);
         }
         Ok(done)
+    }
+}
+
+/// Removes the definition of a domain that does not run here any more. The guest uses its NVRAM file and the state of its
+/// TPM at the destination now, so they stay, on shared storage or not.
+fn undefine(domain: &Domain) -> Result<(), Error> {
+    let kept = sys::VIR_DOMAIN_UNDEFINE_KEEP_NVRAM;
+    match domain.undefine_flags(kept | sys::VIR_DOMAIN_UNDEFINE_KEEP_TPM) {
+        // libvirt before 8.9 can't keep the state of a TPM; where there is one, the definition stays.
+        Err(error) if error.code().is(ErrorNumber::InvalidArg) && !domain.xml_desc(0)?.contains("<tpm") => {
+            domain.undefine_flags(kept)
+        }
+        result => result,
     }
 }
 
