@@ -140,7 +140,7 @@ pub(crate) fn state(domain: &Domain) -> Result<(u32, u32), Error> {
 }
 
 /// `virDomainGetControlInfo`: for how long libvirt has waited for an answer of the domain's emulator; `None` where it does
-/// not wait for any. The call itself waits for nothing.
+/// not wait for any, or a job such as a backup or a migration hides that. The call itself asks no emulator.
 pub(crate) fn emulator_silence(domain: &Domain) -> Result<Option<Duration>, Error> {
     let mut info = sys::virDomainControlInfo { state: 0, details: 0, stateTime: 0 };
     // SAFETY: the domain is alive while it is borrowed; libvirt fills the structure.
