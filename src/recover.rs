@@ -89,9 +89,17 @@ pub fn survey(
         }
         let (source, destination) = (place(&here, uuid), place(&there, uuid));
         let job = match source {
-            Some(condition) if condition.is_active() => hosts.job(uuid).ok().flatten(),
-            _ => None,
+            Some(condition) if condition.is_active() => hosts.job(uuid),
+            _ => Ok(None),
         };
+        if let Some(error) = job.as_ref().err().filter(|error| known.is_none() && error.is_silence()) {
+            survey.remarks.push(format!(
+                "{domain} is left alone, since whether it is on its way does not show ({error}); run this again once it \
+                 does"
+            ));
+            continue;
+        }
+        let job = job.ok().flatten();
         let Some(kind) = kind(source, destination, job.is_some(), known.is_some()) else { continue };
         if kind == Kind::Elsewhere {
             survey.remarks.push(format!(

@@ -208,9 +208,14 @@ fn profile_host(
         // The result comes with a later sample. Refused while the last one is under way, and by a hypervisor that
         // can't measure it; then the rate is 0.
         for domain in domains.iter().filter(|d| d.state == DomainState::Running) {
-            let asks = || host.start_dirty_rate(&domain.uuid);
-            if !held.contains(&domain.uuid) && asks().is_err_and(|error| error.kind == HostErrorKind::Hangs) {
-                held.insert(domain.uuid.clone());
+            if held.contains(&domain.uuid) {
+                continue;
+            }
+            match host.start_dirty_rate(&domain.uuid).map_err(|error| error.kind) {
+                Err(HostErrorKind::Hangs) => drop(held.insert(domain.uuid.clone())),
+                // The next sample tells.
+                Err(HostErrorKind::NoAnswer | HostErrorKind::NoConnection) => break,
+                _ => {}
             }
         }
         window.add(Sample { at_seconds, domains });
@@ -222,12 +227,17 @@ fn profile_host(
         thread::sleep(due.saturating_sub(begun.elapsed()));
     }
     let mut failed = None;
-    let domains = window.domains(|domain| match host.facts(&domain.name, &domain.uuid) {
-        Ok(facts) => Some(facts),
-        Err(error) if error.kind == HostErrorKind::NoSuchDomain => None,
-        Err(error) => {
-            failed.get_or_insert(error);
-            None
+    let domains = window.domains(|domain| {
+        if failed.is_some() {
+            return None;
+        }
+        match host.facts(&domain.name, &domain.uuid) {
+            Ok(facts) => Some(facts),
+            Err(error) if error.kind == HostErrorKind::NoSuchDomain => None,
+            Err(error) => {
+                failed = Some(error);
+                None
+            }
         }
     });
     if let Some(error) = failed {

@@ -499,8 +499,7 @@ impl Evacuation {
         let silence = format!("no byte of {} has crossed for {SILENCE_SECONDS} s", self.tasks[index].domain);
         // Half, since on a link that is cut the last bytes of all do not cross in the same instant.
         let lately = |at: Instant| at.elapsed().as_secs_f64() < SILENCE_SECONDS / 2.0;
-        let moves = |state: &State| state.driver.is_some() && state.moved_at.is_some_and(lately);
-        if self.states.iter().any(moves) {
+        if self.states.iter().any(|state| state.moved_at.is_some_and(lately)) {
             let destination = &self.destination;
             let message =
                 format!("{silence}, and others go on: it alone is cancelled; see to its emulator at {destination}");

@@ -60,16 +60,16 @@ impl Endpoint {
         start_event_loop();
         let uri = self.uri.clone();
         let connection = within(OPEN_LIMIT, move || Connect::open(Some(&uri)))
-            .ok_or_else(|| self.silent(OPEN_LIMIT))?
+            .ok_or_else(|| self.silent(HostErrorKind::NoConnection, OPEN_LIMIT))?
             .map_err(|e| self.error(&e))?;
         // Local drivers have no keepalive and need none.
         let _ = connection.set_keep_alive(KEEPALIVE_SECONDS, KEEPALIVE_COUNT);
         Ok(connection)
     }
 
-    fn silent(&self, limit: Duration) -> HostError {
+    fn silent(&self, kind: HostErrorKind, limit: Duration) -> HostError {
         let message = format!("no answer from {} within {} s; is its libvirt stopped?", self.uri, limit.as_secs());
-        HostError { host: self.name.clone(), kind: HostErrorKind::NoAnswer, message }
+        HostError { host: self.name.clone(), kind, message }
     }
 }
 
@@ -143,7 +143,7 @@ impl Line {
                 None => {
                     // Its thread waits on that connection, and would hold up every later question.
                     *lock(&self.current) = None;
-                    return Err(self.endpoint.silent(ANSWER_LIMIT));
+                    return Err(self.endpoint.silent(HostErrorKind::NoAnswer, ANSWER_LIMIT));
                 }
             }
         }

@@ -117,7 +117,11 @@ impl Host {
             false => sys::VIR_MIGRATE_LIVE,
         };
         let begin = move |source: &Connect| lookup(source, &uuid)?.migrate3(&peer, parameters(), flags).map(drop);
-        let begun = self.line.ask_raw(begin).map_err(|error| self.of_domain(error))?;
+        // The destination takes part in the beginning, too.
+        let begun = self.line.ask_raw(begin).map_err(|error| match destination.line.ask(Connect::lib_version) {
+            Err(silence) if error.is_silence() => silence,
+            _ => self.of_domain(error),
+        })?;
         // Codes by which libvirt refuses; the definition gives another, and what is none of these is left to the
         // migration itself.
         let refusals = [

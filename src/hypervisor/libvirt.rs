@@ -80,7 +80,8 @@ impl Host {
             }
         }
         let message = format!(
-            "the emulators of more than {MOST_HANGING} domains do not answer libvirt (virsh domcontrol tells which)"
+            "its libvirt left more than {MOST_HANGING} requests for its domains' statistics unanswered, as where that many \
+             emulators hang (virsh domcontrol tells which)"
         );
         Err(HostError { host: self.endpoint().name.clone(), kind: HostErrorKind::Other, message })
     }

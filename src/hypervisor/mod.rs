@@ -37,6 +37,13 @@ pub struct HostError {
     pub message: String,
 }
 
+impl HostError {
+    /// Whether there was no answer in time, whatever held it up.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self.kind, HostErrorKind::NoConnection | HostErrorKind::NoAnswer | HostErrorKind::Hangs)
+    }
+}
+
 /// The errors that tsmig treats differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostErrorKind {
@@ -44,6 +51,8 @@ pub enum HostErrorKind {
     NoSuchDomain,
     /// A peer-to-peer call failed on the source's connection to the destination's libvirt, most likely when opening it.
     NoPeer,
+    /// No connection to the host could be opened in time.
+    NoConnection,
     /// The host did not answer in time.
     NoAnswer,
     /// The host answers, but did not about this domain in time: its emulator hangs.

@@ -54,7 +54,7 @@ fn hangs_at_the_source(lab: &Lab) -> Result<()> {
     running.wait_for_progress("o1")?;
     let emulator = lab.qemu_pid(Node::HostA, "o1")?;
     kill(emulator, Signal::SIGSTOP)?;
-    let run = running.end();
+    let (run, too_early) = (running.end(), recover(lab));
     kill(emulator, Signal::SIGCONT)?;
     let run = run?;
     let error = run.expect(4, "o1", "needs-recovery")?;
@@ -63,6 +63,7 @@ fn hangs_at_the_source(lab: &Lab) -> Result<()> {
     }
     run.expect(4, "o2", "migrated")?;
     assert_moved(lab, &guests, "o2")?;
+    too_early?.expect(4, "o1", "needs-recovery")?;
     // It goes on where it was.
     recover(lab)?.expect(0, "o1", "migrated")?;
     assert_moved(lab, &guests, "o1")
