@@ -1,6 +1,8 @@
 //! Guests and their users that do something else meanwhile.
 
-use anyhow::{Result, ensure};
+use std::io::Write;
+
+use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use tsmig_lab::{DEFAULT_LINK, GuestSpec, Lab, Node, Rate};
 
@@ -70,7 +72,7 @@ fn hangs_at_the_source(lab: &Lab) -> Result<()> {
 }
 
 fn hangs_at_the_destination(lab: &Lab) -> Result<()> {
-    // Guests without traffic go at the same time, and over this link for longer than a silence is waited for.
+    // Over this link they are on their way for longer than a silence is waited for.
     let idle = |name| GuestSpec::new(name).memory_mib(96);
     let guests = Guests::boot(lab, vec![idle("o1"), idle("o2")])?;
     let set_links = |rate| Node::HOSTS.into_iter().try_for_each(|host| lab.set_rate(host, rate));
@@ -87,8 +89,16 @@ fn hangs_at_the_destination(lab: &Lab) -> Result<()> {
 }
 
 fn hang_at_the_destination(lab: &Lab) -> Result<Run> {
-    let options = ["evacuate", "host-a", "host-b", "--technique", "pre-copy", "--link", "30Mbit"];
-    let mut running = start(lab, &options)?;
+    let hosts = ["host-a", "host-b", "--technique", "pre-copy", "--link", "30Mbit"];
+    // Two at the same time, which the planner need not choose.
+    let mut plan = run(lab, &[&["plan"], hosts.as_slice(), &["--output", "json"]].concat())?.plan()?;
+    for step in plan["migrations"].as_array_mut().context("migrations")? {
+        step["concurrency"] = 2.into();
+    }
+    let mut file = tempfile::NamedTempFile::new()?;
+    write!(file, "{plan}")?;
+    let path = file.path().to_str().context("a path")?;
+    let mut running = start(lab, &["evacuate", "host-a", "host-b", "--link", "30Mbit", "--plan", path])?;
     running.wait_for_progress("o1")?;
     running.wait_for_progress("o2")?;
     kill(lab.qemu_pid(Node::HostB, "o1")?, Signal::SIGSTOP)?;
