@@ -312,19 +312,21 @@ impl<F: Fn(Update)> Driver<F> {
             Presence::Present(_) => self.hosts.job(&uuid),
             Presence::Absent | Presence::Unknown(_) => Ok(None),
         };
-        let unanswered = job.as_ref().err().filter(|error| error.is_silence());
-        let hangs = unanswered.is_some_and(|error| error.kind == HostErrorKind::Hangs);
-        if hangs {
-            work.hangs_since.get_or_insert(work.start.elapsed().as_secs_f64());
-        } else if matches!(source, Presence::Present(_)) && unanswered.is_none() {
-            work.hangs_since = None;
-        }
-        if hangs && work.hangs_since.is_some_and(|since| work.now() - since > HANGING_SECONDS) {
-            return Some(Verdict::NeedsRecovery(
-                "its emulator at the source has stopped answering libvirt, and what it waits for, such as storage that \
-                 is gone, has to be mended first"
-                    .to_owned(),
-            ));
+        let unanswered = job.as_ref().err().filter(|error| error.is_silence()).map(|error| error.kind);
+        match (&source, unanswered) {
+            (_, Some(HostErrorKind::Hangs)) => {
+                let since = *work.hangs_since.get_or_insert(work.start.elapsed().as_secs_f64());
+                if work.now() - since > HANGING_SECONDS {
+                    return Some(Verdict::NeedsRecovery(
+                        "its emulator at the source has stopped answering libvirt, and what it waits for, such as \
+                         storage that is gone, has to be mended first"
+                            .to_owned(),
+                    ));
+                }
+            }
+            (Presence::Present(_), None) => work.hangs_since = None,
+            // A host that says nothing at all says nothing of that either.
+            _ => {}
         }
         if unanswered.is_some() && !work.calling {
             // It may be on its way all the same: where it runs now is no verdict.

@@ -9,8 +9,7 @@ use crate::plan::Technique;
 /// Reads what the domain is like right now, and launches its migration.
 pub(super) fn launch<F: Fn(Update)>(driver: Driver<F>, options: &Options, forced: bool, post_copy_works: bool) {
     let technique = driver.course.technique;
-    let prepared = options.hooks.before_domain(&driver.domain, &driver.request.uuid, technique);
-    if let Err(cause) = prepared.and_then(|()| driver.still_wanted()) {
+    if let Err(cause) = options.hooks.before_domain(&driver.domain, &driver.request.uuid, technique) {
         return (driver.tell)(Update::Ended(Ended::not_wanted(technique, cause)));
     }
     let before = match driver.hosts.definition(&driver.request.uuid) {

@@ -8,7 +8,7 @@ use virt::domain::MigrateParameters;
 use virt::error::{Error, ErrorNumber};
 use virt::sys;
 
-use super::libvirt::{Host, lookup};
+use super::host::{Host, lookup};
 use super::{HostError, HostErrorKind, ffi, nic_xml};
 use crate::link::{Bond, NetDevice};
 use crate::preflight::facts::{HostFacts, Job, LibvirtRefusal, Memory, Network};

@@ -1,8 +1,4 @@
-//! The two hosts behind libvirt: [`Host`] is profiled, a [`Pair`] of them migrates.
-
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+//! The two hosts of an evacuation behind libvirt: a [`Pair`] of [`Host`]s, between which domains move.
 
 use virt::connect::Connect;
 use virt::domain::{Domain, MigrateParameters};
@@ -10,176 +6,17 @@ use virt::error::{Error, ErrorDomain, ErrorNumber};
 use virt::sys;
 
 pub use super::connection::Endpoint;
-use super::connection::{Line, Pool, lock};
+use super::connection::{Pool, lock};
 use super::domain_xml::XmlFacts;
 use super::ffi::{self, Parameters};
+pub use super::host::Host;
+use super::host::{domain_state, job_stats, lookup};
 use super::{
-    Condition, Definition, DirtyRate, DomainFacts, DomainSample, HostError, HostErrorKind, Hosts, JobStats, Listed,
-    MigrationRequest, NicCounters, Presence, Route, Side, Tidied, hangs,
+    Condition, Definition, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Presence, Route, Side,
+    Tidied,
 };
 use crate::plan::Technique;
-use crate::profile::{DomainState, Eligibility};
-
-/// A host that is connected.
-pub struct Host {
-    pub(super) line: Line,
-    /// Final statistics of jobs that ended, by domain UUID, as the host's events brought them.
-    completed: Arc<Mutex<HashMap<String, JobStats>>>,
-}
-
-impl Host {
-    /// Connects to a host.
-    ///
-    /// # Errors
-    /// The host can't be reached, refuses, or does not answer in time.
-    pub fn open(endpoint: Endpoint) -> Result<Self, HostError> {
-        let completed = Arc::new(Mutex::new(HashMap::new()));
-        let events = Arc::clone(&completed);
-        let line = Line::open(endpoint, move |connection| {
-            let events = Arc::clone(&events);
-            // Without events the final statistics are missing from the report; nothing else depends on them.
-            let _ = ffi::on_job_completed(connection, move |uuid, parameters| {
-                lock(&events).insert(uuid, job_stats(&parameters));
-            });
-        })?;
-        Ok(Self { line, completed })
-    }
-
-    /// The host's name as the user wrote it, and its URI.
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.line.endpoint
-    }
-
-    /// libvirt's identity of the machine, where it has one: equal on two connections to the same machine.
-    ///
-    /// # Errors
-    /// The host did not answer.
-    pub fn machine_uuid(&self) -> Result<Option<String>, HostError> {
-        let xml = self.line.ask(Connect::capabilities)?;
-        let uuid = roxmltree::Document::parse(&xml).ok().and_then(|document| {
-            let host = document.root_element().children().find(|n| n.has_tag_name("host"))?;
-            Some(host.children().find(|n| n.has_tag_name("uuid"))?.text()?.trim().to_owned())
-        });
-        Ok(uuid)
-    }
-
-    /// All domains with their counters, in one request. An emulator that hangs holds it up, and is passed over by the
-    /// next, which knows that somebody waits for it.
-    ///
-    /// # Errors
-    /// The host did not answer, or too many of its emulators hang.
-    pub fn sample(&self) -> Result<Vec<DomainSample>, HostError> {
-        let groups = sys::VIR_DOMAIN_STATS_STATE
-            | sys::VIR_DOMAIN_STATS_BALLOON
-            | sys::VIR_DOMAIN_STATS_INTERFACE
-            | sys::VIR_DOMAIN_STATS_DIRTYRATE;
-        for _ in 0..=MOST_HANGING {
-            match self.statistics(groups) {
-                Err(error) if self.of_domain(error.clone()).kind == HostErrorKind::Hangs => {}
-                sampled => return sampled,
-            }
-        }
-        let message = format!(
-            "its libvirt left more than {MOST_HANGING} requests for its domains' statistics unanswered, as where that many \
-             emulators hang (virsh domcontrol tells which)"
-        );
-        Err(HostError { host: self.endpoint().name.clone(), kind: HostErrorKind::Other, message })
-    }
-
-    /// All domains with the counters of their NICs, in one request that no emulator is asked for: none can hold it up.
-    ///
-    /// # Errors
-    /// The host did not answer.
-    pub fn traffic(&self) -> Result<Vec<DomainSample>, HostError> {
-        self.statistics(sys::VIR_DOMAIN_STATS_STATE | sys::VIR_DOMAIN_STATS_INTERFACE)
-    }
-
-    fn statistics(&self, groups: u32) -> Result<Vec<DomainSample>, HostError> {
-        let records = self.line.ask(move |connection| ffi::all_domain_stats(connection, groups))?;
-        Ok(records.into_iter().map(|r| domain_sample(r.name, r.uuid, &r.parameters)).collect())
-    }
-
-    /// Lets libvirt measure a domain's dirty rate for a second; later samples carry the result. A domain that a job holds
-    /// (a backup, somebody's migration) is not measured, since libvirt would let the call wait for the end of the job.
-    ///
-    /// # Errors
-    /// The host has no such domain, or can't measure it.
-    pub fn start_dirty_rate(&self, uuid: &str) -> Result<(), HostError> {
-        self.ask_live(uuid, |domain| match ffi::job_stats(domain)? {
-            None => ffi::start_dirty_rate(domain, 1),
-            Some(_) => Ok(()),
-        })
-    }
-
-    /// What the statistics do not carry.
-    ///
-    /// # Errors
-    /// The host did not answer, or the domain is gone.
-    pub fn facts(&self, name: &str, uuid: &str) -> Result<DomainFacts, HostError> {
-        let persistent = self.ask_domain(uuid, Domain::is_persistent)?;
-        match self.ask_live(uuid, |domain| domain.xml_desc(0)) {
-            Ok(xml) => {
-                let XmlFacts { migration, post_copy } = XmlFacts::read(&xml);
-                Ok(DomainFacts { persistent, migration, post_copy })
-            }
-            Err(error) if error.kind == HostErrorKind::Hangs => {
-                let migration = Eligibility::no(hangs(name));
-                Ok(DomainFacts { persistent, migration, ..DomainFacts::default() })
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Asks about one domain.
-    pub(super) fn ask_domain<T: Send + 'static>(
-        &self,
-        uuid: &str,
-        question: impl Fn(&Domain) -> Result<T, Error> + Send + Sync + 'static,
-    ) -> Result<T, HostError> {
-        let uuid = uuid.to_owned();
-        let answer = self.line.ask(move |connection| question(&lookup(connection, &uuid)?));
-        answer.map_err(|error| self.of_domain(error))
-    }
-
-    /// Asks about one domain what its emulator or a job can hold up, unless it is known to hang.
-    pub(super) fn ask_live<T: Send + 'static>(
-        &self,
-        uuid: &str,
-        question: impl Fn(&Domain) -> Result<T, Error> + Send + Sync + 'static,
-    ) -> Result<T, HostError> {
-        let hangs = |silence: Option<Duration>| silence.is_some_and(|silence| silence >= HANGING);
-        // A hypervisor that can't tell has no emulators to wait for.
-        let ask = move |domain: &Domain| match ffi::emulator_silence(domain) {
-            Ok(silence) if hangs(silence) => Ok(None),
-            _ => question(domain).map(Some),
-        };
-        self.ask_domain(uuid, ask)?.ok_or_else(|| self.hang())
-    }
-
-    /// What an error to a question about one domain means: where the host answers another, the domain hangs.
-    pub(super) fn of_domain(&self, error: HostError) -> HostError {
-        match error.kind {
-            HostErrorKind::NoAnswer => self.line.ask(Connect::lib_version).err().unwrap_or_else(|| self.hang()),
-            _ => error,
-        }
-    }
-
-    fn hang(&self) -> HostError {
-        let message = "its libvirt answers, but not about this domain: the emulator hangs".to_owned();
-        HostError { host: self.endpoint().name.clone(), kind: HostErrorKind::Hangs, message }
-    }
-}
-
-/// Emulators that hang at the most before a host is given up: each keeps one of its libvirt's 20 workers waiting.
-const MOST_HANGING: usize = 5;
-
-/// An emulator that libvirt has waited for that long hangs: it answers within milliseconds else. Most questions about its
-/// domain then wait for it, too, the one for its XML among them (libvirt 9.0 and 11.3).
-const HANGING: Duration = Duration::from_secs(5);
-
-pub(super) fn lookup(connection: &Connect, uuid: &str) -> Result<Domain, Error> {
-    connection.lookup_domain_by_uuid_string(uuid)
-}
+use crate::profile::DomainState;
 
 /// Bandwidth in MiB/s before the switch to post-copy: what was sent by then may sit in the socket's buffer, and the
 /// switch waits behind it. Measured on a link of 100 Mbit/s with 60 Mbit/s of other traffic: the switch came 1.2-1.5 s
@@ -425,52 +262,6 @@ fn flags(request: &MigrationRequest) -> u32 {
     flags
 }
 
-fn domain_sample(name: String, uuid: String, parameters: &Parameters) -> DomainSample {
-    let kib = |key| parameters.number(key).map(|kib| kib.saturating_mul(1024));
-    let nics = (0..parameters.number("net.count").unwrap_or(0)).map(|index| NicCounters {
-        name: parameters.text(&format!("net.{index}.name")).unwrap_or_default().to_owned(),
-        inbound_bytes: parameters.number(&format!("net.{index}.rx.bytes")),
-        outbound_bytes: parameters.number(&format!("net.{index}.tx.bytes")),
-    });
-    DomainSample {
-        state: domain_state(parameters.number("state.state").unwrap_or(0) as u32),
-        memory_bytes: kib("balloon.current").unwrap_or(0),
-        resident_bytes: kib("balloon.rss"),
-        unused_bytes: parameters.number("balloon.last-update").filter(is_recent).and(kib("balloon.unused")),
-        dirty: parameters
-            .number("dirtyrate.calc_status")
-            .filter(|status| *status == u64::from(sys::VIR_DOMAIN_DIRTYRATE_MEASURED))
-            .and_then(|_| {
-                Some(DirtyRate {
-                    started: parameters.number("dirtyrate.calc_start_time")?,
-                    bytes_per_second: (parameters.number("dirtyrate.megabytes_per_second")? * 1024 * 1024) as f64,
-                })
-            }),
-        nics: nics.collect(),
-        name,
-        uuid,
-    }
-}
-
-/// Whether the balloon's statistics are of now. A guest reports them only where its definition sets a period (most
-/// management tools set 10 s); else they are those of its boot. In seconds since 1970.
-fn is_recent(updated: &u64) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    now.abs_diff(*updated) <= 60
-}
-
-fn domain_state(state: u32) -> DomainState {
-    match state {
-        sys::VIR_DOMAIN_RUNNING | sys::VIR_DOMAIN_BLOCKED => DomainState::Running,
-        sys::VIR_DOMAIN_PAUSED => DomainState::Paused,
-        sys::VIR_DOMAIN_SHUTDOWN => DomainState::ShuttingDown,
-        sys::VIR_DOMAIN_SHUTOFF => DomainState::ShutOff,
-        sys::VIR_DOMAIN_CRASHED => DomainState::Crashed,
-        sys::VIR_DOMAIN_PMSUSPENDED => DomainState::PmSuspended,
-        _ => DomainState::Unknown,
-    }
-}
-
 fn condition(state: u32, reason: u32) -> Condition {
     match (domain_state(state), reason) {
         (DomainState::Running, sys::VIR_DOMAIN_RUNNING_POSTCOPY) => Condition::RunningPostCopy,
@@ -484,19 +275,6 @@ fn condition(state: u32, reason: u32) -> Condition {
         (DomainState::ShutOff, sys::VIR_DOMAIN_SHUTOFF_MIGRATED) => Condition::ShutOffMigrated,
         (DomainState::ShutOff | DomainState::Crashed | DomainState::ShuttingDown, _) => Condition::ShutOff,
         (DomainState::Paused | DomainState::PmSuspended | DomainState::Unknown, _) => Condition::Paused,
-    }
-}
-
-fn job_stats(parameters: &Parameters) -> JobStats {
-    let number = |name| parameters.number(name).unwrap_or(0);
-    let page = parameters.number("memory_page_size").unwrap_or(4096);
-    JobStats {
-        total: number("memory_total"),
-        transferred: number("memory_processed"),
-        remaining: number("memory_remaining"),
-        pass: number("memory_iteration"),
-        dirty_bytes_per_second: parameters.number("memory_dirty_rate").map(|pages| (pages * page) as f64),
-        downtime_seconds: parameters.number("downtime").map(|milliseconds| milliseconds as f64 / 1000.0),
     }
 }
 

@@ -7,6 +7,7 @@
 mod connection;
 mod domain_xml;
 mod ffi;
+mod host;
 mod inspect;
 pub mod libvirt;
 mod nic_xml;
