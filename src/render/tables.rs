@@ -69,6 +69,9 @@ pub fn plan_on(plan: &Plan, page: &Page) -> String {
     for stay in &plan.stays {
         text += &page.entry(&stay.domain, &format!("stays: {}", stay.reason));
     }
+    for note in &plan.notes {
+        text += &page.paragraph(&format!("note: {note}"));
+    }
     text += &totals(plan);
     if let Some(window) = plan.window {
         let limit = span(window.limit_seconds);
