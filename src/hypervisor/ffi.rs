@@ -55,12 +55,15 @@ impl Parameters {
         }
         // SAFETY: the caller's promise; both checked against null and negative above.
         let params = unsafe { std::slice::from_raw_parts(params, count) };
-        Self(params.iter().filter_map(|p| Some((text(p.field.as_ptr()), value(p)?))).collect())
+        // SAFETY: libvirt filled each of them, says the caller.
+        Self(params.iter().filter_map(|p| Some((text(&p.field), unsafe { value(p) }?))).collect())
     }
 }
 
-fn value(param: &sys::virTypedParameter) -> Option<Value> {
-    // SAFETY: libvirt's tag says which field of the union it wrote.
+/// # Safety
+/// The parameter's tag must say which field of its union is set, and text must be a C string or null.
+unsafe fn value(param: &sys::virTypedParameter) -> Option<Value> {
+    // SAFETY: the caller's promise.
     unsafe {
         Some(match param.type_ as u32 {
             sys::VIR_TYPED_PARAM_INT => Value::Signed(param.value.i.into()),
@@ -69,18 +72,27 @@ fn value(param: &sys::virTypedParameter) -> Option<Value> {
             sys::VIR_TYPED_PARAM_ULLONG => Value::Unsigned(param.value.ul),
             sys::VIR_TYPED_PARAM_DOUBLE => Value::Float(param.value.d),
             sys::VIR_TYPED_PARAM_BOOLEAN => Value::Unsigned(param.value.b as u64),
-            sys::VIR_TYPED_PARAM_STRING => Value::Text(text(param.value.s)),
+            sys::VIR_TYPED_PARAM_STRING => Value::Text(text_at(param.value.s)),
             _ => return None,
         })
     }
 }
 
+/// The text in a buffer of libvirt's, up to its first zero.
+fn text(buffer: &[c_char]) -> String {
+    let bytes: Vec<u8> = buffer.iter().take_while(|c| **c != 0).map(|c| *c as u8).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// Copies a C string that libvirt owns; a null pointer gives an empty one.
-fn text(pointer: *const c_char) -> String {
+///
+/// # Safety
+/// The pointer must be null, or lead to a terminated string that lives for the length of this call.
+unsafe fn text_at(pointer: *const c_char) -> String {
     if pointer.is_null() {
         return String::new();
     }
-    // SAFETY: not null, and libvirt terminates its strings.
+    // SAFETY: not null, and the rest is the caller's promise.
     unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
 }
 
@@ -105,7 +117,7 @@ pub(crate) fn all_domain_stats(connection: &Connect, groups: u32) -> Result<Vec<
         unsafe {
             let record = &**records.add(index);
             copies.push(Record {
-                name: text(sys::virDomainGetName(record.dom)),
+                name: text_at(sys::virDomainGetName(record.dom)),
                 uuid: uuid_of(record.dom),
                 parameters: Parameters::copy(record.params, record.nparams),
             });
@@ -119,13 +131,15 @@ pub(crate) fn all_domain_stats(connection: &Connect, groups: u32) -> Result<Vec<
 const NO_WAIT: u32 = sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT;
 
 /// The UUID of a domain as text; empty if libvirt can't tell, which it always can for a live object.
-fn uuid_of(domain: sys::virDomainPtr) -> String {
+///
+/// # Safety
+/// The domain must be a live object of libvirt's.
+unsafe fn uuid_of(domain: sys::virDomainPtr) -> String {
     let mut buffer = [0 as c_char; sys::VIR_UUID_STRING_BUFLEN as usize];
-    // SAFETY: the caller's domain is alive, the buffer has the size that libvirt asks for.
-    if unsafe { sys::virDomainGetUUIDString(domain, buffer.as_mut_ptr()) } == 0 {
-        text(buffer.as_ptr())
-    } else {
-        String::new()
+    // SAFETY: the domain is alive, says the caller; the buffer has the size that libvirt asks for.
+    match unsafe { sys::virDomainGetUUIDString(domain, buffer.as_mut_ptr()) } {
+        0 => text(&buffer),
+        _ => String::new(),
     }
 }
 
@@ -196,7 +210,7 @@ pub(crate) fn node_memory(connection: &Connect) -> Result<HashMap<String, u64>, 
         check(sys::virNodeGetMemoryStats(connection.as_ptr(), ALL_CELLS, stats.as_mut_ptr(), &mut count, 0))?;
         stats.set_len(room.min(usize::try_from(count).unwrap_or(0)));
     }
-    Ok(stats.iter().map(|stat| (text(stat.field.as_ptr()), stat.value)).collect())
+    Ok(stats.iter().map(|stat| (text(&stat.field), stat.value)).collect())
 }
 
 /// All memory of a host, rather than one NUMA cell's.
