@@ -4,6 +4,7 @@
 //! counters do. [`profile_hosts`] is the clock around it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::zip;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -101,6 +102,11 @@ impl Window {
         self.last = Some(sample);
     }
 
+    /// The domains of the last sample.
+    pub fn last(&self) -> &[DomainSample] {
+        self.last.as_ref().map_or(&[], |sample| &sample.domains)
+    }
+
     /// Seconds between the first and the last sample.
     pub fn seconds(&self) -> f64 {
         match (&self.last, self.started_at_seconds) {
@@ -112,8 +118,7 @@ impl Window {
     /// The domains of the last sample, sorted by name; a domain that has gone since is not among them. `facts`
     /// gives what the samples do not carry, and leaves a domain out by `None`.
     pub fn domains(&self, mut facts: impl FnMut(&DomainSample) -> Option<DomainFacts>) -> Vec<DomainProfile> {
-        let samples = self.last.iter().flat_map(|sample| &sample.domains);
-        let mut domains: Vec<_> = samples.filter_map(|s| Some(self.domain(s, facts(s)?))).collect();
+        let mut domains: Vec<_> = self.last().iter().filter_map(|s| Some(self.domain(s, facts(s)?))).collect();
         domains.sort_by(|a, b| a.name.cmp(&b.name));
         domains
     }
@@ -167,6 +172,18 @@ pub struct Timing {
     pub interval: Duration,
 }
 
+impl Timing {
+    /// When the sample after the one that was due at `due` is due, if it is `now`: one that would be late is left out. All
+    /// times count from the begin of the window, whose end is always due.
+    fn next(self, due: Duration, now: Duration) -> Duration {
+        let mut next = due + self.interval;
+        while next < now && next < self.window {
+            next += self.interval;
+        }
+        next.min(self.window)
+    }
+}
+
 /// Profiles all `hosts` at the same time, each from a thread of its own. `tick` is called with the elapsed
 /// part of the window after each sample of the first host.
 ///
@@ -204,45 +221,24 @@ fn profile_host(
     loop {
         let domains = host.sample()?;
         let begun = *begun.get_or_insert_with(Instant::now);
-        let at_seconds = begun.elapsed().as_secs_f64();
-        // The result comes with a later sample. Refused while the last one is under way, and by a hypervisor that
-        // can't measure it; then the rate is 0.
-        for domain in domains.iter().filter(|d| d.state == DomainState::Running) {
-            if held.contains(&domain.uuid) {
-                continue;
-            }
-            match host.start_dirty_rate(&domain.uuid).map_err(|error| error.kind) {
-                Err(HostErrorKind::Hangs) => drop(held.insert(domain.uuid.clone())),
-                // The next sample tells.
-                Err(HostErrorKind::NoAnswer | HostErrorKind::NoConnection) => break,
-                _ => {}
-            }
-        }
-        window.add(Sample { at_seconds, domains });
+        window.add(Sample { at_seconds: begun.elapsed().as_secs_f64(), domains });
         tick(due);
         if due >= timing.window {
             break;
         }
-        due = (due + timing.interval).min(timing.window);
+        measure_dirty_rates(host, window.last(), &mut held);
+        due = timing.next(due, begun.elapsed());
         thread::sleep(due.saturating_sub(begun.elapsed()));
     }
-    let mut failed = None;
-    let domains = window.domains(|domain| {
-        if failed.is_some() {
-            return None;
+    let persistent = host.persistent()?;
+    let facts = Host::side_by_side([host], window.last(), |[host], domain| {
+        match host.facts(&domain.name, &domain.uuid, persistent.contains(&domain.uuid)) {
+            Err(error) if error.kind == HostErrorKind::NoSuchDomain => Ok(None),
+            facts => facts.map(|facts| Some((domain.uuid.clone(), facts))),
         }
-        match host.facts(&domain.name, &domain.uuid) {
-            Ok(facts) => Some(facts),
-            Err(error) if error.kind == HostErrorKind::NoSuchDomain => None,
-            Err(error) => {
-                failed = Some(error);
-                None
-            }
-        }
-    });
-    if let Some(error) = failed {
-        return Err(error);
-    }
+    })?;
+    let mut facts: BTreeMap<_, _> = facts.into_iter().flatten().collect();
+    let domains = window.domains(|domain| facts.remove(&domain.uuid));
     Ok(Profile {
         schema: profile::SCHEMA.to_owned(),
         host: host.endpoint().name.clone(),
@@ -250,6 +246,21 @@ fn profile_host(
         link,
         domains,
     })
+}
+
+/// Has libvirt measure the dirty rate of each running domain; a later sample has the result. libvirt refuses while it
+/// still measures, and where the hypervisor can't; the rate is 0 then. Domains that hang are `held`, and not asked again.
+fn measure_dirty_rates(host: &Host, domains: &[DomainSample], held: &mut BTreeSet<String>) {
+    let wanted = |domain: &&DomainSample| domain.state == DomainState::Running && !held.contains(&domain.uuid);
+    let running: Vec<_> = domains.iter().filter(wanted).collect();
+    let hanging = Host::side_by_side([host], &running, |[host], domain| match host.start_dirty_rate(&domain.uuid) {
+        Err(error) if matches!(error.kind, HostErrorKind::NoAnswer | HostErrorKind::NoConnection) => Err(error),
+        started => Ok(started.is_err_and(|error| error.kind == HostErrorKind::Hangs)),
+    });
+    // If the host does not answer, the next sample says so.
+    if let Ok(hanging) = hanging {
+        held.extend(zip(running, hanging).filter(|(_, hangs)| *hangs).map(|(domain, _)| domain.uuid.clone()));
+    }
 }
 
 #[cfg(test)]

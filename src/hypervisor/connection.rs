@@ -1,7 +1,8 @@
 //! Connections to libvirt: opened with a time limit, kept alive, shared among few, opened again when they die.
 //!
-//! A migration is one libvirt request for as long as it lasts, so each takes a connection of its own from a [`Pool`],
-//! and everything else goes over a [`Line`].
+//! A migration is one libvirt request for as long as it lasts, so each takes a [`Line`] of its own from a [`Pool`], and so
+//! do questions that are asked at the same time. All else goes over the host's own line. A [`Door`] lets one log-in through
+//! at a time.
 //!
 //! Sharing one among migrations would be in libvirtd's limits (five requests a client), but costs time: a request that
 //! one thread makes while another waits on the same connection was sent at the next keepalive only, up to 5 s later,
@@ -16,6 +17,7 @@ use std::time::Duration;
 use virt::connect::Connect;
 use virt::error::{Error, ErrorDomain, ErrorNumber};
 
+use super::ffi::{self, Subscription};
 use super::{HostError, HostErrorKind};
 
 /// How long a host may take to answer `open`, the ssh login included.
@@ -93,25 +95,58 @@ fn start_event_loop() {
     });
 }
 
-/// What is done to each new connection of a [`Line`].
-type Prepare = Box<dyn Fn(&Connect) + Send + Sync>;
+/// The way to a host's libvirt. One connection is opened after the other: sshd drops log-ins when many come at once.
+pub(crate) struct Door {
+    pub(crate) endpoint: Endpoint,
+    opening: Mutex<()>,
+}
+
+impl Door {
+    pub(crate) fn new(endpoint: Endpoint) -> Arc<Self> {
+        Arc::new(Self { endpoint, opening: Mutex::new(()) })
+    }
+
+    fn open(&self) -> Result<Connect, HostError> {
+        let _alone = lock(&self.opening);
+        self.endpoint.open()
+    }
+}
+
+/// What is done to each new connection of a [`Line`]; what it gives is kept as long as the connection.
+type Prepare = Box<dyn Fn(&Connect) -> Option<Subscription> + Send + Sync>;
 
 /// One connection for short calls, opened again when it has died, or has left a question unanswered.
 pub(crate) struct Line {
-    pub(crate) endpoint: Endpoint,
-    current: Mutex<Option<Connect>>,
+    door: Arc<Door>,
+    current: Mutex<Option<Open>>,
     prepare: Prepare,
 }
 
+/// An open connection. libvirt keeps it open, with its ssh, as long as it has a subscription.
+struct Open {
+    connection: Connect,
+    _subscription: Option<Subscription>,
+}
+
+impl Open {
+    /// Closes it, without waiting for a host that may not answer.
+    fn close(self) {
+        thread::spawn(move || drop(self));
+    }
+}
+
 impl Line {
-    /// Opens the line; `prepare` is called with this and each later connection.
-    pub(crate) fn open(
-        endpoint: Endpoint,
-        prepare: impl Fn(&Connect) + Send + Sync + 'static,
-    ) -> Result<Self, HostError> {
-        let connection = endpoint.open()?;
-        prepare(&connection);
-        Ok(Self { endpoint, current: Mutex::new(Some(connection)), prepare: Box::new(prepare) })
+    /// A line that opens when it is used; `prepare` is called with each of its connections.
+    pub(crate) fn new(
+        door: Arc<Door>,
+        prepare: impl Fn(&Connect) -> Option<Subscription> + Send + Sync + 'static,
+    ) -> Self {
+        Self { door, current: Mutex::default(), prepare: Box::new(prepare) }
+    }
+
+    /// The host at its other end.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.door.endpoint
     }
 
     /// Asks what a host answers at once or not at all: one whose daemon is stopped must not hold up everything. Where the
@@ -123,7 +158,7 @@ impl Line {
         &self,
         question: impl Fn(&Connect) -> Result<T, Error> + Send + Sync + 'static,
     ) -> Result<T, HostError> {
-        self.ask_raw(question)?.map_err(|e| self.endpoint.error(&e))
+        self.ask_raw(question)?.map_err(|e| self.endpoint().error(&e))
     }
 
     /// Like [`Self::ask`], where what libvirt answers is to be told apart from a host that does not.
@@ -138,12 +173,12 @@ impl Line {
             let (asked, of) = (Arc::clone(&question), connection.clone());
             match within(ANSWER_LIMIT, move || asked(&of)) {
                 Some(Err(_)) if repeats && !connection.is_alive().unwrap_or(false) => repeats = false,
-                Some(Err(error)) if error.domain().is(ErrorDomain::Rpc) => return Err(self.endpoint.error(&error)),
+                Some(Err(error)) if error.domain().is(ErrorDomain::Rpc) => return Err(self.endpoint().error(&error)),
                 Some(answer) => return Ok(answer),
                 None => {
                     // Its thread waits on that connection, and would hold up every later question.
-                    *lock(&self.current) = None;
-                    return Err(self.endpoint.silent(HostErrorKind::NoAnswer, ANSWER_LIMIT));
+                    self.leave(&connection);
+                    return Err(self.endpoint().silent(HostErrorKind::NoAnswer, ANSWER_LIMIT));
                 }
             }
         }
@@ -152,40 +187,60 @@ impl Line {
     /// The connection at present, opened again where there is none that is alive.
     pub(crate) fn connection(&self) -> Result<Connect, HostError> {
         let mut current = lock(&self.current);
-        if let Some(connection) = current.as_ref().filter(|connection| connection.is_alive().unwrap_or(false)) {
-            return Ok(connection.clone());
+        if let Some(open) = current.as_ref().filter(|open| open.connection.is_alive().unwrap_or(false)) {
+            return Ok(open.connection.clone());
         }
-        let new = self.endpoint.open()?;
-        (self.prepare)(&new);
-        *current = Some(new.clone());
-        Ok(new)
+        if let Some(dead) = current.take() {
+            dead.close();
+        }
+        let connection = self.door.open()?;
+        *current = Some(Open { connection: connection.clone(), _subscription: (self.prepare)(&connection) });
+        Ok(connection)
+    }
+
+    /// Closes a connection, unless another thread has replaced it already.
+    fn leave(&self, connection: &Connect) {
+        let mut current = lock(&self.current);
+        if let Some(left) = current.take_if(|open| ffi::is_same(&open.connection, connection)) {
+            left.close();
+        }
     }
 }
 
-/// Connections that carry migrations, one each; those that are free again are used again.
+impl Drop for Line {
+    fn drop(&mut self) {
+        if let Some(open) = lock(&self.current).take() {
+            open.close();
+        }
+    }
+}
+
+/// Lines beside a host's own, each used by one thread at a time; those that are free again are used again.
 pub(crate) struct Pool {
-    endpoint: Endpoint,
-    free: Mutex<Vec<Connect>>,
+    door: Arc<Door>,
+    free: Mutex<Vec<Line>>,
 }
 
 impl Pool {
-    pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, free: Mutex::default() }
+    pub(crate) fn new(door: Arc<Door>) -> Self {
+        Self { door, free: Mutex::default() }
     }
 
-    /// Runs a long call on a connection that nobody else uses meanwhile. It is opened under the lock: many ssh logins
-    /// at the same instant are what sshd throttles.
+    /// A line that nobody else uses.
+    pub(crate) fn take(&self) -> Line {
+        lock(&self.free).pop().unwrap_or_else(|| Line::new(Arc::clone(&self.door), |_| None))
+    }
+
+    /// Takes back what [`Self::take`] gave.
+    pub(crate) fn give_back(&self, line: Line) {
+        lock(&self.free).push(line);
+    }
+
+    /// Makes a long call on a connection that nobody else uses meanwhile.
     pub(crate) fn call<T>(&self, call: impl FnOnce(&Connect) -> Result<T, HostError>) -> Result<T, HostError> {
-        let connection = {
-            let mut free = lock(&self.free);
-            free.retain(|connection| connection.is_alive().unwrap_or(false));
-            match free.pop() {
-                Some(connection) => connection,
-                None => self.endpoint.open()?,
-            }
-        };
-        let result = call(&connection);
-        lock(&self.free).push(connection);
+        let line = self.take();
+        let result = line.connection().and_then(|connection| call(&connection));
+        self.give_back(line);
         result
     }
 }
@@ -193,4 +248,47 @@ impl Pool {
 /// A poisoned lock means that a thread panicked between two assignments; what it guards is still whole.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// libvirt's own test driver, which needs no host.
+    fn door() -> Arc<Door> {
+        Door::new(Endpoint { name: "t".to_owned(), uri: "test:///default".to_owned() })
+    }
+
+    #[test]
+    fn a_connection_that_another_thread_has_replaced_is_not_dropped_again() {
+        let line = Line::new(door(), |_| None);
+        let first = line.connection().unwrap();
+        line.leave(&first);
+        let second = line.connection().unwrap();
+        assert!(!ffi::is_same(&first, &second));
+        line.leave(&first);
+        assert!(ffi::is_same(&line.connection().unwrap(), &second));
+    }
+
+    #[test]
+    fn a_connection_that_was_left_is_no_longer_held_by_its_events() {
+        let (sender, held) = mpsc::channel::<()>();
+        let sender = Mutex::new(Some(sender));
+        let line = Line::new(door(), move |connection| {
+            let kept = Mutex::new(lock(&sender).take());
+            ffi::on_job_completed(connection, move |_, _| drop(lock(&kept).take())).ok()
+        });
+        line.leave(&line.connection().unwrap());
+        assert_eq!(held.recv_timeout(OPEN_LIMIT), Err(mpsc::RecvTimeoutError::Disconnected), "its handler is gone");
+        line.connection().unwrap();
+    }
+
+    #[test]
+    fn a_line_comes_back_while_another_is_being_opened() {
+        let pool = Pool::new(door());
+        let line = pool.take();
+        let _log_in = lock(&pool.door.opening);
+        pool.give_back(line);
+        assert!(lock(&pool.free).len() == 1);
+    }
 }

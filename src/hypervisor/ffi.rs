@@ -96,6 +96,12 @@ unsafe fn text_at(pointer: *const c_char) -> String {
     unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
 }
 
+/// Whether two handles are of one connection.
+pub(crate) fn is_same(one: &Connect, other: &Connect) -> bool {
+    // SAFETY: the pointers are compared and not followed.
+    unsafe { one.as_ptr() == other.as_ptr() }
+}
+
 /// One domain's answer in a bulk statistics call.
 #[derive(Debug, Clone)]
 pub(crate) struct Record {
@@ -261,11 +267,11 @@ fn check(result: c_int) -> Result<(), Error> {
 type JobHandler = Box<dyn Fn(String, Parameters) + Send + Sync>;
 
 /// Calls `handler` with the domain's UUID and the final statistics whenever a job of the connected host ends
-/// (`VIR_DOMAIN_EVENT_ID_JOB_COMPLETED`). It runs on the event loop's thread, for as long as the connection lives.
+/// (`VIR_DOMAIN_EVENT_ID_JOB_COMPLETED`). It runs on the event loop's thread, until the subscription is dropped.
 pub(crate) fn on_job_completed(
     connection: &Connect,
     handler: impl Fn(String, Parameters) + Send + Sync + 'static,
-) -> Result<(), Error> {
+) -> Result<Subscription, Error> {
     unsafe extern "C" fn called(
         _: sys::virConnectPtr,
         domain: sys::virDomainPtr,
@@ -303,5 +309,19 @@ pub(crate) fn on_job_completed(
         unsafe { freed(opaque) };
         return Err(error);
     }
-    Ok(())
+    Ok(Subscription { connection: connection.clone(), id })
+}
+
+/// Events that libvirt delivers. Meanwhile it keeps their connection open, whoever else has closed it.
+pub(crate) struct Subscription {
+    connection: Connect,
+    id: c_int,
+}
+
+impl Drop for Subscription {
+    /// Ends it (`virConnectDomainEventDeregisterAny`). Asks the host, so that one that hangs holds it up.
+    fn drop(&mut self) {
+        // SAFETY: the connection is alive, it is held here.
+        unsafe { sys::virConnectDomainEventDeregisterAny(self.connection.as_ptr(), self.id) };
+    }
 }

@@ -22,8 +22,10 @@ impl Host {
     pub fn net_devices(&self) -> Result<(Vec<NetDevice>, Vec<Bond>), HostError> {
         let devices = self.line.ask_raw(|connection| {
             let devices = connection.list_all_node_devices(sys::VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET)?;
+            // One request each. libvirt names the guests' taps vnetN; they carry no migration, and are many.
+            let devices = devices.iter().filter(|device| !device.name().is_ok_and(|name| name.starts_with("net_vnet")));
             // One that vanishes meanwhile is no NIC that carries anything.
-            Ok(devices.iter().filter_map(|device| nic_xml::device(&device.xml_desc(0).ok()?)).collect())
+            Ok(devices.filter_map(|device| nic_xml::device(&device.xml_desc(0).ok()?)).collect())
         })?;
         // Many builds of libvirt come without the interface driver.
         let bonds = self.line.ask_raw(|connection| {
@@ -70,16 +72,14 @@ impl Host {
             let listed = domains.iter().filter_map(|domain| Some((domain.name().ok()?, domain.uuid_string().ok()?)));
             Ok(listed.collect::<Vec<_>>())
         })?;
-        let mut active = Vec::new();
-        for (name, uuid) in listed {
-            match self.domain_xml(&uuid) {
-                Ok(Some(xml)) => active.push((name, uuid, xml)),
-                Ok(None) => {}
-                Err(error) if error.kind == HostErrorKind::Hangs => active.push((name, uuid, String::new())),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(active)
+        let active = Self::side_by_side([self], &listed, |[host], (name, uuid)| {
+            let xml = match host.domain_xml(uuid) {
+                Err(error) if error.kind == HostErrorKind::Hangs => Some(String::new()),
+                answer => answer?,
+            };
+            Ok(xml.map(|xml| (name.clone(), uuid.clone(), xml)))
+        })?;
+        Ok(active.into_iter().flatten().collect())
     }
 
     /// What libvirt is busy with on a domain, and how many snapshots it has.

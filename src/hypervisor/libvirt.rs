@@ -6,7 +6,7 @@ use virt::error::{Error, ErrorDomain, ErrorNumber};
 use virt::sys;
 
 pub use super::connection::Endpoint;
-use super::connection::{Pool, lock};
+use super::connection::lock;
 use super::domain_xml::XmlFacts;
 use super::ffi::{self, Parameters};
 pub use super::host::Host;
@@ -39,16 +39,12 @@ fn says(error: &Error, text: &str) -> bool {
 pub struct Pair {
     source: Host,
     destination: Host,
-    source_pool: Pool,
-    destination_pool: Pool,
 }
 
 impl Pair {
     /// Makes a pair of two connected hosts.
     pub fn new(source: Host, destination: Host) -> Self {
-        let source_pool = Pool::new(source.endpoint().clone());
-        let destination_pool = Pool::new(destination.endpoint().clone());
-        Self { source, destination, source_pool, destination_pool }
+        Self { source, destination }
     }
 
     /// One of the two.
@@ -102,10 +98,10 @@ impl Pair {
 
 impl Hosts for Pair {
     fn migrate(&self, request: &MigrationRequest) -> Result<(), HostError> {
-        self.source_pool.call(|source| match request.route {
+        self.source.pool.call(|source| match request.route {
             Route::PeerToPeer => self.migrate_on(source, None, request),
             Route::ClientManaged => {
-                self.destination_pool.call(|destination| self.migrate_on(source, Some(destination), request))
+                self.destination.pool.call(|destination| self.migrate_on(source, Some(destination), request))
             }
         })
     }

@@ -14,6 +14,7 @@ mod nic_xml;
 
 use std::fmt;
 
+pub(crate) use self::connection::lock;
 use crate::plan::Technique;
 use crate::profile::{DomainState, Eligibility};
 

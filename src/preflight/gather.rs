@@ -1,11 +1,13 @@
-//! Asks both hosts for the [`Facts`]. Nothing is changed, and each question has a time limit of its own.
+//! Asks both hosts for the [`Facts`]. Nothing is changed, and each question has a time limit of its own. Several domains are
+//! asked about at the same time, and what they need alike is asked once.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use super::facts::{DomainFacts, Facts, Network, Resident};
-use super::needs::{Needs, Plug, Processor};
+use super::needs::{Machine, Needs, Plug, Processor};
 use crate::hypervisor::libvirt::Host;
-use crate::hypervisor::{HostError, HostErrorKind};
+use crate::hypervisor::{HostError, HostErrorKind, lock};
 use crate::plan::Rule;
 use crate::profile::{DomainProfile, DomainState, Profile};
 
@@ -18,60 +20,101 @@ pub fn gather(source: &Host, destination: &Host, profile: &Profile, rules: &[Rul
     facts.memory = destination.memory()?;
     let resident = |(name, uuid, xml): (String, String, String)| Resident { name, uuid, needs: Needs::read(&xml) };
     facts.residents = destination.active_domains()?.into_iter().map(resident).collect();
-    for (domain, rule) in profile.domains.iter().zip(rules) {
-        let offline = domain.state == DomainState::ShutOff;
-        if !rule.stays && domain.migration.eligible && (rule.offline || !offline) {
-            match gather_domain(source, destination, domain, offline, &mut facts) {
-                Err(error) if error.kind == HostErrorKind::Hangs => {
-                    facts.domains.insert(domain.uuid.clone(), DomainFacts { hangs: true, ..DomainFacts::default() });
-                }
-                gathered => gathered?,
+    let shown = Shown::default();
+    let leaves = |(domain, rule): &(&DomainProfile, &Rule)| {
+        !rule.stays && domain.migration.eligible && (rule.offline || domain.state != DomainState::ShutOff)
+    };
+    let leaving: Vec<_> = profile.domains.iter().zip(rules).filter(leaves).map(|(domain, _)| domain).collect();
+    let read_only = facts.source.read_only;
+    let gathered = Host::side_by_side([source, destination], &leaving, |[source, destination], domain| {
+        match gather_domain(source, destination, domain, read_only, &shown) {
+            Err(error) if error.kind == HostErrorKind::Hangs => {
+                Ok(Some(DomainFacts { hangs: true, ..DomainFacts::default() }))
             }
+            gathered => gathered,
         }
-    }
+    })?;
+    let uuids = leaving.iter().map(|domain| domain.uuid.clone());
+    facts.domains = uuids.zip(gathered).filter_map(|(uuid, found)| Some((uuid, found?))).collect();
+    facts.files = shown.files.known();
+    facts.networks = shown.networks.known();
     Ok(facts)
 }
 
+/// What the destination has shown so far.
+#[derive(Default)]
+struct Shown {
+    files: Answers<String, Option<bool>>,
+    networks: Answers<String, Option<Network>>,
+    machines: Answers<Machine, Option<String>>,
+    processors: Answers<(Machine, Processor), Option<String>>,
+}
+
+/// Answers to questions of one kind.
+struct Answers<K, V>(Mutex<BTreeMap<K, V>>);
+
+impl<K, V> Default for Answers<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Ord + Clone, V: Clone> Answers<K, V> {
+    /// The answer, which is asked for if it is not known. Two threads may ask at the same time: the hosts do not mind.
+    fn get(&self, key: &K, ask: impl FnOnce() -> Result<V, HostError>) -> Result<V, HostError> {
+        let known = lock(&self.0).get(key).cloned();
+        known.map_or_else(|| ask().inspect(|answer| drop(lock(&self.0).insert(key.clone(), answer.clone()))), Ok)
+    }
+}
+
+impl<K: Ord, V> Answers<K, Option<V>> {
+    /// Those that the host could tell.
+    fn known(self) -> BTreeMap<K, V> {
+        let answers = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        answers.into_iter().filter_map(|(key, answer)| Some((key, answer?))).collect()
+    }
+}
+
+/// What is to be known of one domain; `None` if it is gone: it needs nothing then, and its migration will say so.
 fn gather_domain(
     source: &Host,
     destination: &Host,
     domain: &DomainProfile,
-    offline: bool,
-    facts: &mut Facts,
-) -> Result<(), HostError> {
+    read_only: bool,
+    shown: &Shown,
+) -> Result<Option<DomainFacts>, HostError> {
     let uuid = &domain.uuid;
-    // A domain that is gone needs nothing; its migration will say so.
-    let Some(xml) = source.domain_xml(uuid)? else { return Ok(()) };
+    let Some(xml) = source.domain_xml(uuid)? else { return Ok(None) };
     let needs = Needs::read(&xml);
     let (job, snapshots) = source.occupation(uuid)?;
     let mut found = DomainFacts { job, snapshots, ..DomainFacts::default() };
+    let offline = domain.state == DomainState::ShutOff;
     // It would wait for the job.
-    if job.is_none() && !facts.source.read_only {
+    if job.is_none() && !read_only {
         found.refusal = source.rehearse(destination, uuid, offline)?;
     }
     // A definition alone is not run there yet, and what it needs can be set right before it is.
     if !offline {
-        found.machine = destination.machine_obstacle(&needs.machine)?;
-        found.processor = match &needs.processor {
-            Some(Processor::Model(xml)) => destination.processor_obstacle(&needs.machine, xml)?,
-            Some(Processor::Host) => destination.lacks_processor_of(source)?,
-            None => None,
-        };
-        for file in &needs.files {
-            look_for_file(destination, &file.path, &mut facts.files)?;
+        let machine = &needs.machine;
+        found.machine = shown.machines.get(machine, || destination.machine_obstacle(machine))?;
+        if let Some(processor) = &needs.processor {
+            found.processor = shown.processors.get(&(machine.clone(), processor.clone()), || match processor {
+                Processor::Model(xml) => destination.processor_obstacle(machine, xml),
+                Processor::Host => destination.lacks_processor_of(source),
+            })?;
+        }
+        let plugs = needs.nics.iter().filter_map(|nic| plug_path(&nic.plug));
+        for path in needs.files.iter().map(|file| file.path.clone()).chain(plugs) {
+            shown.files.get(&path, || destination.has_file(&path))?;
         }
         for nic in &needs.nics {
-            if let Some(path) = plug_path(&nic.plug) {
-                look_for_file(destination, &path, &mut facts.files)?;
-            }
             if let Plug::Network(name) = &nic.plug {
-                look_for_network(destination, name, &mut facts.networks)?;
+                shown.networks.get(name, || destination.network(name))?;
             }
         }
     }
     found.needs = needs;
-    facts.domains.insert(uuid.clone(), found);
-    Ok(())
+    Ok(Some(found))
 }
 
 /// The file that shows whether a host has what a NIC is plugged into: a device of the host has a directory in sysfs.
@@ -82,22 +125,4 @@ pub(super) fn plug_path(plug: &Plug) -> Option<String> {
         Plug::Bridge { name, of_kernel: false } | Plug::Device(name) => path(name, "uevent"),
         Plug::Network(_) | Plug::Other => None,
     }
-}
-
-fn look_for_file(host: &Host, path: &str, files: &mut BTreeMap<String, bool>) -> Result<(), HostError> {
-    if !files.contains_key(path)
-        && let Some(exists) = host.has_file(path)?
-    {
-        files.insert(path.to_owned(), exists);
-    }
-    Ok(())
-}
-
-fn look_for_network(host: &Host, name: &str, networks: &mut BTreeMap<String, Network>) -> Result<(), HostError> {
-    if !networks.contains_key(name)
-        && let Some(network) = host.network(name)?
-    {
-        networks.insert(name.to_owned(), network);
-    }
-    Ok(())
 }

@@ -18,7 +18,7 @@ pub struct Needs {
 }
 
 /// A kind of machine, as libvirt's domain capabilities distinguish them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Machine {
     /// Path of the emulator.
     pub emulator: String,
@@ -31,7 +31,7 @@ pub struct Machine {
 }
 
 /// A processor that a guest was shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Processor {
     /// A model with features: the XML of the element.
     Model(String),
