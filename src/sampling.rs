@@ -382,6 +382,16 @@ mod tests {
     }
 
     #[test]
+    fn a_sample_that_would_be_late_does_not_lengthen_the_window() {
+        let seconds = Duration::from_secs_f64;
+        let timing = Timing { window: seconds(5.0), interval: seconds(2.0) };
+        assert_eq!(timing.next(seconds(0.0), seconds(0.5)), seconds(2.0));
+        assert_eq!(timing.next(seconds(0.0), seconds(2.5)), seconds(4.0));
+        assert_eq!(timing.next(seconds(2.0), seconds(9.0)), seconds(5.0));
+        assert_eq!(timing.next(seconds(4.0), seconds(4.1)), seconds(5.0));
+    }
+
+    #[test]
     fn a_paused_domain_is_not_post_copied() {
         let mut paused = domain("a", vec![]);
         paused.state = DomainState::Paused;
