@@ -48,6 +48,8 @@ struct Domain {
     looks: u64,
     wake: Option<Sender<()>>,
     requests: Vec<MigrationRequest>,
+    /// What an offline migration would leave behind.
+    left_behind: Vec<String>,
 }
 
 /// Two hosts that follow a script.
@@ -72,6 +74,7 @@ impl Scripted {
             looks: 0,
             wake: None,
             requests: Vec::new(),
+            left_behind: Vec::new(),
         };
         Self {
             domains: Mutex::new(domains.iter().map(|(name, script)| ((*name).to_owned(), domain(*script))).collect()),
@@ -246,6 +249,10 @@ impl Hosts for Scripted {
         Ok(Definition { persistent: uuid != "transient", memory_bytes: 1 << 30, ..Definition::default() })
     }
 
+    fn left_behind(&self, uuid: &str) -> Result<Vec<String>, HostError> {
+        Ok(self.with(uuid, |domain| domain.left_behind.clone()))
+    }
+
     fn tidy(&self, uuid: &str, before: &Definition) -> Result<Vec<Tidied>, HostError> {
         let left_over = before.persistent && self.presence(Side::Source, uuid) != Presence::Absent;
         self.with(uuid, |domain| {
@@ -417,6 +424,17 @@ fn a_refused_domain_is_in_the_report_and_in_the_status() {
     assert_eq!(outcomes(&report), [DomainOutcome::Migrated, DomainOutcome::Remains]);
     assert_eq!(report.outcome.exit_status(), 3);
     assert_eq!(report.domains[1].error.as_deref(), Some("an assigned host device"));
+}
+
+#[test]
+fn a_definition_that_would_leave_something_behind_is_looked_at_again_and_stays() {
+    let hosts = Arc::new(Scripted::new(&[("saved", Script::Arrives), ("free", Script::Arrives)]));
+    hosts.with("saved", |domain| domain.left_behind.push("it has a managed-save image".to_owned()));
+    let (_, report) = run(&plan(&["saved", "free"].map(|name| (name, Technique::Offline, 1))), &hosts);
+    assert_eq!(outcomes(&report)[0], DomainOutcome::Remains);
+    assert!(report.domains[0].error.as_deref().unwrap().contains("managed-save image"));
+    let asked = |name| hosts.with(name, |domain| domain.requests.len());
+    assert_eq!((asked("saved"), asked("free")), (0, 1), "libvirt is not even asked");
 }
 
 #[test]

@@ -18,6 +18,14 @@ pub(super) fn launch<F: Fn(Update)>(driver: Driver<F>, options: &Options, forced
             return (driver.tell)(Update::Ended(Ended::not_started(driver.course.technique, &error)));
         }
     };
+    if technique == Technique::Offline {
+        // What was saved since the plan was made must not be lost either.
+        match driver.hosts.left_behind(&driver.request.uuid) {
+            Ok(found) if found.is_empty() => {}
+            Ok(found) => return (driver.tell)(Update::Ended(Ended::not_wanted(technique, found.join("; ")))),
+            Err(error) => return (driver.tell)(Update::Ended(Ended::not_started(technique, &error))),
+        }
+    }
     let default = if forced { OnStall::Abort } else { OnStall::PostCopy };
     let on_stall = options.on_stall.unwrap_or(default);
     let wanted = match driver.course.technique {

@@ -185,6 +185,13 @@ pub(crate) fn job_stats(domain: &Domain) -> Result<Option<Parameters>, Error> {
     Ok((kind as u32 != sys::VIR_DOMAIN_JOB_NONE).then_some(copy))
 }
 
+/// `virDomainListAllCheckpoints`: how many checkpoints the domain has.
+pub(crate) fn checkpoints(domain: &Domain) -> Result<u32, Error> {
+    // SAFETY: the domain is alive while it is borrowed; without an array libvirt only counts.
+    let count = unsafe { sys::virDomainListAllCheckpoints(domain.as_ptr(), ptr::null_mut(), 0) };
+    u32::try_from(count).map_err(|_| Error::last_error())
+}
+
 /// `virDomainMigrateStartPostCopy`: asks a running migration to switch.
 pub(crate) fn start_post_copy(domain: &Domain) -> Result<(), Error> {
     // SAFETY: the domain is alive while it is borrowed.

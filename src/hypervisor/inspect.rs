@@ -8,11 +8,11 @@ use virt::domain::MigrateParameters;
 use virt::error::{Error, ErrorNumber};
 use virt::sys;
 
-use super::host::{Host, lookup};
+use super::host::{Host, domain_state, lookup};
 use super::{HostError, HostErrorKind, ffi, nic_xml};
 use crate::link::{Bond, NetDevice};
-use crate::preflight::facts::{HostFacts, Job, LibvirtRefusal, Memory, Network};
-use crate::preflight::needs::Machine;
+use crate::preflight::facts::{Belongings, HostFacts, Job, KeptFile, LibvirtRefusal, Memory, Network};
+use crate::preflight::needs::{Machine, Needs};
 
 impl Host {
     /// The host's NICs, and the bonds that its libvirt knows; nothing where its libvirt has no drivers for them.
@@ -93,6 +93,31 @@ impl Host {
             Ok((job.map(|job| job_of(job.number("operation"))), domain.num_snapshots(0).unwrap_or_default()))
         });
         Ok(absent(found)?.unwrap_or_default())
+    }
+
+    /// What a domain that does not run has beside its definition, and what of that is at `destination`; `None` if the
+    /// domain is gone.
+    ///
+    /// # Errors
+    /// One of the hosts did not answer.
+    pub fn belongings(&self, destination: &Self, uuid: &str) -> Result<Option<Belongings>, HostError> {
+        let found = self.ask_live(uuid, |domain| {
+            let state = domain_state(ffi::state(domain)?.0);
+            let saved = unless_unknown(domain.has_managed_save(0))?;
+            let checkpoints = unless_unknown(ffi::checkpoints(domain))?;
+            Ok((state, saved, checkpoints, domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?))
+        });
+        let Some((state, saved, checkpoints, xml)) = absent(found)? else { return Ok(None) };
+        let Needs { kept, tpm, .. } = Needs::read(&xml);
+        let mut files = Vec::new();
+        for (what, path) in kept {
+            // One that is not made yet keeps nothing.
+            if self.has_file(&path)? != Some(false) {
+                files.push(KeptFile { what, at_destination: destination.has_file(&path)?, path });
+            }
+        }
+        let active = Some(state).filter(|state| state.is_active());
+        Ok(Some(Belongings { active, saved, checkpoints, tpm, files }))
     }
 
     /// Why this host's libvirt would not begin to migrate a domain; `None` where it would, or can't be known.
@@ -234,6 +259,14 @@ impl Host {
             Ok(Memory { available: of("free") + of("buffers") + of("cached"), huge })
         })?;
         Ok(memory.ok())
+    }
+}
+
+/// A libvirt, or a hypervisor, that does not know of something has nothing of it.
+fn unless_unknown<T: Default>(result: Result<T, Error>) -> Result<T, Error> {
+    match result {
+        Err(error) if error.code().is(ErrorNumber::NoSupport) => Ok(T::default()),
+        other => other,
     }
 }
 

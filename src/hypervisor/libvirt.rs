@@ -16,6 +16,7 @@ use super::{
     Tidied,
 };
 use crate::plan::Technique;
+use crate::preflight::offline;
 use crate::profile::DomainState;
 
 /// Bandwidth in MiB/s before the switch to post-copy: what was sent by then may sit in the socket's buffer, and the
@@ -96,6 +97,41 @@ impl Pair {
     }
 }
 
+impl Pair {
+    /// The last step of an offline migration: the source gives up its definition, if the destination has it. libvirt's own
+    /// `UNDEFINE_SOURCE` would delete the state of a TPM and all checkpoints with it; asked to undefine, it refuses while
+    /// there are checkpoints, snapshots or a managed-save image.
+    fn give_up_definition(&self, uuid: &str) -> Result<(), HostError> {
+        let (source, destination) = (&self.source.endpoint().name, &self.destination.endpoint().name);
+        let told = |message| HostError { host: source.clone(), kind: HostErrorKind::Other, message };
+        match self.presence(Side::Destination, uuid) {
+            Presence::Present(_) => {}
+            place => return Err(told(format!("its definition did not arrive: it is {place} at {destination}"))),
+        }
+        let undefined = self
+            .undefine_at_source(uuid)
+            .map_err(|error| error.message)
+            .and_then(|undefined| if undefined { Ok(()) } else { Err("it was started meanwhile".to_owned()) });
+        undefined.map_err(|why| {
+            told(format!("its definition stays ({why}); {destination} has a copy of it, which the next run replaces"))
+        })
+    }
+
+    /// Removes the definition of a domain from the source; `false` if it is not shut off.
+    fn undefine_at_source(&self, uuid: &str) -> Result<bool, HostError> {
+        // libvirt undefines a domain that runs by making it transient, so the state is read by the same libvirt just
+        // before.
+        let undefined = self.source.ask_domain(uuid, |domain| match ffi::state(domain)? {
+            (sys::VIR_DOMAIN_SHUTOFF, _) => undefine(domain).map(|()| true),
+            _ => Ok(false),
+        });
+        match undefined {
+            Err(error) if error.kind == HostErrorKind::NoSuchDomain => Ok(true),
+            result => result,
+        }
+    }
+}
+
 impl Hosts for Pair {
     fn migrate(&self, request: &MigrationRequest) -> Result<(), HostError> {
         self.source.pool.call(|source| match request.route {
@@ -103,7 +139,11 @@ impl Hosts for Pair {
             Route::ClientManaged => {
                 self.destination.pool.call(|destination| self.migrate_on(source, Some(destination), request))
             }
-        })
+        })?;
+        match request.technique {
+            Technique::Offline => self.give_up_definition(&request.uuid),
+            Technique::PreCopy | Technique::PostCopy => Ok(()),
+        }
     }
 
     fn job(&self, uuid: &str) -> Result<Option<JobStats>, HostError> {
@@ -175,10 +215,21 @@ impl Hosts for Pair {
         })
     }
 
+    fn left_behind(&self, uuid: &str) -> Result<Vec<String>, HostError> {
+        let domain = self.source.ask_domain(uuid, Domain::name)?;
+        let found = self.source.belongings(&self.destination, uuid)?.unwrap_or_default();
+        Ok(offline::findings(&self.source.endpoint().name, &self.destination.endpoint().name, &domain, &found))
+    }
+
     fn tidy(&self, uuid: &str, before: &Definition) -> Result<Vec<Tidied>, HostError> {
         let mut done = Vec::new();
-        let arrived = |place| matches!(place, Presence::Present(Condition::Running | Condition::Paused));
         let left = self.presence(Side::Source, uuid);
+        let arrived = |place| match place {
+            Presence::Present(Condition::Running | Condition::Paused) => true,
+            // Only its definition has moved.
+            Presence::Present(Condition::ShutOff) => left == Presence::Absent,
+            _ => false,
+        };
         if !before.persistent || !arrived(self.presence(Side::Destination, uuid)) {
             return Ok(done);
         }
@@ -197,16 +248,7 @@ impl Hosts for Pair {
         let is_safe = arrived(self.presence(Side::Destination, uuid))
             && self.destination.ask_domain(uuid, Domain::is_persistent)?;
         if left_over && is_safe {
-            // libvirt undefines a domain that runs by making it transient, so the state is read by the same libvirt just
-            // before.
-            let undefined = self.source.ask_domain(uuid, |domain| match ffi::state(domain)? {
-                (sys::VIR_DOMAIN_SHUTOFF, _) => undefine(domain),
-                _ => Ok(()),
-            });
-            match undefined {
-                Err(error) if error.kind == HostErrorKind::NoSuchDomain => {}
-                result => result?,
-            }
+            self.undefine_at_source(uuid)?;
             done.push(Tidied::UndefinedAtSource);
         }
         Ok(done)
@@ -233,7 +275,7 @@ fn is_migration(job: &Parameters) -> bool {
 }
 
 /// `UNDEFINE_SOURCE` without `PERSIST_DEST` would leave the domain transient at the destination, `PERSIST_DEST`
-/// would make a transient domain persistent: so both or none. `POSTCOPY` only enables it; the engine starts it.
+/// would make a transient domain persistent: so both or none, while it runs. `POSTCOPY` only enables it; the engine starts it.
 /// A resumption has to repeat the flags of the start.
 fn flags(request: &MigrationRequest) -> u32 {
     let mut flags = match request.technique {
@@ -249,9 +291,13 @@ fn flags(request: &MigrationRequest) -> u32 {
     if request.resume {
         flags |= sys::VIR_MIGRATE_POSTCOPY_RESUME;
     }
-    if request.persistent {
-        flags |= sys::VIR_MIGRATE_PERSIST_DEST | sys::VIR_MIGRATE_UNDEFINE_SOURCE;
-    }
+    flags |= match (request.persistent, request.technique) {
+        (true, Technique::PreCopy | Technique::PostCopy) => {
+            sys::VIR_MIGRATE_PERSIST_DEST | sys::VIR_MIGRATE_UNDEFINE_SOURCE
+        }
+        (true, Technique::Offline) => sys::VIR_MIGRATE_PERSIST_DEST,
+        (false, _) => 0,
+    };
     if request.route == Route::PeerToPeer {
         flags |= sys::VIR_MIGRATE_PEER2PEER;
     }
@@ -299,6 +345,8 @@ mod tests {
         assert_eq!(persistent & both, both);
         let transient = flags(&request(Technique::PostCopy, false, Route::PeerToPeer));
         assert_eq!(transient & both, 0);
+        let offline = flags(&request(Technique::Offline, true, Route::PeerToPeer));
+        assert_eq!(offline & both, sys::VIR_MIGRATE_PERSIST_DEST, "what libvirt undefines it also deletes");
     }
 
     #[test]

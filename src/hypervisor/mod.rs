@@ -344,6 +344,12 @@ pub trait Hosts: Send + Sync {
     /// The source did not answer, or has no such domain.
     fn definition(&self, uuid: &str) -> Result<Definition, HostError>;
 
+    /// What a migration of the domain's definition alone would leave behind or delete, each as a clause with what to do.
+    ///
+    /// # Errors
+    /// One of the hosts did not answer, or the source has no such domain.
+    fn left_behind(&self, uuid: &str) -> Result<Vec<String>, HostError>;
+
     /// After a domain has been seen at the destination and not at the source: makes it there what `before` says it
     /// was, and removes the shut-off definition that an unattended completion leaves at the source. Does nothing where
     /// nothing is left to do. A definition is removed only while the domain is seen running (or paused) and persistent

@@ -22,7 +22,10 @@ pub(super) fn findings(facts: &Facts, uuid: &str, domain: &str, found: &DomainFa
         ));
     }
     let missing = |path: &str| facts.files.get(path) == Some(&false);
-    findings.extend(found.needs.files.iter().filter(|file| missing(&file.path)).map(|f| without_file(host, domain, f)));
+    // What a definition needs beside its disks can be set right before it is started.
+    let needed = |file: &&File| found.belongings.is_none() || matches!(file.role, Role::Disk(_));
+    let files = found.needs.files.iter().filter(needed);
+    findings.extend(files.filter(|file| missing(&file.path)).map(|file| without_file(host, domain, file)));
     for nic in &found.needs.nics {
         let there = plug_path(&nic.plug).is_none_or(|path| !missing(&path));
         findings.extend(without_plug(facts, nic, there));

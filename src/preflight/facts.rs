@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::needs::Needs;
+use crate::profile::DomainState;
 
 /// What both hosts said.
 #[derive(Debug, Clone, Default)]
@@ -49,12 +50,40 @@ pub struct DomainFacts {
     pub job: Option<Job>,
     /// How many snapshots it has.
     pub snapshots: u32,
+    /// What it has beside its definition, if only that is to move.
+    pub belongings: Option<Belongings>,
     /// Why the source's libvirt would not begin to migrate it.
     pub refusal: Option<LibvirtRefusal>,
     /// Why the destination's QEMU can't run its kind of machine, in libvirt's words.
     pub machine: Option<String>,
     /// What the destination's processor lacks for it, in libvirt's words.
     pub processor: Option<String>,
+}
+
+/// What a domain that does not run has beside its definition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Belongings {
+    /// Its state, if it runs after all.
+    pub active: Option<DomainState>,
+    /// Whether its memory is in a managed-save image.
+    pub saved: bool,
+    /// How many checkpoints it has.
+    pub checkpoints: u32,
+    /// Whether it has a TPM.
+    pub tpm: bool,
+    /// Files at the source, other than disks, that keep something of the guest.
+    pub files: Vec<KeptFile>,
+}
+
+/// A file at the source that keeps something of a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptFile {
+    /// What it is to the guest: `NVRAM`.
+    pub what: &'static str,
+    /// Its path.
+    pub path: String,
+    /// Whether the destination has a file of this path; `None` if its libvirt can't tell.
+    pub at_destination: Option<bool>,
 }
 
 /// A job that runs on a domain.

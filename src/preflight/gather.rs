@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::facts::{DomainFacts, Facts, Network, Resident};
-use super::needs::{Machine, Needs, Plug, Processor};
+use super::needs::{Machine, Needs, Plug, Processor, Role};
 use crate::hypervisor::libvirt::Host;
 use crate::hypervisor::{HostError, HostErrorKind, lock};
 use crate::plan::Rule;
@@ -89,6 +89,13 @@ fn gather_domain(
     let (job, snapshots) = source.occupation(uuid)?;
     let mut found = DomainFacts { job, snapshots, ..DomainFacts::default() };
     let offline = domain.state == DomainState::ShutOff;
+    if offline {
+        found.belongings = source.belongings(destination, uuid)?;
+        // The definition would name disks that nobody has copied.
+        for file in needs.files.iter().filter(|file| matches!(file.role, Role::Disk(_))) {
+            shown.files.get(&file.path, || destination.has_file(&file.path))?;
+        }
+    }
     // It would wait for the job.
     if job.is_none() && !read_only {
         found.refusal = source.rehearse(destination, uuid, offline)?;

@@ -10,6 +10,7 @@ pub mod facts;
 mod gather;
 mod memory;
 pub mod needs;
+pub(crate) mod offline;
 mod places;
 mod source;
 
@@ -57,6 +58,10 @@ pub fn mark(source: &mut Profile, destination: &Profile, facts: &Facts) {
         if let Some(found) = facts.domains.get(&domain.uuid) {
             let mut findings = source::findings(&facts.source.name, &domain.name, found);
             findings.extend(destination::findings(facts, &domain.uuid, &domain.name, found));
+            if let Some(belongings) = &found.belongings {
+                let (source, destination) = (&facts.source.name, &facts.destination.name);
+                findings.extend(offline::findings(source, destination, &domain.name, belongings));
+            }
             if !findings.is_empty() {
                 domain.migration = Eligibility::no(findings.join("; "));
             }
@@ -114,6 +119,11 @@ fn notes(facts: &Facts, plan: &Plan) -> Vec<String> {
              /dev/userfaultfd; without, domains go by pre-copy",
             destination.name
         ));
+    }
+    for step in &plan.migrations {
+        let belongings = facts.domains.get(&step.uuid).and_then(|found| found.belongings.as_ref());
+        let assumed = belongings.map(|found| offline::assumptions(&destination.name, found)).unwrap_or_default();
+        notes.extend(assumed.iter().map(|clause| format!("{}: {clause}", step.domain)));
     }
     notes
 }

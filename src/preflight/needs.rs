@@ -11,6 +11,10 @@ pub struct Needs {
     pub processor: Option<Processor>,
     /// Files and block devices that its QEMU opens.
     pub files: Vec<File>,
+    /// Files, other than disks, that keep something of the guest while it does not run, each with what it is: `NVRAM`.
+    pub kept: Vec<(&'static str, String)>,
+    /// Whether it has a TPM.
+    pub tpm: bool,
     /// Its NICs.
     pub nics: Vec<Nic>,
     /// How its memory is taken from the host.
@@ -108,6 +112,8 @@ impl Needs {
             machine: machine(domain, devices),
             processor: child(domain, "cpu").and_then(|cpu| processor(cpu, xml)),
             files: boot_files(domain).into_iter().chain(disks(devices)).collect(),
+            kept: kept_files(domain, devices),
+            tpm: child(devices, "tpm").is_some(),
             nics: children(devices, "interface").filter_map(nic).collect(),
             backing: child(domain, "memoryBacking").map(backing).unwrap_or_default(),
         }
@@ -140,6 +146,23 @@ fn boot_files(domain: Node<'_, '_>) -> Vec<File> {
     let Some(os) = child(domain, "os") else { return Vec::new() };
     let file = |role| Some(File { path: text(os, role).filter(|path| path.starts_with('/'))?, role: Role::Boot(role) });
     ["loader", "kernel", "initrd", "dtb"].into_iter().filter_map(file).collect()
+}
+
+fn kept_files(domain: Node<'_, '_>, devices: Node<'_, '_>) -> Vec<(&'static str, String)> {
+    let os = child(domain, "os");
+    let of_os = |name| os.and_then(|os| child(os, name));
+    let attribute = |node: Node<'_, '_>, name| node.attribute(name).map(str::to_owned);
+    // The path as text or, with a type, as a source; a source on the network is the same for both hosts.
+    let nvram = of_os("nvram").and_then(|nvram| match child(nvram, "source") {
+        Some(source) => attribute(source, "file").or_else(|| attribute(source, "dev")),
+        None => nvram.text().map(|path| path.trim().to_owned()),
+    });
+    let variables = of_os("varstore").and_then(|store| attribute(store, "path"));
+    let crash_log = child(devices, "pstore").and_then(|store| text(store, "path"));
+    let memory = children(devices, "memory").filter_map(|memory| text(child(memory, "source")?, "path"));
+    let one = |what, path: Option<String>| path.map(|path| (what, path));
+    let single = [one("NVRAM", nvram), one("NVRAM", variables), one("pstore", crash_log)].into_iter().flatten();
+    single.chain(memory.map(|path| ("NVDIMM", path))).filter(|(_, path)| path.starts_with('/')).collect()
 }
 
 fn disks(devices: Node<'_, '_>) -> Vec<File> {
@@ -254,6 +277,27 @@ mod tests {
                 ("/a/cd.iso", &Role::Medium("sda".to_owned())),
             ]
         );
+    }
+
+    #[test]
+    fn what_keeps_something_of_the_guest_is_read() {
+        let kept = |os: &str, devices: &str| needs(&format!("<os>{os}</os>"), devices).kept;
+        let file = |what, path: &str| (what, path.to_owned());
+        assert_eq!(kept("<nvram template='/t.fd'>/n.fd</nvram>", ""), [file("NVRAM", "/n.fd")]);
+        assert_eq!(kept("<nvram type='file'><source file='/n.fd'/></nvram>", ""), [file("NVRAM", "/n.fd")]);
+        assert_eq!(kept("<nvram type='block'><source dev='/dev/n'/></nvram>", ""), [file("NVRAM", "/dev/n")]);
+        assert_eq!(kept("<nvram type='network'><source protocol='nbd' name='n'/></nvram>", ""), []);
+        assert_eq!(kept("<varstore template='/t.json' path='/v.json'/>", ""), [file("NVRAM", "/v.json")]);
+        assert_eq!(
+            kept(
+                "",
+                "<pstore backend='acpi-erst'><path>/p.raw</path></pstore>
+                 <memory model='nvdimm'><source><path>/m</path></source></memory>
+                 <memory model='dimm'><source><pagesize>2048</pagesize></source></memory>"
+            ),
+            [file("pstore", "/p.raw"), file("NVDIMM", "/m")]
+        );
+        assert!(needs("", "<tpm model='tpm-crb'><backend type='emulator'/></tpm>").tpm && !needs("", "").tpm);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Domains that are not just running and persistent, and domains that can't move.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tsmig_lab::{GuestSpec, Lab, Node};
 
 use crate::harness::{Guests, Test, assert_states, info, receiver, run, sender};
@@ -9,6 +9,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("a_transient_domain_arrives_transient_and_a_persistent_one_persistent", persistence),
     ("a_paused_domain_arrives_paused", paused),
     ("an_inactive_definition_moves_when_asked_for", inactive),
+    ("what_a_definition_alone_would_leave_behind_is_refused_by_name_and_nothing_is_deleted", left_behind),
     ("a_taken_name_stops_everything_unless_partial", collision),
 ];
 
@@ -37,13 +38,108 @@ fn paused(lab: &Lab) -> Result<()> {
 
 fn inactive(lab: &Lab) -> Result<()> {
     lab.add_guests(&[GuestSpec::new("asleep").inactive()])?;
+    lab.run(Node::HostA, &["virsh", "autostart", "asleep"])?;
     let without = run(lab, &["evacuate", "host-a", "host-b"])?;
     ensure!(without.status == 0, "{}", without.stderr);
     assert_states(lab, "asleep", Some("shut off"), None)?;
     ensure!(without.stdout.contains("asleep") && without.stdout.contains("--offline"), "{}", without.stdout);
     let with = run(lab, &["evacuate", "host-a", "host-b", "--offline"])?;
     ensure!(with.status == 0, "{}", with.stderr);
-    assert_states(lab, "asleep", None, Some("shut off"))
+    assert_states(lab, "asleep", None, Some("shut off"))?;
+    ensure!(info(lab, Node::HostB, "asleep", "Autostart")? == "enable", "it starts with its host, as before");
+    lab.run(Node::HostB, &["virsh", "autostart", "--disable", "asleep"])?;
+    Ok(())
+}
+
+/// Defines these on host-a, none of which needs to run: with a TPM, for which host-a gets an `swtpm` that can do nothing,
+/// with NVRAM of its own, and with a disk of its own; and gives another checkpoints, which need a disk in qcow2.
+const BELONGINGS: &str = r#"
+    for p in swtpm swtpm_ioctl swtpm_setup; do
+        printf '#!/bin/sh\necho {\\"type\\":\\"swtpm_setup\\",\\"features\\":[\\"tpm-1.2\\",\\"tpm-2.0\\"]}\n' > /usr/bin/$p
+        chmod +x /usr/bin/$p
+    done
+    truncate -s 1M /srv/shared/code.fd /srv/private/own.img && truncate -s 8M /srv/shared/ck.img
+    rm -f /srv/shared/ck.top
+    head -c 131072 /dev/urandom | tee /srv/private/nv.fd > /srv/shared/nvs.fd
+    truncate -s 131072 /srv/shared/template.fd
+    define() {
+        echo "<domain type='qemu'><name>$1</name><memory unit='MiB'>32</memory><os><type arch='x86_64' machine='pc'>hvm</type>$2</os>
+            <features><acpi/></features><cpu mode='custom' match='exact' check='none'><model fallback='forbid'>qemu64</model></cpu>
+            <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>$3</devices></domain>" > /run/d.xml
+        virsh -q define /run/d.xml
+    }
+    disk() { echo "<disk type='file'><driver name='qemu' type='raw'/><source file='$1'/><target dev='vda' bus='virtio'/></disk>"; }
+    nvram() { echo "<loader readonly='yes' type='pflash'>/srv/shared/code.fd</loader><nvram template='/srv/shared/template.fd'>$1</nvram>"; }
+    define tpm '' "<tpm model='tpm-tis'><backend type='emulator' version='2.0'/></tpm>"
+    define nv "$(nvram /srv/private/nv.fd)"
+    define nvs "$(nvram /srv/shared/nvs.fd)"
+    define own '' "$(disk /srv/private/own.img)"
+    define ck '' "$(disk /srv/shared/ck.img)"
+    virsh -q start ck
+    virsh -q snapshot-create-as ck top --disk-only --no-metadata && virsh -q checkpoint-create-as ck c1
+    virsh -q destroy ck
+    state=/var/lib/libvirt/swtpm/$(virsh domuuid tpm)/tpm2
+    mkdir -p $state && echo state > $state/tpm2-00.permall"#;
+
+/// What of that there is on host-a.
+const STILL_THERE: &str = "
+    cat /var/lib/libvirt/swtpm/*/tpm2/tpm2-00.permall; ls /srv/private /var/lib/libvirt/qemu/save; virsh checkpoint-list ck --name";
+
+fn left_behind(lab: &Lab) -> Result<()> {
+    lab.run(Node::HostA, &["sh", "-ec", BELONGINGS])?;
+    lab.add_guests(&[GuestSpec::new("saved"), GuestSpec::new("plain").inactive()])?;
+    lab.run(Node::HostA, &["virsh", "managedsave", "saved"])?;
+    let expected: [(&str, &[&str]); 5] = [
+        ("ck", &["it has a checkpoint", "virsh checkpoint-delete ck NAME --metadata"]),
+        ("nv", &["its NVRAM (/srv/private/nv.fd) is not at host-b", "virsh start nv"]),
+        ("own", &["its disk vda (/srv/private/own.img) is not at host-b"]),
+        ("saved", &["managed-save image, which libvirt leaves at host-a", "virsh managedsave-remove saved"]),
+        ("tpm", &["it has a TPM, whose state libvirt does not copy to host-b", "virsh start tpm"]),
+    ];
+    let before = lab.run(Node::HostA, &["sh", "-c", STILL_THERE])?;
+    let refused = run(lab, &["evacuate", "host-a", "host-b", "--offline"])?;
+    ensure!(refused.status == 1, "{} {}", refused.stdout, refused.stderr);
+    for (name, words) in expected {
+        let line = refused.stderr.lines().find(|line| line.trim_start().starts_with(&format!("{name}: ")));
+        let line = line.with_context(|| format!("{name} is not named in {}", refused.stderr))?;
+        for word in words {
+            ensure!(line.contains(word), "{word} is not in {line}");
+        }
+    }
+    let partial = run(lab, &["evacuate", "host-a", "host-b", "--offline", "--partial"])?;
+    ensure!(partial.status == 3, "{} {}", partial.stdout, partial.stderr);
+    ensure!(
+        partial.stdout.contains("nvs: its NVRAM (/srv/shared/nvs.fd)"),
+        "what is assumed is told: {}",
+        partial.stdout
+    );
+    for (name, _) in expected {
+        assert_states(lab, name, Some("shut off"), None)?;
+    }
+    for name in ["nvs", "plain"] {
+        assert_states(lab, name, None, Some("shut off"))?;
+    }
+    ensure!(lab.run(Node::HostA, &["sh", "-c", STILL_THERE])? == before, "nothing is deleted");
+
+    // What the refusals say to do.
+    lab.run(Node::HostA, &["virsh", "start", "nv"])?;
+    lab.run(Node::HostA, &["virsh", "managedsave-remove", "saved"])?;
+    lab.run(Node::HostA, &["virsh", "checkpoint-delete", "ck", "c1", "--metadata"])?;
+    let again = run(lab, &["evacuate", "host-a", "host-b", "--offline", "--exclude", "own", "--exclude", "tpm"])?;
+    ensure!(again.status == 0, "{} {}", again.stdout, again.stderr);
+    assert_states(lab, "nv", None, Some("running"))?;
+    for name in ["ck", "saved"] {
+        assert_states(lab, name, None, Some("shut off"))?;
+    }
+    let nvram = |host, file| lab.run(host, &["sha256sum", file]);
+    let sum = |text: String| text.split_whitespace().next().map(str::to_owned);
+    let (here, there) = (nvram(Node::HostB, "/srv/private/nv.fd")?, nvram(Node::HostB, "/srv/shared/nvs.fd")?);
+    ensure!(sum(here) == sum(there), "its NVRAM has moved along");
+
+    // What would keep the lab from removing them.
+    lab.run(Node::HostA, &["sh", "-c", "virsh undefine --tpm tpm; rm -f /usr/bin/swtpm* /srv/private/*"])?;
+    lab.run(Node::HostB, &["sh", "-c", "virsh destroy nv; virsh undefine --nvram nv; virsh undefine --nvram nvs"])?;
+    Ok(())
 }
 
 fn collision(lab: &Lab) -> Result<()> {
