@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::convergence::SILENCE_SECONDS;
 use crate::hypervisor::{
-    Definition, HostError, HostErrorKind, Hosts, JobStats, MigrationRequest, Presence, Route, Side, Tidied,
+    Condition, Definition, HostError, HostErrorKind, Hosts, JobStats, MigrationRequest, Presence, Route, Side, Tidied,
 };
 use crate::journal::{Entry, Journal};
 use crate::migration::{Action, Cause, Course, Migration, Phase, Progress, Sight, Verdict};
@@ -37,6 +37,10 @@ const QUIET_LIMIT: f64 = 60.0;
 /// NFS takes to fail over, the 90 s of its grace period.
 const HANGING_SECONDS: f64 = 120.0;
 
+/// The same while libvirt may be connecting to a port that does not answer, which makes the emulator seem to hang: Linux
+/// gives an address up after 127 s (`tcp_syn_retries`), and a host may have two.
+const CONNECTING_SECONDS: f64 = 300.0;
+
 /// What a driver is told.
 #[derive(Debug)]
 pub(crate) enum Input {
@@ -55,8 +59,13 @@ pub(crate) enum Update {
     Phase(Phase),
     /// How far it is.
     Progress(Progress),
-    /// The source can't reach the destination's libvirt: this migration goes on by way of the client.
+    /// The source can't reach the destination's libvirt, as two tries have shown: this migration goes on by way of the
+    /// client.
     NoPeer(HostError),
+    /// The destination waits for its memory.
+    Awaited,
+    /// No data gets through to the destination, and its migration has failed for that.
+    NoData(HostError),
     /// The destination can't post-copy: this migration goes on by pre-copy alone.
     NoPostCopy(HostError),
     /// The destination can't take it just now; it has not begun and this driver has ended.
@@ -138,6 +147,10 @@ struct Work {
     hangs_since: Option<f64>,
     /// What the last call returned, where that was an error.
     error: Option<HostError>,
+    /// Whether the source's libvirt has failed once to work with the destination's.
+    lost_peer: bool,
+    /// Since when the destination waits for memory, as far as was seen before any crossed.
+    awaited_since: Option<f64>,
     told: Option<Cause>,
     /// Why it is to be cancelled, where somebody else wants that.
     wish: String,
@@ -146,6 +159,16 @@ struct Work {
 impl Work {
     fn now(&self) -> f64 {
         self.start.elapsed().as_secs_f64()
+    }
+
+    /// Whether any of its memory has crossed, as far as was seen.
+    fn has_crossed(&self) -> bool {
+        self.migration.progress().transferred > 0
+    }
+
+    /// Whether the destination has waited for memory in vain for a while.
+    fn is_mute(&self) -> bool {
+        !self.has_crossed() && self.awaited_since.is_some_and(|since| self.now() - since > SILENCE_SECONDS)
     }
 }
 
@@ -189,6 +212,8 @@ impl<F: Fn(Update)> Driver<F> {
             foreign: false,
             hangs_since: None,
             error: None,
+            lost_peer: false,
+            awaited_since: None,
             told: None,
             wish: String::new(),
         };
@@ -210,7 +235,7 @@ impl<F: Fn(Update)> Driver<F> {
             },
         })?;
         let (hosts, request, sender) = (Arc::clone(&self.hosts), self.request.clone(), self.sender.clone());
-        (work.calling, work.calls) = (true, work.calls + 1);
+        (work.calling, work.calls, work.awaited_since) = (true, work.calls + 1, None);
         let call = work.calls;
         // Nobody listens any more when tsmig is on its way out.
         thread::spawn(move || sender.send(Input::Returned(call, hosts.migrate(&request))));
@@ -259,15 +284,28 @@ impl<F: Fn(Update)> Driver<F> {
         work.calling = false;
         work.error = result.err();
         let untouched = !self.request.resume && !work.migration.post_copied();
-        let error = work.error.clone().filter(|_| untouched && work.migration.cause().is_none())?;
+        let mut error = work.error.clone().filter(|_| untouched && work.migration.cause().is_none())?;
+        if error.kind == HostErrorKind::PeerLost && work.is_mute() {
+            error.kind = HostErrorKind::NoData;
+        }
         match error.kind {
             // Once memory has crossed, the source had reached it: then the connection broke, which is another matter.
             // The job alone says nothing: libvirt opens it before it connects.
-            HostErrorKind::NoPeer
-                if self.request.route == Route::PeerToPeer && work.migration.progress().transferred == 0 =>
+            HostErrorKind::NoPeer | HostErrorKind::PeerLost
+                if self.request.route == Route::PeerToPeer && !work.has_crossed() =>
             {
-                self.request.route = Route::ClientManaged;
-                (self.tell)(Update::NoPeer(error));
+                // A second try often brings the true error.
+                if work.lost_peer {
+                    self.request.route = Route::ClientManaged;
+                    (self.tell)(Update::NoPeer(error));
+                }
+                work.lost_peer = true;
+            }
+            HostErrorKind::NoData => {
+                let error = self.hosts.locate(error, &self.request, false);
+                work.error = Some(error.clone());
+                (self.tell)(Update::NoData(error));
+                return None;
             }
             HostErrorKind::NoPostCopy if self.request.post_copy => {
                 self.request.post_copy = false;
@@ -275,7 +313,7 @@ impl<F: Fn(Update)> Driver<F> {
                 work.migration.without_post_copy();
                 (self.tell)(Update::NoPostCopy(error));
             }
-            HostErrorKind::Busy => return Some(error),
+            HostErrorKind::Busy => return Some(self.hosts.locate(error, &self.request, work.has_crossed())),
             HostErrorKind::Taken => {
                 work.foreign = true;
                 return None;
@@ -300,12 +338,24 @@ impl<F: Fn(Update)> Driver<F> {
         }
     }
 
+    /// Tells once that the destination waits for memory.
+    fn look_for_wait(&self, work: &mut Work) {
+        let starts = work.calling && work.awaited_since.is_none() && !work.has_crossed() && !self.request.resume;
+        let waits = || self.hosts.presence(Side::Destination, &self.request.uuid);
+        if starts && waits() == Presence::Present(Condition::PausedMigration) {
+            work.awaited_since = Some(work.now());
+            (self.tell)(Update::Awaited);
+        }
+    }
+
     /// Looks at the domain, does what is to be done, and says how it ended if it did.
     fn look(&mut self, work: &mut Work) -> Option<Verdict> {
         if work.foreign {
             return Some(Verdict::Remains);
         }
         let uuid = self.request.uuid.clone();
+        // Before anything else: while libvirt connects to the destination's port in vain, other questions wait.
+        self.look_for_wait(work);
         let source = self.hosts.presence(Side::Source, &uuid);
         let destination = (!work.calling).then(|| self.hosts.presence(Side::Destination, &uuid));
         let job = match source {
@@ -316,7 +366,8 @@ impl<F: Fn(Update)> Driver<F> {
         match (&source, unanswered) {
             (_, Some(HostErrorKind::Hangs)) => {
                 let since = *work.hangs_since.get_or_insert(work.start.elapsed().as_secs_f64());
-                if work.now() - since > HANGING_SECONDS {
+                let limit = if work.is_mute() { CONNECTING_SECONDS } else { HANGING_SECONDS };
+                if work.now() - since > limit {
                     return Some(Verdict::NeedsRecovery(
                         "its emulator at the source has stopped answering libvirt, and what it waits for, such as \
                          storage that is gone, has to be mended first"
@@ -377,7 +428,8 @@ impl<F: Fn(Update)> Driver<F> {
                     return Some(Verdict::NeedsRecovery(format!("its post-copy failed, and {fault}")));
                 }
                 if !self.request.resume {
-                    (self.tell)(Update::Resuming(work.error.clone()));
+                    let located = |error| self.hosts.locate(error, &self.request, true);
+                    (self.tell)(Update::Resuming(work.error.clone().map(located)));
                 }
                 self.request = MigrationRequest {
                     technique: Technique::PostCopy,
@@ -404,6 +456,7 @@ impl<F: Fn(Update)> Driver<F> {
         let last = work.migration.progress();
         let completed = if verdict == Verdict::Migrated { self.finish(last.transferred > 0) } else { None };
         let bytes = completed.map_or(0, |job| job.transferred).max(last.transferred);
+        let located = || Some(self.hosts.locate(work.error.clone()?, &self.request, work.has_crossed()).to_string());
         let seen = work.migration.cause().map(|cause| match cause {
             Cause::Wanted => work.wish.clone(),
             cause => self.explain(cause),
@@ -411,7 +464,7 @@ impl<F: Fn(Update)> Driver<F> {
         (self.tell)(Update::Ended(Ended {
             verdict,
             technique: work.migration.technique(),
-            cause: seen.or_else(|| work.error.as_ref().map(ToString::to_string)),
+            cause: seen.or_else(located),
             seconds: work.now(),
             downtime_seconds: completed.and_then(|job| job.downtime_seconds),
             bytes,

@@ -128,11 +128,13 @@ pub fn survey(
 /// it open towards this destination.
 fn kind(source: Option<Condition>, destination: Option<Condition>, migrates: bool, known: bool) -> Option<Kind> {
     use Condition::{
-        Paused, PausedMigration, PausedPostCopy, PausedPostCopyFailed, Running, RunningPostCopy, RunningPostCopyFailed,
-        ShutOffMigrated,
+        Paused, PausedMigration, PausedPostCopy, PausedPostCopyFailed, PausedStartingUp, Running, RunningPostCopy,
+        RunningPostCopyFailed, ShutOffMigrated,
     };
-    let arrives =
-        matches!(destination, Some(PausedMigration | Running | Paused | RunningPostCopy | RunningPostCopyFailed));
+    let arrives = matches!(
+        destination,
+        Some(PausedStartingUp | PausedMigration | Running | Paused | RunningPostCopy | RunningPostCopyFailed)
+    );
     Some(match (source, destination) {
         (Some(PausedPostCopy | PausedPostCopyFailed), _) if !known && !arrives => Kind::Elsewhere,
         (Some(PausedPostCopyFailed), _) => Kind::PostCopyFailed,

@@ -30,6 +30,14 @@ enum Script {
     Arrives,
     /// libvirt refuses it and it stays.
     Refused,
+    /// The destination refuses it, which the source's libvirt says by the second try only.
+    RefusedWithoutAReason,
+    /// The source's libvirt loses its connection to the destination's each time.
+    LosesItsPeer,
+    /// The destination waits for its memory in vain, until the test lets libvirt give up.
+    Mute,
+    /// The same, and then the destination refuses it.
+    MuteThenRefused,
     /// The destination has no port for it as long as another is in flight.
     NeedsThePort,
     /// Its post-copy breaks twice, and gets through at the second resumption.
@@ -128,6 +136,25 @@ impl Hosts for Scripted {
                 woken.recv().unwrap();
                 Err(error(HostErrorKind::NoPeer, "Failed to connect to remote libvirt URI"))
             }
+            Script::RefusedWithoutAReason if self.with(uuid, |domain| domain.requests.len()) == 2 => {
+                Err(error(HostErrorKind::Other, "Secret not found"))
+            }
+            Script::LosesItsPeer | Script::RefusedWithoutAReason if request.route == Route::PeerToPeer => {
+                Err(error(HostErrorKind::PeerLost, "End of file while reading data"))
+            }
+            Script::LosesItsPeer | Script::RefusedWithoutAReason => {
+                self.arrive(uuid);
+                Ok(())
+            }
+            Script::Mute | Script::MuteThenRefused => {
+                self.with(uuid, |domain| domain.destination = Presence::Present(Condition::PausedMigration));
+                woken.recv().unwrap();
+                self.with(uuid, |domain| domain.destination = Presence::Absent);
+                match script {
+                    Script::Mute => Err(error(HostErrorKind::NoData, "no data gets through to host-b:49152")),
+                    _ => Err(error(HostErrorKind::Other, "Secret not found")),
+                }
+            }
             Script::Refused => Err(error(HostErrorKind::Other, "Cannot access storage file '/disk'")),
             Script::NeedsThePort if others > 0 => {
                 Err(error(HostErrorKind::Busy, "Unable to find an unused port in range 'migration' (49152-49152)"))
@@ -173,6 +200,10 @@ impl Hosts for Scripted {
         result
     }
 
+    fn locate(&self, error: HostError, _: &MigrationRequest, crossed: bool) -> HostError {
+        HostError { host: if crossed { "between host-a and host-b" } else { "host-b" }.to_owned(), ..error }
+    }
+
     fn job(&self, uuid: &str) -> Result<Option<JobStats>, HostError> {
         let job = JobStats { total: 100, transferred: 10, remaining: 90, pass: 1, ..JobStats::default() };
         Ok(self.with(uuid, |domain| match (&domain.wake, domain.requests.last()?.route) {
@@ -180,6 +211,9 @@ impl Hosts for Scripted {
             (Some(wake), Route::PeerToPeer) if !self.peers => {
                 // Looked at again after it failed, it does not listen any more.
                 let _ = wake.send(());
+                Some(JobStats::default())
+            }
+            (Some(_), _) if matches!(domain.script, Script::Mute | Script::MuteThenRefused) => {
                 Some(JobStats::default())
             }
             (Some(_), _) if domain.script == Script::HasNearlyArrived => {
@@ -408,7 +442,7 @@ fn a_failed_migration_is_named_and_leaves_its_siblings_alone() {
     assert_eq!(outcomes(&report), [DomainOutcome::Remains, DomainOutcome::Migrated]);
     assert_eq!(report.outcome.exit_status(), 3);
     let error = report.domains[0].error.as_deref().unwrap();
-    assert!(error.contains("host-a") && error.contains("Cannot access storage file"), "{error}");
+    assert_eq!(error, "it is at host-a as before: host-b: Cannot access storage file '/disk'");
 }
 
 #[test]
@@ -470,6 +504,60 @@ fn without_a_way_between_the_daemons_the_client_manages_and_says_so_once() {
     assert_eq!(notices, 1);
     let routes = hosts.with("c", |domain| domain.requests.iter().map(|r| r.route).collect::<Vec<_>>());
     assert_eq!(routes, [Route::ClientManaged], "the later ones do not try in vain");
+}
+
+fn routes(hosts: &Scripted, domain: &str) -> Vec<Route> {
+    hosts.with(domain, |domain| domain.requests.iter().map(|request| request.route).collect())
+}
+
+fn notices(events: &[Event]) -> Vec<&str> {
+    events
+        .iter()
+        .filter_map(|e| if let Event::Notice { message } = e { Some(message.as_str()) } else { None })
+        .collect()
+}
+
+#[test]
+fn an_error_that_hides_the_true_one_is_not_taken_for_an_unreachable_destination() {
+    let hosts = Arc::new(Scripted::new(&[("bad", Script::RefusedWithoutAReason), ("good", Script::Arrives)]));
+    let (events, report) = run(&plan(&["bad", "good"].map(|name| (name, Technique::PreCopy, 1))), &hosts);
+    let error = report.domains[0].error.as_deref().unwrap();
+    assert_eq!(error, "it is at host-a as before: host-b: Secret not found");
+    assert_eq!(routes(&hosts, "bad"), [Route::PeerToPeer; 2]);
+    assert_eq!(routes(&hosts, "good"), [Route::PeerToPeer]);
+    assert_eq!(notices(&events), [""; 0]);
+}
+
+#[test]
+fn a_connection_that_is_lost_without_a_reason_says_nothing_of_later_migrations() {
+    let hosts = Arc::new(Scripted::new(&[("lost", Script::LosesItsPeer), ("good", Script::Arrives)]));
+    let (events, report) = run(&plan(&["lost", "good"].map(|name| (name, Technique::PreCopy, 1))), &hosts);
+    assert_eq!(outcomes(&report), [DomainOutcome::Migrated; 2]);
+    assert_eq!(routes(&hosts, "lost"), [Route::PeerToPeer, Route::PeerToPeer, Route::ClientManaged]);
+    assert_eq!(routes(&hosts, "good"), [Route::PeerToPeer]);
+    let notices = notices(&events);
+    assert!(notices.len() == 1 && notices[0].starts_with("lost: ") && notices[0].contains("this one"), "{notices:?}");
+}
+
+#[test]
+fn where_no_data_gets_through_that_is_said_once_and_the_others_wait() {
+    let scripts = [("a", Script::Mute), ("b", Script::MuteThenRefused), ("c", Script::Arrives)];
+    let hosts = Arc::new(Scripted::new(&scripts));
+    let (events, _, thread) = start(plan(&["a", "b", "c"].map(|name| (name, Technique::PreCopy, 2))), &hosts);
+    let said = |event: &Event| matches!(event, Event::Notice { message } if message.contains("no data gets through"));
+    events.iter().find(said).unwrap();
+    let wake = |name: &str| hosts.with(name, |domain| domain.wake.take().unwrap().send(()).unwrap());
+    wake("b");
+    events.iter().find(|e| matches!(e, Event::Done(report) if report.domain == "b")).unwrap();
+    wake("a");
+    let report = thread.join().unwrap();
+    assert_eq!(outcomes(&report), [DomainOutcome::Remains; 3]);
+    assert!(hosts.with("c", |domain| domain.requests.is_empty()), "its turn had come");
+    for name in ["a", "c"] {
+        let domain = report.domains.iter().find(|domain| domain.domain == name).unwrap();
+        assert!(domain.error.as_ref().unwrap().contains("no data gets through to host-b:49152"), "{domain:?}");
+    }
+    assert_eq!(events.iter().filter(said).count(), 1, "the run ends for that");
 }
 
 #[test]

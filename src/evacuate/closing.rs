@@ -55,7 +55,7 @@ impl Evacuation {
                 format!("it is at {} as before: {why}", self.source),
             );
         }
-        let fate = match self.options.route {
+        let fate = match self.states[index].route {
             Route::PeerToPeer => "libvirt goes on with it",
             Route::ClientManaged => "without this client it goes on only if it was in post-copy",
         };

@@ -19,13 +19,13 @@ use crate::convergence::SILENCE_SECONDS;
 use crate::drive::{Driver, Ended, Input, Update};
 use crate::ending::{self, Names};
 use crate::event::{Event, Timed};
-use crate::hypervisor::{Definition, HostError, Hosts, MigrationRequest, Route};
+use crate::hypervisor::{Definition, HostError, HostErrorKind, Hosts, MigrationRequest, Route, no_data};
 use crate::journal::{Entry, Journal};
 use crate::migration::{Course, Phase, Progress};
 use crate::plan::{Plan, Refusal, Technique};
 use crate::queue::{Queue, Turn};
 use crate::recover::Finding;
-use crate::report::{self, DomainReport, Report};
+use crate::report::{self, DomainOutcome, DomainReport, Report};
 use crate::share::{self, InFlight, Share};
 
 pub use options::{AUTO_SECONDS_PER_GIB, Options, Timeout};
@@ -71,6 +71,10 @@ struct State {
     driver: Option<Sender<Input>>,
     phase: Option<Phase>,
     progress: Progress,
+    /// Who drives it.
+    route: Route,
+    /// Since when the destination waits for its memory.
+    awaited_at: Option<Instant>,
     /// When a byte of it last crossed, as far as its driver told.
     moved_at: Option<Instant>,
     share: Share,
@@ -83,6 +87,8 @@ impl State {
             driver: None,
             phase: None,
             progress: Progress::default(),
+            route: Route::PeerToPeer,
+            awaited_at: None,
             moved_at: None,
             share: Share::ALL,
             report: None,
@@ -116,6 +122,8 @@ pub struct Evacuation {
     /// Why nothing more is launched.
     halted: Option<String>,
     post_copy_works: bool,
+    /// Whether it was said that no data gets through.
+    told_mute: bool,
     unrecorded: bool,
     interrupts: usize,
     /// At which interrupt it leaves at once.
@@ -203,6 +211,7 @@ impl Evacuation {
             tasks,
             halted: None,
             post_copy_works: true,
+            told_mute: false,
             unrecorded: false,
             interrupts: 0,
             leaves_at: 2,
@@ -232,7 +241,8 @@ impl Evacuation {
             if pause.is_none() && self.in_flight() == 0 {
                 break;
             }
-            match self.inbox.recv_timeout(pause.unwrap_or(Duration::MAX)) {
+            let pauses = [pause, self.patience().filter(|patience| !patience.is_zero())];
+            match self.inbox.recv_timeout(pauses.into_iter().flatten().min().unwrap_or(Duration::MAX)) {
                 Ok(Message::Interrupt) => self.interrupt(tell),
                 Ok(Message::From(index, update)) => self.update(index, update, tell),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -282,11 +292,38 @@ impl Evacuation {
             if self.interrupts > 0 || self.halted.is_some() || self.count(Phase::Recovering) > 0 && !self.adopts() {
                 return None;
             }
+            if self.patience() == Some(Duration::ZERO) {
+                self.say_mute(tell);
+                return None;
+            }
             match self.queue.next(self.start.elapsed(), self.in_flight() - self.about_to_end()) {
                 Turn::Now(index) => self.launch(index, tell),
                 Turn::In(pause) => return Some(pause),
                 Turn::AfterOthers => return None,
             }
+        }
+    }
+
+    /// Until no byte of this run has crossed, for how long one that the destination waits for is given time; zero once
+    /// that is over, when most likely a firewall keeps them all back.
+    fn patience(&self) -> Option<Duration> {
+        let in_flight = || self.states.iter().filter(|state| state.driver.is_some());
+        let since = in_flight().filter_map(|state| state.awaited_at).min()?;
+        let limit = Duration::from_secs_f64(SILENCE_SECONDS);
+        (!self.has_moved() && !self.adopts()).then(|| limit.saturating_sub(since.elapsed()))
+    }
+
+    /// Whether a byte of any migration has crossed.
+    fn has_moved(&self) -> bool {
+        let arrived = |report: &DomainReport| report.outcome == DomainOutcome::Migrated;
+        self.states.iter().any(|state| state.moved_at.is_some() || state.report.as_ref().is_some_and(arrived))
+    }
+
+    fn say_mute(&mut self, tell: &mut dyn FnMut(&Timed)) {
+        if !std::mem::replace(&mut self.told_mute, true) {
+            let to = self.options.migration_uri.as_ref().unwrap_or(&self.destination);
+            let problem = no_data(to, &self.source, &self.destination);
+            self.notice(tell, format!("{problem}; nothing more is launched until data crosses"));
         }
     }
 
@@ -309,6 +346,7 @@ impl Evacuation {
     fn launch(&mut self, index: usize, tell: &mut dyn FnMut(&Timed)) {
         let (sender, inbox) = mpsc::channel();
         self.states[index].driver = Some(sender.clone());
+        self.states[index].route = self.options.route;
         let Task { domain, technique, start, .. } = &self.tasks[index];
         let (domain, technique) = (domain.clone(), *technique);
         self.tell(
@@ -404,24 +442,17 @@ impl Evacuation {
     }
 
     /// Launches nothing more and cancels what can be cancelled.
-    fn halt(&mut self, reason: &str, tell: &mut dyn FnMut(&Timed)) {
+    fn halt(&mut self, reason: &str, advice: &str, tell: &mut dyn FnMut(&Timed)) {
         if self.halted.is_none() && !self.adopts() {
             self.halted = Some(reason.to_owned());
             self.tell_drivers(|| Input::Abort(reason.to_owned()));
-            self.notice(
-                tell,
-                format!(
-                    "{reason}: nothing more is launched, pre-copies are cancelled; see to the network between {} and \
-                     {}, then run this again",
-                    self.source, self.destination
-                ),
-            );
+            self.notice(tell, format!("{reason}: nothing more is launched, pre-copies are cancelled; {advice}"));
         }
     }
 
     fn update(&mut self, index: usize, update: Update, tell: &mut dyn FnMut(&Timed)) {
         let domain = self.tasks[index].domain.clone();
-        let (source, destination) = (self.source.clone(), self.destination.clone());
+        let destination = self.destination.clone();
         match update {
             Update::Phase(phase) => {
                 self.states[index].phase = Some(phase);
@@ -436,19 +467,11 @@ impl Evacuation {
                 state.progress = progress;
                 self.share_bandwidth();
             }
-            Update::NoPeer(error) => {
-                if self.options.route == Route::PeerToPeer {
-                    self.options.route = Route::ClientManaged;
-                    self.notice(
-                        tell,
-                        format!(
-                            "{source} can't reach the libvirt of {destination} by itself, so this client manages the \
-                             migrations and must stay until they end ({})",
-                            error.message
-                        ),
-                    );
-                }
-            }
+            Update::NoPeer(error) => self.no_peer(index, &error, tell),
+            Update::Awaited => self.states[index].awaited_at = Some(Instant::now()),
+            // What has got through before says that the way is open.
+            Update::NoData(error) if !self.has_moved() => self.halt(&error.message, "then run this again", tell),
+            Update::NoData(_) => {}
             Update::NoPostCopy(error) => {
                 if self.post_copy_works {
                     self.post_copy_works = false;
@@ -494,6 +517,28 @@ impl Evacuation {
         }
     }
 
+    /// The client manages a migration. It manages all later ones if the cause is one of the two hosts, and not of a domain.
+    fn no_peer(&mut self, index: usize, error: &HostError, tell: &mut dyn FnMut(&Timed)) {
+        self.states[index].route = Route::ClientManaged;
+        let (source, destination, words) = (&self.source, &self.destination, &error.message);
+        let message = match error.kind {
+            _ if self.options.route == Route::ClientManaged => return,
+            HostErrorKind::NoPeer => format!(
+                "{source} can't reach the libvirt of {destination} by itself, so this client manages the migrations and \
+                 must stay until they end ({words})"
+            ),
+            _ => format!(
+                "{}: the libvirt of {source} lost its connection to that of {destination} twice, without a reason, so \
+                 this client manages this one migration and must stay until it ends ({words})",
+                self.tasks[index].domain
+            ),
+        };
+        if error.kind == HostErrorKind::NoPeer {
+            self.options.route = Route::ClientManaged;
+        }
+        self.notice(tell, message);
+    }
+
     /// No byte of one migration crosses: where none of another does either, the network is to blame, else its emulator.
     fn silent(&mut self, index: usize, tell: &mut dyn FnMut(&Timed)) {
         let silence = format!("no byte of {} has crossed for {SILENCE_SECONDS} s", self.tasks[index].domain);
@@ -505,19 +550,21 @@ impl Evacuation {
                 format!("{silence}, and others go on: it alone is cancelled; see to its emulator at {destination}");
             self.notice(tell, message);
         } else {
-            self.halt(&silence, tell);
+            let (source, destination) = (&self.source, &self.destination);
+            let advice = format!("see to the network between {source} and {destination}, then run this again");
+            self.halt(&silence, &advice, tell);
         }
     }
 
     fn busy(&mut self, index: usize, error: &HostError, tell: &mut dyn FnMut(&Timed)) {
         let state = &mut self.states[index];
-        (state.driver, state.phase, state.share) = (None, None, Share::ALL);
+        (state.driver, state.phase, state.share, state.awaited_at) = (None, None, Share::ALL, None);
         let domain = self.tasks[index].domain.clone();
         if self.interrupts > 0 || self.halted.is_some() {
             return;
         }
         if self.queue.again(index, self.start.elapsed(), self.in_flight()) {
-            let message = format!("{domain}: {} is busy ({}); it is tried again", self.destination, error.message);
+            let message = format!("{domain}: {} is busy ({}); it is tried again", error.host, error.message);
             self.notice(tell, message);
         } else {
             let ended = Ended::not_started(self.tasks[index].technique, error);

@@ -51,7 +51,7 @@ impl Endpoint {
             true => "; connect as a user who may use libvirt there, or put the credentials into libvirt's auth.conf",
             false => "",
         };
-        HostError { host: self.name.clone(), kind, message: format!("{}{advice}", error.message().trim_end()) }
+        HostError { host: self.name.clone(), kind, message: format!("{}{advice}", one_line(error.message())) }
     }
 
     /// Opens a connection.
@@ -73,6 +73,11 @@ impl Endpoint {
         let message = format!("no answer from {} within {} s; is its libvirt stopped?", self.uri, limit.as_secs());
         HostError { host: self.name.clone(), kind, message }
     }
+}
+
+/// Words of libvirt's, among which those of ssh have several lines.
+fn one_line(words: &str) -> String {
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The result of a call to libvirt that can't be interrupted; `None` where it took longer than `limit`. Then its thread

@@ -122,31 +122,13 @@ impl Host {
 
     /// Why this host's libvirt would not begin to migrate a domain; `None` where it would, or can't be known.
     ///
-    /// Only libvirt knows on what filesystem a disk is, or what QEMU has against a migration. So it is asked to begin
-    /// one with a definition for the destination that can't be read: it looks at the domain first, then at the
-    /// definition, and stops there, whatever it has found. The migration URI is one that the destination would not
-    /// accept either.
-    ///
     /// # Errors
     /// One of the hosts did not answer.
     pub fn rehearse(&self, destination: &Self, uuid: &str, offline: bool) -> Result<Option<LibvirtRefusal>, HostError> {
-        let uuid = uuid.to_owned();
-        let peer = destination.line.connection()?;
-        let parameters = || MigrateParameters {
-            dest_xml: Some("not a definition".to_owned()),
-            uri: Some("rehearsal:".to_owned()),
-            ..MigrateParameters::default()
-        };
         let flags = match offline {
             true => sys::VIR_MIGRATE_OFFLINE | sys::VIR_MIGRATE_PERSIST_DEST,
             false => sys::VIR_MIGRATE_LIVE,
         };
-        let begin = move |source: &Connect| lookup(source, &uuid)?.migrate3(&peer, parameters(), flags).map(drop);
-        // The destination takes part in the beginning, too.
-        let begun = self.line.ask_raw(begin).map_err(|error| match destination.line.ask(Connect::lib_version) {
-            Err(silence) if error.is_silence() => silence,
-            _ => self.of_domain(error),
-        })?;
         // Codes by which libvirt refuses; the definition gives another, and what is none of these is left to the
         // migration itself.
         let refusals = [
@@ -156,10 +138,41 @@ impl Host {
             ErrorNumber::ConfigUnsupported,
             ErrorNumber::NoSupport,
         ];
+        let begun = self.begin(destination, uuid, flags)?;
         Ok(begun.err().filter(|error| refusals.iter().any(|code| error.code().is(*code))).map(|error| LibvirtRefusal {
             unsafe_storage: error.code().is(ErrorNumber::MigrateUnsafe),
             message: words(&error),
         }))
+    }
+
+    /// Whether this host's libvirt would begin to migrate a domain with these flags.
+    ///
+    /// # Errors
+    /// One of the hosts did not answer.
+    pub(super) fn begins(&self, destination: &Self, uuid: &str, flags: u32) -> Result<bool, HostError> {
+        let begun = self.begin(destination, uuid, flags & !sys::VIR_MIGRATE_PEER2PEER)?;
+        // It got as far as the definition.
+        Ok(begun.is_err_and(|error| error.code().is(ErrorNumber::XmlDetail) || error.code().is(ErrorNumber::XmlError)))
+    }
+
+    /// Asks this host's libvirt to begin a migration that can't go on: only libvirt knows on what filesystem a disk is, or
+    /// what QEMU has against a migration. The definition for the destination can't be read: libvirt looks at the domain
+    /// first, then at the definition, and stops there, whatever it has found. The migration URI is one that the
+    /// destination would not accept either.
+    fn begin(&self, destination: &Self, uuid: &str, flags: u32) -> Result<Result<(), Error>, HostError> {
+        let uuid = uuid.to_owned();
+        let peer = destination.line.connection()?;
+        let parameters = || MigrateParameters {
+            dest_xml: Some("not a definition".to_owned()),
+            uri: Some("rehearsal:".to_owned()),
+            ..MigrateParameters::default()
+        };
+        let begin = move |source: &Connect| lookup(source, &uuid)?.migrate3(&peer, parameters(), flags).map(drop);
+        // The destination takes part in the beginning, too.
+        self.line.ask_raw(begin).map_err(|error| match destination.line.ask(Connect::lib_version) {
+            Err(silence) if error.is_silence() => silence,
+            _ => self.of_domain(error),
+        })
     }
 
     /// Whether the host has a file or device; `None` where its libvirt can't tell.

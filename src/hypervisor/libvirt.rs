@@ -8,12 +8,13 @@ use virt::sys;
 pub use super::connection::Endpoint;
 use super::connection::lock;
 use super::domain_xml::XmlFacts;
+use super::failure::{self, Failure};
 use super::ffi::{self, Parameters};
 pub use super::host::Host;
 use super::host::{domain_state, job_stats, lookup};
 use super::{
     Condition, Definition, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Presence, Route, Side,
-    Tidied,
+    Tidied, no_data,
 };
 use crate::plan::Technique;
 use crate::preflight::offline;
@@ -24,17 +25,9 @@ use crate::profile::DomainState;
 /// after the job was first seen without this, and 0.7-1.1 s after it with this; single runs.
 const LEAD_IN_MIB: u64 = 1;
 
-/// What a destination says that could take the domain later: it has no port left for one more stream of memory, or
-/// its libvirt did not get to it in time.
-const BUSY: [&str; 2] = ["unable to find an unused port in range 'migration'", "cannot acquire state change lock"];
-
 /// The libvirt whose daemon ends with a segmentation fault as the destination of a resumption, each time: 11.3.0, that of
 /// Debian 13. Seen under a debugger: `qemuProcessIncomingDefNew` is given no file descriptor, and reads it.
 const NO_RESUME: u32 = 11_003_000;
-
-fn says(error: &Error, text: &str) -> bool {
-    error.message().to_lowercase().contains(text)
-}
 
 /// A source and a destination.
 pub struct Pair {
@@ -77,20 +70,14 @@ impl Pair {
         });
         result.map_err(|error| {
             let mut error_of_host = self.source.endpoint().error(&error);
-            // libvirt has no code of its own for this. The source's libvirt hands on what its attempt to connect
-            // gave: an error of the RPC layer, while the client's own connection to the source is sound. Older ones
-            // wrap it in a message that quotes the URI.
-            let from_rpc = error.domain().is(ErrorDomain::Rpc) && source.is_alive().unwrap_or(false);
-            if destination.is_none() && (from_rpc || error.message().contains(peer)) {
-                error_of_host.kind = HostErrorKind::NoPeer;
-            }
-            // None of these has an error code of its own.
-            if says(&error, "another migration job is already running") {
-                error_of_host.kind = HostErrorKind::Taken;
-            } else if says(&error, "postcopy is not supported") {
-                error_of_host.kind = HostErrorKind::NoPostCopy;
-            } else if BUSY.iter().any(|text| says(&error, text)) {
-                error_of_host.kind = HostErrorKind::Busy;
+            let failure = Failure {
+                message: error.message(),
+                // The source's libvirt hands on what its own connections gave, while that of the client is sound.
+                from_rpc: error.domain().is(ErrorDomain::Rpc) && source.is_alive().unwrap_or(false),
+                peer: destination.is_none().then_some(peer),
+            };
+            if let Some(kind) = failure.kind() {
+                error_of_host.kind = kind;
             }
             error_of_host
         })
@@ -144,6 +131,30 @@ impl Hosts for Pair {
             Technique::Offline => self.give_up_definition(&request.uuid),
             Technique::PreCopy | Technique::PostCopy => Ok(()),
         }
+    }
+
+    fn locate(&self, mut error: HostError, request: &MigrationRequest, crossed: bool) -> HostError {
+        let (source, destination) = (&self.source.endpoint().name, &self.destination.endpoint().name);
+        if error.host != *source {
+            return error;
+        }
+        let between = || format!("between {source} and {destination}");
+        match error.kind {
+            HostErrorKind::NoData => {
+                let why = error.message.rsplit(": ").next().unwrap_or_default();
+                let to = failure::unreached(&error.message).map(|address| format!("{address} ({why})"));
+                error.message = no_data(to.as_ref().unwrap_or(destination), source, destination);
+                error.host = between();
+            }
+            _ if crossed => error.host = between(),
+            // If the source would begin again, it was the destination that refused.
+            _ => match self.source.begins(&self.destination, &request.uuid, flags(request)) {
+                Ok(true) => error.host = destination.clone(),
+                Ok(false) => {}
+                Err(_) => error.host = between(),
+            },
+        }
+        error
     }
 
     fn job(&self, uuid: &str) -> Result<Option<JobStats>, HostError> {
@@ -311,9 +322,8 @@ fn condition(state: u32, reason: u32) -> Condition {
         (DomainState::Running, _) => Condition::Running,
         (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_POSTCOPY) => Condition::PausedPostCopy,
         (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_POSTCOPY_FAILED) => Condition::PausedPostCopyFailed,
-        (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_MIGRATION | sys::VIR_DOMAIN_PAUSED_STARTING_UP) => {
-            Condition::PausedMigration
-        }
+        (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_MIGRATION) => Condition::PausedMigration,
+        (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_STARTING_UP) => Condition::PausedStartingUp,
         (DomainState::ShutOff, sys::VIR_DOMAIN_SHUTOFF_MIGRATED) => Condition::ShutOffMigrated,
         (DomainState::ShutOff | DomainState::Crashed | DomainState::ShuttingDown, _) => Condition::ShutOff,
         (DomainState::Paused | DomainState::PmSuspended | DomainState::Unknown, _) => Condition::Paused,

@@ -6,6 +6,7 @@
 
 mod connection;
 mod domain_xml;
+mod failure;
 mod ffi;
 mod host;
 mod inspect;
@@ -51,8 +52,13 @@ impl HostError {
 pub enum HostErrorKind {
     /// The host has no such domain.
     NoSuchDomain,
-    /// A peer-to-peer call failed on the source's connection to the destination's libvirt, most likely when opening it.
+    /// The source's libvirt can't open a connection to the destination's.
     NoPeer,
+    /// The source's libvirt hands back that its connection to the destination's ended, without a reason. Over ssh it does
+    /// so for many failures at the destination, too.
+    PeerLost,
+    /// No data gets through to the port on which the destination waits for the domain's memory.
+    NoData,
     /// No connection to the host could be opened in time.
     NoConnection,
     /// The host did not answer in time.
@@ -76,6 +82,17 @@ pub(crate) fn hangs(domain: &str) -> String {
          gone, or exclude the domain"
     )
 }
+
+/// Where memory does not get through to, and what to do.
+pub(crate) fn no_data(to: &str, source: &str, destination: &str) -> String {
+    format!(
+        "no data gets through to {to}: open libvirt's ports for memory ({MEMORY_PORTS}) at {destination} for {source}, or \
+         give --migration-uri an address that {source} reaches"
+    )
+}
+
+/// The ports on which an emulator waits for memory, as libvirt chooses them if qemu.conf does not say otherwise.
+pub(crate) const MEMORY_PORTS: &str = "49152-49215";
 
 /// One bulk statistics answer of a host.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -193,6 +210,8 @@ pub enum Condition {
     RunningPostCopyFailed,
     /// Paused by its user, or for a reason that has nothing to do with migration.
     Paused,
+    /// Its emulator is being started, at the destination before it can take memory in.
+    PausedStartingUp,
     /// Paused for the switch-over: the source at the end of pre-copy, the destination while memory arrives.
     PausedMigration,
     /// The source's half of a running post-copy.
@@ -219,6 +238,7 @@ impl fmt::Display for Condition {
             Self::RunningPostCopy => "running (post-copy)",
             Self::RunningPostCopyFailed => "running (post-copy failed)",
             Self::Paused => "paused",
+            Self::PausedStartingUp => "paused (starting up)",
             Self::PausedMigration => "paused (migrating)",
             Self::PausedPostCopy => "paused (post-copy)",
             Self::PausedPostCopyFailed => "paused (post-copy failed)",
@@ -294,6 +314,10 @@ pub trait Hosts: Send + Sync {
     /// # Errors
     /// libvirt's error, with [`HostErrorKind::NoPeer`] where the source can't reach the destination's libvirt.
     fn migrate(&self, request: &MigrationRequest) -> Result<(), HostError>;
+
+    /// An error of [`Self::migrate`] with the host where it happened, which libvirt does not say. `crossed` is whether any
+    /// memory had crossed by then.
+    fn locate(&self, error: HostError, request: &MigrationRequest, crossed: bool) -> HostError;
 
     /// The running migration's statistics, from the source; `None` where it does not migrate.
     ///

@@ -8,6 +8,7 @@ mod guests;
 mod interruption;
 mod links;
 mod policy;
+mod reach;
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,9 @@ use crate::harness::{Guests, Running, Test, assert_states, info, start};
 
 /// All of them.
 pub fn tests() -> impl Iterator<Item = &'static (&'static str, Test)> {
-    [daemons::TESTS, links::TESTS, guests::TESTS, policy::TESTS, interruption::TESTS].into_iter().flatten()
+    [daemons::TESTS, links::TESTS, guests::TESTS, policy::TESTS, interruption::TESTS, reach::TESTS]
+        .into_iter()
+        .flatten()
 }
 
 /// Slow enough to hit a migration of a small guest, which then still ends within half a minute.
