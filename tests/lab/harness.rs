@@ -136,6 +136,22 @@ impl Run {
         Ok(events.filter_map(|event| Some(event["message"].as_str()?.to_owned())).collect())
     }
 
+    /// Seconds from the last byte of a domain that crossed to the first event with these members after that.
+    pub fn silence_before(&self, domain: &str, members: &[(&str, &str)]) -> Result<f64> {
+        let (mut bytes, mut last) = (0, None);
+        for event in self.events()? {
+            let at = event["elapsed_seconds"].as_f64().context("every event has its time")?;
+            let sent = event["transferred_bytes"].as_u64().filter(|_| event["domain"] == domain).unwrap_or(0);
+            if sent > bytes {
+                (bytes, last) = (sent, Some(at));
+            }
+            if let Some(last) = last.filter(|_| members.iter().all(|(key, value)| event[key] == *value)) {
+                return Ok(at - last);
+            }
+        }
+        bail!("there was no {members:?} after bytes of {domain} in {}", self.stdout);
+    }
+
     /// All events of `--output json`, as they are published.
     pub fn events(&self) -> Result<Vec<Value>> {
         self.stdout.lines().map(event).collect()

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
@@ -154,15 +155,22 @@ fn stopped(lab: &Lab) -> Result<()> {
     let guests = Guests::boot(lab, vec![receiver("g1")])?;
     let daemon = lab.libvirtd_pid(Node::HostB)?;
     kill(daemon, Signal::SIGSTOP)?;
+    let start = Instant::now();
     let at_once = run(lab, &["evacuate", "host-a", "host-b"]);
+    let took = start.elapsed();
     kill(daemon, Signal::SIGCONT)?;
+    // The limit, and room for a machine with more to do.
+    ensure!(took < 2 * Duration::from_secs(20), "it took {took:?}");
     let words = ["host-b: no answer", "is its libvirt stopped?"];
     assert_refused(lab, &guests, &at_once?, &words)?;
 
     let (child, mut said) = profiling_run(lab, &["evacuate", "host-a", "host-b"])?;
     kill(daemon, Signal::SIGSTOP)?;
+    let start = Instant::now();
     let later = finish(child, &mut said);
     kill(daemon, Signal::SIGCONT)?;
+    // A question that is not answered, and a new connection that does not open.
+    ensure!(start.elapsed() < 2 * Duration::from_secs(30), "it took {:?}", start.elapsed());
     assert_refused(lab, &guests, &later?, &words)
 }
 
@@ -170,12 +178,16 @@ fn hanging(lab: &Lab) -> Result<()> {
     let guests = Guests::boot(lab, vec![receiver("g1"), GuestSpec::new("g2")])?;
     let emulator = lab.qemu_pid(Node::HostA, "g2")?;
     kill(emulator, Signal::SIGSTOP)?;
+    let start = Instant::now();
     let there = run(lab, &["evacuate", "host-a", "host-b", "--partial", "--output", "json"]);
+    let took = start.elapsed();
     // What the first run left waiting for it has its answer then.
     kill(emulator, Signal::SIGCONT)?;
     kill(emulator, Signal::SIGSTOP)?;
     let back = run(lab, &["evacuate", "host-b", "host-a", "--output", "json"]);
     kill(emulator, Signal::SIGCONT)?;
+    // The migration of the other is in it.
+    ensure!(took < 2 * Duration::from_secs(60), "it took {took:?}");
     let there = there?;
     there.expect(3, "g1", "migrated")?;
     let error = there.expect(3, "g2", "remains")?;

@@ -64,6 +64,8 @@ fn hangs_at_the_source(lab: &Lab) -> Result<()> {
         ensure!(error.contains(words), "{words}: {error}");
     }
     run.expect(4, "o2", "migrated")?;
+    let seconds = run.silence_before("o1", &[("event", "launch"), ("domain", "o2")])?;
+    ensure!((120.0..240.0).contains(&seconds), "its turn came after {seconds} s");
     assert_moved(lab, &guests, "o2")?;
     too_early?.expect(4, "o1", "needs-recovery")?;
     // It goes on where it was.
@@ -83,6 +85,8 @@ fn hangs_at_the_destination(lab: &Lab) -> Result<()> {
     let error = run.expect(3, "o1", "remains")?;
     ensure!(error.contains("no byte has crossed"), "{error}");
     ensure!(run.notices()?.iter().any(|notice| notice.contains("others go on")), "{}", run.stdout);
+    let seconds = run.silence_before("o1", &[("event", "notice")])?;
+    ensure!((10.0..40.0).contains(&seconds), "told after {seconds} s");
     run.expect(3, "o2", "migrated")?;
     assert_moved(lab, &guests, "o2")?;
     super::assert_stayed(lab, &guests, "o1")

@@ -1,6 +1,6 @@
 //! A cable that is pulled.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
@@ -45,6 +45,8 @@ fn in_pre_copy(lab: &Lab) -> Result<()> {
     drop(cut);
     let error = run.expect(1, &first, "remains")?;
     ensure!(error.contains("no byte has crossed"), "{error}");
+    let seconds = run.silence_before(&first, &[("event", "notice")])?;
+    ensure!((10.0..40.0).contains(&seconds), "told after {seconds} s");
     let second = if first == "o1" { "o2" } else { "o1" };
     let error = run.expect(1, second, "remains")?;
     ensure!(error.contains("not launched") && error.contains(&first), "{error}");
@@ -96,24 +98,13 @@ fn until_qemu_gives_up(lab: &Lab) -> Result<()> {
         let error = left.expect(130, "o1", "needs-recovery")?;
         ensure!(error.contains("tsmig recover host-a host-b"), "{error}");
         drop(cut);
-        let recovered = recover_within(lab, Duration::from_secs(90))?;
+        let recovered = run(lab, &["recover", "host-a", "host-b", "--output", "json"])?;
         recovered.expect(0, "o1", "migrated")?;
         assert_moved(lab, &guests, "o1")?;
         let again = run(lab, &["recover", "host-a", "host-b"])?;
         ensure!(again.status == 0 && again.stdout.contains("nothing is left"), "{} {}", again.stdout, again.stderr);
         assert_moved(lab, &guests, "o1")
     })
-}
-
-/// The client may need a moment to reach the host again.
-fn recover_within(lab: &Lab, limit: Duration) -> Result<crate::harness::Run> {
-    let start = Instant::now();
-    loop {
-        let run = run(lab, &["recover", "host-a", "host-b", "--output", "json"])?;
-        if run.status != 1 || start.elapsed() > limit {
-            return Ok(run);
-        }
-    }
 }
 
 fn resumed_at_once(lab: &Lab) -> Result<()> {

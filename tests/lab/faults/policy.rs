@@ -1,6 +1,8 @@
 //! What the destination can't do, and guests that do not let pre-copy end.
 
-use anyhow::{Result, ensure};
+use std::io::Write;
+
+use anyhow::{Context, Result, ensure};
 use tsmig_lab::{DEFAULT_LINK, GuestSpec, Lab, Node, Rate};
 
 use super::{assert_moved, assert_stayed, guest};
@@ -13,6 +15,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("fault_a_guest_that_never_converges_is_switched_to_post_copy", stalled_to_post_copy),
     ("fault_a_guest_that_never_converges_is_slowed_down", stalled_to_auto_converge),
     ("fault_a_guest_that_never_converges_is_left_where_it_is", stalled_to_abort),
+    ("fault_a_guest_that_never_converges_goes_by_who_chose_pre_copy", stalled_by_default),
 ];
 
 /// Runs a test with options of the destination's qemu.conf, which then are put back.
@@ -77,9 +80,12 @@ fn six(lab: &Lab) -> Result<()> {
 }
 
 /// A guest that rewrites its memory faster than the migration may send.
+fn boot_a_busy_guest(lab: &Lab) -> Result<Guests> {
+    Guests::boot(lab, vec![GuestSpec::new("busy").dirty(Rate::mbit(160), 16)])
+}
+
 fn evacuate_a_busy_guest(lab: &Lab, policy: &str) -> Result<(Guests, Run)> {
-    let busy = GuestSpec::new("busy").dirty(Rate::mbit(160), 16);
-    let guests = Guests::boot(lab, vec![busy])?;
+    let guests = boot_a_busy_guest(lab)?;
     let options = ["--technique", "pre-copy", "--on-stall", policy, "--bandwidth", "80Mbit", "--output", "json"];
     let run = run(lab, &[&["evacuate", "host-a", "host-b"], options.as_slice()].concat())?;
     Ok((guests, run))
@@ -105,4 +111,25 @@ fn stalled_to_abort(lab: &Lab) -> Result<()> {
     let error = run.expect(1, "busy", "remains")?;
     ensure!(error.contains("it is at host-a as before") && error.contains("does not converge"), "{error}");
     assert_stayed(lab, &guests, "busy")
+}
+
+fn stalled_by_default(lab: &Lab) -> Result<()> {
+    let guests = boot_a_busy_guest(lab)?;
+    let hosts = ["host-a", "host-b", "--technique", "pre-copy", "--bandwidth", "80Mbit"];
+    // The user chose pre-copy: it is cancelled.
+    let left = run(lab, &[&["evacuate"], hosts.as_slice(), &["--output", "json"]].concat())?;
+    let error = left.expect(1, "busy", "remains")?;
+    ensure!(error.contains("does not converge"), "{error}");
+    assert_stayed(lab, &guests, "busy")?;
+    // The planner chose it: it is switched.
+    let mut plan = run(lab, &[&["plan"], hosts.as_slice(), &["--output", "json"]].concat())?.plan()?;
+    plan["migrations"][0]["forced"] = false.into();
+    let mut file = tempfile::NamedTempFile::new()?;
+    write!(file, "{plan}")?;
+    let path = file.path().to_str().context("a path")?;
+    let evacuate = ["evacuate", "host-a", "host-b", "--plan", path, "--accept-drift", "--output", "json"];
+    let switched = run(lab, &evacuate)?;
+    switched.expect(0, "busy", "migrated")?;
+    ensure!(switched.report()?["domains"][0]["technique"] == "post-copy", "{}", switched.stdout);
+    assert_moved(lab, &guests, "busy")
 }
