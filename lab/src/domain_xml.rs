@@ -91,7 +91,7 @@ mod tests {
             "<domain type='qemu'>",
             "<name>o1</name>",
             "<memory unit='MiB'>192</memory>",
-            "machine='pc'",
+            "machine='pc-i440fx-10.0'",
             "tsmig.send=30000000 ",
             "tsmig.address=10.10.0.16/24 ",
             "52:54:00:10:10:10",

@@ -15,24 +15,38 @@ use crate::{cache, run::capture};
 const GENERATION: u32 = 1;
 
 const PACKAGES: &str = "libvirt-daemon-system,libvirt-daemon-driver-qemu,libvirt-clients,\
-                        qemu-system-x86,iproute2,openssh-server,netcat-openbsd";
+                        qemu-system-x86,iproute2,openssh-client,openssh-server,netcat-openbsd";
 
-/// The Debian release that a host runs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+/// The Debian release that a host runs, in the order in which they were released.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Release {
+    /// Debian 12: libvirt 9.0, QEMU 7.2.
+    Bookworm,
     /// Debian 13: libvirt 11.3, QEMU 10.0.
     #[default]
     Trixie,
-    /// Debian 12: libvirt 9.0, QEMU 7.2.
-    Bookworm,
+    /// Debian 14, not released yet: libvirt 12.8, QEMU 11.1 (in November 2026).
+    Forky,
+}
+
+impl Release {
+    /// The newest machine type that its QEMU and those of all later releases know.
+    pub(crate) fn machine(self) -> &'static str {
+        match self {
+            Self::Bookworm => "pc-i440fx-7.2",
+            Self::Trixie => "pc-i440fx-10.0",
+            Self::Forky => "pc",
+        }
+    }
 }
 
 impl fmt::Display for Release {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Trixie => "trixie",
             Self::Bookworm => "bookworm",
+            Self::Trixie => "trixie",
+            Self::Forky => "forky",
         })
     }
 }
@@ -43,6 +57,8 @@ pub(crate) fn ensure(release: Release) -> Result<PathBuf> {
         capture(
             Command::new("mmdebstrap")
                 .args(["--quiet", "--variant=apt"])
+                // A mirror's copy of a release in the making may be older than the week for which it vouches.
+                .arg("--aptopt=Acquire::Check-Valid-Until \"false\"")
                 .arg(format!("--include={PACKAGES}"))
                 .arg(release.to_string())
                 .arg(dir),

@@ -60,10 +60,7 @@ impl LabSpec {
 
     /// The machine type that QEMU on both hosts knows: that of the older release.
     pub(crate) fn machine(&self) -> &'static str {
-        match (self.release_a, self.release_b) {
-            (Release::Trixie, Release::Trixie) => "pc",
-            _ => "pc-i440fx-7.2",
-        }
+        self.release_a.min(self.release_b).machine()
     }
 
     pub(crate) fn write(&self, dir: &LabDir) -> Result<()> {
