@@ -468,7 +468,7 @@ impl<F: Fn(Update)> Driver<F> {
             seconds: work.now(),
             downtime_seconds: completed.and_then(|job| job.downtime_seconds),
             bytes,
-            passes: completed.map_or(0, |job| job.pass).max(last.pass),
+            passes: completed.map_or(0, |job| work.migration.passes(&job)).max(last.pass),
         }));
     }
 

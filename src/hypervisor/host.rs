@@ -299,6 +299,10 @@ pub(super) fn job_stats(parameters: &Parameters) -> JobStats {
         total: number("memory_total"),
         transferred: number("memory_processed"),
         remaining: number("memory_remaining"),
+        gone_through: parameters
+            .number("memory_constant")
+            .zip(parameters.number("memory_normal_bytes"))
+            .map(|(zeroes, bytes)| zeroes * page + bytes),
         pass: number("memory_iteration"),
         dirty_bytes_per_second: parameters.number("memory_dirty_rate").map(|pages| (pages * page) as f64),
         downtime_seconds: parameters.number("downtime").map(|milliseconds| milliseconds as f64 / 1000.0),

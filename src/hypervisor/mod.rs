@@ -267,7 +267,10 @@ pub struct JobStats {
     pub transferred: u64,
     /// Memory that has not crossed yet, or has been dirtied since.
     pub remaining: u64,
-    /// Pass over the memory, from 1; 0 where unknown.
+    /// Memory that has been gone through, pages of zeroes and pages sent again included, where known.
+    pub gone_through: Option<u64>,
+    /// How often the source has looked which pages were written: once a pass over the memory, or far more often. From 1;
+    /// 0 where unknown.
     pub pass: u64,
     /// Dirty rate in bytes per second, where QEMU knows it.
     pub dirty_bytes_per_second: Option<f64>,

@@ -4,6 +4,7 @@
 //! Pure: what was seen on the hosts and the time go in, actions come out. The switch to post-copy is the point of no
 //! return: once it was seen, no edge leads to an abort, since neither host alone has the guest.
 
+mod passes;
 mod progress;
 mod verdict;
 
@@ -15,6 +16,7 @@ use crate::hypervisor::{Condition, JobStats, Presence};
 use crate::plan::Technique;
 use crate::share::{LAST_PASS, LAST_SECONDS};
 
+use passes::Passes;
 use progress::Gauge;
 pub use progress::Progress;
 pub use verdict::{Verdict, verdict};
@@ -140,6 +142,7 @@ pub struct Migration {
     /// Once the switch was seen, for good.
     post_copied: bool,
     cause: Option<Cause>,
+    passes: Passes,
     gauge: Gauge,
     convergence: Convergence,
     /// When there was the last sign that it moves on, or that a call was at work or went out.
@@ -162,6 +165,7 @@ impl Migration {
             phase: Phase::Starting,
             post_copied: false,
             cause: None,
+            passes: Passes::default(),
             gauge: Gauge::default(),
             convergence: Convergence::default(),
             moved_at: now,
@@ -186,6 +190,11 @@ impl Migration {
     /// How far it is.
     pub fn progress(&self) -> Progress {
         self.gauge.progress()
+    }
+
+    /// How many passes over the memory it took, by the statistics of the job when it was done.
+    pub fn passes(&self, completed: &JobStats) -> u64 {
+        { self.passes }.count(completed).pass
     }
 
     /// How it moved in the end.
@@ -241,6 +250,8 @@ impl Migration {
     /// Takes in what was seen, and says what to do. `failed` is whether the last call of libvirt's returned an error:
     /// no verdict, but it tells what it means when the domain is on no host any more.
     pub fn observe(&mut self, now: f64, sight: &Sight<'_>, failed: bool) -> Option<Action> {
+        let counted = sight.job.map(|job| self.passes.count(job));
+        let sight = &Sight { job: counted.as_ref(), ..*sight };
         self.see(now, sight);
         let broken = *sight.source == Presence::Present(Condition::PausedPostCopyFailed);
         if sight.calling {
