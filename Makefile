@@ -1,5 +1,5 @@
-# Build, show, test and install tsmig. On a fresh Debian 12 machine (root, cargo, make) each target installs the
-# packages that it needs.
+# Build, show, test and install tsmig. Needs root, make, and a Rust that is new enough (`rust-version` in Cargo.toml), which
+# comes from the distribution if that has it, else from rustup. Each target installs the other packages that it needs.
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -7,7 +7,7 @@ BINDIR = $(DESTDIR)$(PREFIX)/bin
 SHAREDIR = $(DESTDIR)$(PREFIX)/share
 
 # To build tsmig, and to run the lab.
-BUILD_PACKAGES = gcc libc6-dev libvirt-dev pkg-config
+BUILD_PACKAGES = ca-certificates gcc libc6-dev libvirt-dev pkg-config
 # To look at manual pages, screens and completions as a user does.
 CHECK_PACKAGES = man-db groff tmux zsh fish
 LAB_PACKAGES = libvirt-clients iproute2 mmdebstrap openssh-client util-linux
@@ -20,15 +20,15 @@ PACKAGE_PACKAGES = dpkg-dev rpm xz-utils
 
 STATIC = RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target x86_64-unknown-linux-gnu
 
-.PHONY: all check-tools build lab demo test bench check docs install build-packages lab-packages ansible-packages browser-packages package-packages packages check-packages
+.PHONY: all rust rust-tools check-tools build lab demo test bench check docs install build-packages lab-packages ansible-packages browser-packages package-packages packages check-packages
 
 all: build
 
-build: build-packages
+build: rust build-packages
 	cargo build --release --locked
 
 # The lab with its guests' /init, which is one static binary.
-lab: build-packages lab-packages
+lab: rust build-packages lab-packages
 	cargo build --release --locked -p tsmig-lab
 	$(STATIC) -p tsmig-lab-guest
 
@@ -40,10 +40,11 @@ demo: build lab
 test: check lab ansible-packages browser-packages
 	cargo test --locked --test browser
 	cargo build --locked -p tsmig-lab
+	cargo test --locked -p tsmig-lab --test self_check -- --ignored --test-threads=1
 	cargo test --locked --test lab
 	$(MAKE) check-packages
 
-check: build-packages check-tools
+check: rust-tools build-packages check-tools
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test --workspace --locked
@@ -55,7 +56,7 @@ bench: lab
 
 # The man pages and completions, from the command line's definition, the JSON Schemas, from what is printed and saved, and
 # the screens that the tests keep.
-docs:
+docs: rust build-packages
 	UPDATE_GENERATED=1 cargo test --locked --test generated --test terminal
 
 # A .deb and an .rpm in target/. The tools that make them are kept under target/tools.
@@ -78,6 +79,12 @@ install:
 	install -Dm644 completions/tsmig.bash $(SHAREDIR)/bash-completion/completions/tsmig
 	install -Dm644 completions/_tsmig $(SHAREDIR)/zsh/site-functions/_tsmig
 	install -Dm644 completions/tsmig.fish $(SHAREDIR)/fish/vendor_completions.d/tsmig.fish
+
+rust:
+	@scripts/ensure-rust
+
+rust-tools:
+	@scripts/ensure-rust rustfmt clippy
 
 build-packages:
 	@scripts/install-packages $(BUILD_PACKAGES)
