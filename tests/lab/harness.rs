@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use tsmig_lab::{GuestSpec, Lab, LabSpec, Node, Pulse, Rate};
+use tsmig_lab::{GuestSpec, Lab, LabSpec, Node, Pulse, Rate, Release};
 
 use crate::schema::Schema;
 
@@ -82,6 +82,12 @@ impl Drop for Borrowed<'_> {
         self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(slot);
         self.pool.given_back.notify_one();
     }
+}
+
+/// A lab beside this one, whose hosts run these releases.
+pub fn hosts_of(lab: &Lab, release_a: Release, release_b: Release) -> Result<Lab> {
+    let named = LabSpec::named(&format!("{}-{release_a}-{release_b}", lab.spec().name));
+    Lab::up(&LabSpec { release_a, release_b, ..named })
 }
 
 /// The window is short because the guests' traffic is steady.

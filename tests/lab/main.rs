@@ -12,6 +12,7 @@ mod faults;
 mod harness;
 mod preflight;
 mod readme;
+mod releases;
 #[path = "../support/schema.rs"]
 mod schema;
 mod screen;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         automation::TESTS,
         ansible::TESTS,
         readme::TESTS,
+        releases::TESTS,
         screen::TESTS,
     ]
     .into_iter()

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
-use tsmig_lab::{Lab, LabSpec, Node, Release};
+use tsmig_lab::{Lab, Node, Release};
 
 use super::{assert_moved, assert_stayed, begin, begin_unplugged, guest};
-use crate::harness::{Guests, Test, assert_states, run, start};
+use crate::harness::{Guests, Test, assert_states, hosts_of, run, start};
 
 pub const TESTS: &[(&str, Test)] = &[
     ("fault_link_cut_in_pre_copy_cancels_and_launches_nothing_more", in_pre_copy),
@@ -82,8 +82,7 @@ fn with_impatient_tcp<T>(lab: &Lab, test: impl FnOnce() -> Result<T>) -> Result<
 
 /// A lab whose hosts can resume a post-copy, those of Debian 12. What Debian 13's libvirt does is in docs/faults.md.
 fn older_hosts(lab: &Lab) -> Result<Lab> {
-    let named = LabSpec::named(&format!("{}o", lab.spec().name));
-    Lab::up(&LabSpec { release_a: Release::Bookworm, release_b: Release::Bookworm, ..named })
+    hosts_of(lab, Release::Bookworm, Release::Bookworm)
 }
 
 fn until_qemu_gives_up(lab: &Lab) -> Result<()> {

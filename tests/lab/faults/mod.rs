@@ -43,11 +43,16 @@ pub fn begin(lab: &Lab, technique: &str, phase: &str) -> Result<(Guests, Running
 /// waits for a page while it holds QEMU's big lock can't be resumed, as docs/faults.md has it.
 pub fn begin_unplugged(lab: &Lab) -> Result<(Guests, Running)> {
     let guests = Guests::boot(lab, vec![GuestSpec::new("o1").memory_mib(96)])?;
+    Ok((guests, unplug_and_begin(lab)?))
+}
+
+/// The same with a guest that is there already.
+pub fn unplug_and_begin(lab: &Lab) -> Result<Running> {
     let unplug = "virsh domif-setlink o1 $(virsh domiflist o1 | awk '/bridge/ { print $5 }') down";
     lab.run(Node::HostA, &["sh", "-ec", unplug])?;
     let mut running = begin_to_migrate(lab, "post-copy", "post-copy")?;
     while running.wait_for(&[("event", "progress")])?["percent"].as_u64() < Some(70) {}
-    Ok((guests, running))
+    Ok(running)
 }
 
 fn begin_to_migrate(lab: &Lab, technique: &str, phase: &str) -> Result<Running> {
