@@ -4,8 +4,9 @@
 //! traffic, memory or links amounts to.
 
 use std::collections::HashSet;
+use std::fmt;
 
-use crate::plan::{self, Move, Plan, Refusal, Step, Technique};
+use crate::plan::{self, Demands, Move, Plan, Refusal, Rule, Standing, Stay, StayKind, Step, Technique};
 use crate::profile::{DomainProfile, DomainState, Profile};
 use crate::units::span;
 
@@ -14,98 +15,209 @@ use crate::units::span;
 const SLOWER: f64 = 1.25;
 const SLACK_SECONDS: f64 = 2.0;
 
-/// A saved plan, looked at again.
+/// A plan for today's hosts: a new one, or a saved one, looked at again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checked {
-    /// The plan for today: its predictions are new, and what can't be done any more is left out or refused.
+    /// The plan for today. A saved plan's predictions are new, and what can't be done any more is left out or refused.
     pub plan: Plan,
-    /// Why it does not hold as it was made; none where it does.
+    /// Why a saved plan does not hold as it was made; empty if it does.
     pub differences: Vec<String>,
+    /// UUIDs of domains that a saved plan refuses and that nothing keeps any more, unless they find no room.
+    pub movable: Vec<String>,
 }
 
-/// Compares the plan with new profiles of its hosts.
-pub fn check(plan: &Plan, source: &Profile, destination: &Profile) -> Checked {
+impl From<Plan> for Checked {
+    fn from(plan: Plan) -> Self {
+        Self { plan, differences: Vec::new(), movable: Vec::new() }
+    }
+}
+
+impl Checked {
+    /// UUIDs of the domains that need memory at the destination, in the order in which they arrive.
+    pub fn arrivals(&self) -> impl Iterator<Item = &str> {
+        let live = self.plan.migrations.iter().filter(|step| step.technique != Technique::Offline);
+        live.map(|step| step.uuid.as_str()).chain(self.movable.iter().map(String::as_str))
+    }
+}
+
+/// The rules by which the hosts are examined for a saved plan: all that it moves or refuses, offline steps too, unless
+/// today's rules keep it. `rules` has one entry per domain of the source, in order.
+pub fn examined(plan: &Plan, source: &Profile, rules: &[Rule]) -> Vec<Rule> {
+    let planned = |uuid: &str| {
+        plan.migrations.iter().any(|step| step.uuid == uuid) || plan.refused.iter().any(|r| r.uuid == uuid)
+    };
+    let rule = |(domain, rule): (&DomainProfile, &Rule)| Rule {
+        stays: rule.stays || !planned(&domain.uuid),
+        offline: true,
+        ..*rule
+    };
+    source.domains.iter().zip(rules).map(rule).collect()
+}
+
+/// Compares the plan with new profiles of its hosts and today's rules, one per domain of the source, in order.
+pub fn check(plan: &Plan, source: &Profile, destination: &Profile, rules: &[Rule]) -> Checked {
     let mut now = Plan {
         source: source.host.clone(),
         destination: destination.host.clone(),
         source_link: source.link.clone(),
         destination_link: destination.link.clone(),
+        refused: Vec::new(),
+        stays: Vec::new(),
         ..plan.clone()
     };
-    let mut differences = Vec::new();
+    let (mut differences, mut movable) = (Vec::new(), Vec::new());
     for (planned, host) in [(&plan.source, &source.host), (&plan.destination, &destination.host)] {
         if planned != host {
             differences.push(format!("the plan is for {planned}, not for {host}"));
         }
     }
-    now.migrations.retain_mut(|step| match standing(step, source, destination) {
-        Standing::AsPlanned => true,
-        Standing::Absent(why) => {
-            differences.push(why);
-            false
+    now.migrations.retain_mut(|step| {
+        let refusal = |reason| Refusal { domain: step.domain.clone(), uuid: step.uuid.clone(), forced: None, reason };
+        match step_today(step, source, destination, rules) {
+            StepToday::AsPlanned => return true,
+            StepToday::Absent(why) => differences.push(why),
+            StepToday::Kept(kind) => {
+                differences.push(format!("{}: {kind} now", step.domain));
+                now.stays.push(stay(&step.domain, &step.uuid, kind, kind.to_string()));
+            }
+            StepToday::Blocked(why) => {
+                differences.push(format!("{}: {why}", step.domain));
+                now.refused.push(refusal(why));
+            }
+            StepToday::OnlyPreCopy(why) => {
+                differences.push(format!("{}: post-copy is not possible any more: {why}", step.domain));
+                step.technique = Technique::PreCopy;
+                return true;
+            }
         }
-        Standing::Blocked(why) => {
-            differences.push(format!("{}: {why}", step.domain));
-            now.refused.push(Refusal { domain: step.domain.clone(), uuid: step.uuid.clone(), reason: why });
-            false
-        }
-        Standing::OnlyPreCopy(why) => {
-            differences.push(format!("{}: post-copy is not possible any more: {why}", step.domain));
-            step.technique = Technique::PreCopy;
-            true
-        }
+        false
     });
-    let known: HashSet<_> = plan
-        .migrations
-        .iter()
-        .map(|step| &step.uuid)
-        .chain(plan.refused.iter().chain(&plan.stays).map(|refusal| &refusal.uuid))
-        .collect();
-    for domain in source.domains.iter().filter(|domain| !known.contains(&domain.uuid)) {
-        if domain.state.is_active() {
-            differences.push(format!("{} is new at {} and not in the plan: it would stay", domain.name, source.host));
+    let steps: HashSet<_> = plan.migrations.iter().map(|step| &step.uuid).collect();
+    for (domain, rule) in source.domains.iter().zip(rules).filter(|(domain, _)| !steps.contains(&domain.uuid)) {
+        match beside(plan, domain, rule) {
+            Beside::Stays(kind, reason) => now.stays.push(stay(&domain.name, &domain.uuid, kind, reason)),
+            Beside::Refused(refusal) => now.refused.push(refusal),
+            Beside::Forgotten(then) => {
+                let (name, host, state) = (&domain.name, &source.host, domain.state);
+                match then {
+                    Then::Refused => {
+                        differences.push(format!("{name} can be moved now, and the plan refuses it: it would stay"));
+                        movable.push(domain.uuid.clone());
+                    }
+                    _ if !state.is_active() => {}
+                    Then::Absent => {
+                        differences.push(format!("{name} is new at {host} and not in the plan: it would stay"));
+                    }
+                    Then::Stayed(_) => differences
+                        .push(format!("{name} is {state} at {host} and not in the plan, since {then}: it would stay")),
+                }
+                now.stays.push(stay(name, &domain.uuid, StayKind::NotInPlan, then.to_string()));
+            }
         }
-        let reason = "it was not there when the plan was made".to_owned();
-        now.stays.push(Refusal { domain: domain.name.clone(), uuid: domain.uuid.clone(), reason });
     }
+    now.refused.sort_by(|a, b| a.domain.cmp(&b.domain));
+    now.stays.sort_by(|a, b| a.domain.cmp(&b.domain));
     predict_again(&mut now, source, destination);
     differences.extend(slower(plan, &now));
-    Checked { plan: now, differences }
+    Checked { plan: now, differences, movable }
 }
 
-enum Standing {
+fn stay(domain: &str, uuid: &str, kind: StayKind, reason: String) -> Stay {
+    Stay { domain: domain.to_owned(), uuid: uuid.to_owned(), kind: Some(kind), reason }
+}
+
+/// A domain of today that the plan has no step for.
+enum Beside {
+    /// It is to stay.
+    Stays(StayKind, String),
+    /// It was refused, and still is.
+    Refused(Refusal),
+    /// A plan of today would move it, or refuse it.
+    Forgotten(Then),
+}
+
+/// A domain when the plan was made.
+enum Then {
+    Absent,
+    Refused,
+    Stayed(Option<StayKind>),
+}
+
+impl fmt::Display for Then {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Absent => "it was not there when the plan was made",
+            Self::Refused => "it could not be moved when the plan was made",
+            Self::Stayed(Some(StayKind::ShutOff)) => "it was shut off when the plan was made",
+            Self::Stayed(Some(StayKind::Kept)) => "the configuration kept it when the plan was made",
+            Self::Stayed(_) => "it stayed when the plan was made",
+        })
+    }
+}
+
+fn beside(plan: &Plan, domain: &DomainProfile, rule: &Rule) -> Beside {
+    let stayed = plan.stays.iter().find(|stay| stay.uuid == domain.uuid);
+    // The options of the saved plan chose this, and are not given again.
+    if let Some(Stay { kind: Some(kind @ (StayKind::NotSelected | StayKind::NotInReport)), reason, .. }) = stayed {
+        return Beside::Stays(*kind, reason.clone());
+    }
+    let refused = plan.refused.iter().find(|refusal| refusal.uuid == domain.uuid);
+    let moved_offline = plan.migrations.iter().any(|step| step.technique == Technique::Offline);
+    let rule = Rule {
+        technique: rule.technique.or(refused.and_then(|refusal| refusal.forced)),
+        offline: rule.offline || refused.is_some() && moved_offline,
+        ..*rule
+    };
+    match (plan::standing(domain, &rule, &Demands::default()), refused, stayed) {
+        (Standing::Stays(kind), ..) => Beside::Stays(kind, kind.to_string()),
+        (Standing::Refused(reason), Some(refusal), _) => Beside::Refused(Refusal { reason, ..refusal.clone() }),
+        (_, Some(_), _) => Beside::Forgotten(Then::Refused),
+        (_, None, Some(stay)) => Beside::Forgotten(Then::Stayed(stay.kind)),
+        (_, None, None) => Beside::Forgotten(Then::Absent),
+    }
+}
+
+/// A step of the plan today.
+enum StepToday {
     AsPlanned,
     /// It is not there to be moved.
     Absent(String),
+    /// Today's rules let it stay.
+    Kept(StayKind),
     /// It is there and can't be moved as planned.
     Blocked(String),
     /// It can be moved, but only so.
     OnlyPreCopy(String),
 }
 
-fn standing(step: &Step, source: &Profile, destination: &Profile) -> Standing {
+fn step_today(step: &Step, source: &Profile, destination: &Profile, rules: &[Rule]) -> StepToday {
     let at = |host: &Profile| -> Option<DomainProfile> { host.domains.iter().find(|d| d.uuid == step.uuid).cloned() };
-    let Some(domain) = at(source) else {
+    let Some((domain, rule)) = source.domains.iter().zip(rules).find(|(domain, _)| domain.uuid == step.uuid) else {
         let place = match (at(destination), source.domains.iter().any(|domain| domain.name == step.domain)) {
             (Some(domain), _) => format!("it is {} at {}", domain.state, destination.host),
             (None, true) => "another domain has its name, with another UUID".to_owned(),
             (None, false) => format!("nor is it at {}", destination.host),
         };
-        return Standing::Absent(format!("{} is not at {} any more: {place}", step.domain, source.host));
+        return StepToday::Absent(format!("{} is not at {} any more: {place}", step.domain, source.host));
     };
+    if rule.stays {
+        return StepToday::Kept(rule.stays_because);
+    }
     let because = |reason: &Option<String>| reason.clone().unwrap_or_else(|| "libvirt gives no reason".to_owned());
     if !domain.migration.eligible {
-        return Standing::Blocked(because(&domain.migration.reason));
+        return StepToday::Blocked(because(&domain.migration.reason));
     }
     match (step.technique, domain.state) {
-        (Technique::Offline, DomainState::ShutOff) => Standing::AsPlanned,
-        (Technique::Offline, state) => Standing::Blocked(format!("it is {state}; the plan moves only its definition")),
+        (Technique::Offline, DomainState::ShutOff) => StepToday::AsPlanned,
+        (Technique::Offline, state) => StepToday::Blocked(format!("it is {state}; the plan moves only its definition")),
         (Technique::PostCopy, DomainState::Running) if !domain.post_copy.eligible => {
-            Standing::OnlyPreCopy(because(&domain.post_copy.reason))
+            StepToday::OnlyPreCopy(because(&domain.post_copy.reason))
         }
-        (Technique::PostCopy, DomainState::Paused) => Standing::OnlyPreCopy("it is paused".to_owned()),
-        (_, DomainState::Running | DomainState::Paused | DomainState::PmSuspended) => Standing::AsPlanned,
-        (_, state) => Standing::Blocked(format!("it is {state}; the plan moves it live")),
+        (Technique::PostCopy, state @ (DomainState::Paused | DomainState::PmSuspended)) => {
+            StepToday::OnlyPreCopy(format!("it is {state}"))
+        }
+        (_, DomainState::Running | DomainState::Paused | DomainState::PmSuspended) => StepToday::AsPlanned,
+        (_, state) => StepToday::Blocked(format!("it is {state}; the plan moves it live")),
     }
 }
 
@@ -187,6 +299,11 @@ mod tests {
         (source, fixture::host("host-b", &[]))
     }
 
+    /// By rules that say nothing.
+    fn look(plan: &Plan, source: &Profile, destination: &Profile) -> Checked {
+        check(plan, source, destination, &vec![Rule::default(); source.domains.len()])
+    }
+
     fn saved() -> (Plan, Profile, Profile) {
         let (source, destination) = hosts();
         let plan = plan::plan(&source, &destination, &[], &Demands::default());
@@ -197,7 +314,7 @@ mod tests {
     #[test]
     fn the_same_hosts_change_nothing() {
         let (plan, source, destination) = saved();
-        let checked = check(&plan, &source, &destination);
+        let checked = look(&plan, &source, &destination);
         assert_eq!(checked.differences, Vec::<String>::new());
         assert_eq!(checked.plan, plan);
     }
@@ -207,7 +324,7 @@ mod tests {
         let differences = |change: fn(&mut Profile, &mut Profile)| {
             let (plan, mut source, mut destination) = saved();
             change(&mut source, &mut destination);
-            check(&plan, &source, &destination).differences.join("\n")
+            look(&plan, &source, &destination).differences.join("\n")
         };
         for (wanted, change) in [
             (
@@ -243,9 +360,106 @@ mod tests {
         let (plan, mut source, destination) = saved();
         source.domains[1].post_copy = Eligibility::no("memory in a file");
         source.domains[0].migration = Eligibility::no("an assigned device");
-        let now = check(&plan, &source, &destination).plan;
+        let now = look(&plan, &source, &destination).plan;
         assert!(now.migrations.iter().all(|step| step.technique == Technique::PreCopy), "{:?}", now.migrations);
         assert_eq!(now.refused.iter().map(|r| r.domain.as_str()).collect::<Vec<_>>(), ["db"]);
+    }
+
+    type Change = fn(&mut Profile);
+
+    /// A plan of the usual hosts by these rules, and the hosts after a change.
+    fn changed(rules: [Rule; 2], then: Change, now: Change) -> (Plan, Profile, Profile) {
+        let (mut source, destination) = hosts();
+        then(&mut source);
+        let plan = plan::plan(&source, &destination, &rules, &Demands::default());
+        now(&mut source);
+        (plan, source, destination)
+    }
+
+    fn stays(kind: StayKind) -> Rule {
+        Rule { stays: true, stays_because: kind, ..Rule::default() }
+    }
+
+    #[test]
+    fn a_domain_that_was_started_meanwhile_is_named_and_stays() {
+        let (plan, source, destination) = changed(
+            [Rule::default(); 2],
+            |source| source.domains[0].state = DomainState::ShutOff,
+            |source| source.domains[0].state = DomainState::Running,
+        );
+        let checked = look(&plan, &source, &destination);
+        assert_eq!(
+            checked.differences,
+            [
+                "db is running at host-a and not in the plan, since it was shut off when the plan was made: it would stay"
+            ]
+        );
+        assert_eq!((&*checked.plan.stays[0].domain, checked.plan.stays[0].kind), ("db", Some(StayKind::NotInPlan)));
+    }
+
+    #[test]
+    fn what_the_options_of_the_saved_plan_left_out_is_no_difference() {
+        for kind in [StayKind::NotSelected, StayKind::NotInReport] {
+            let (plan, source, destination) = changed([stays(kind), Rule::default()], |_| (), |_| ());
+            let checked = look(&plan, &source, &destination);
+            assert_eq!((checked.differences, checked.plan.stays), (Vec::new(), plan.stays), "{kind}");
+        }
+    }
+
+    #[test]
+    fn today_s_configuration_says_what_is_kept() {
+        let (plan, source, destination) = saved();
+        let rules = [stays(StayKind::Kept), Rule::default()];
+        let checked = check(&plan, &source, &destination, &rules);
+        assert_eq!(checked.differences, ["db: the configuration keeps it here now"]);
+        assert!(checked.plan.migrations.iter().all(|step| step.domain == "web"));
+        assert_eq!(checked.plan.stays[0].kind, Some(StayKind::Kept));
+
+        let (plan, source, destination) = changed(rules, |_| (), |_| ());
+        assert_eq!(check(&plan, &source, &destination, &rules).differences, Vec::<String>::new());
+        let found = look(&plan, &source, &destination).differences;
+        assert!(found[0].contains("not in the plan, since the configuration kept it"), "{found:?}");
+    }
+
+    #[test]
+    fn a_refusal_is_looked_at_again() {
+        let (then, now): (Change, Change) = (
+            |source| source.domains[0].migration = Eligibility::no("no bridge br1"),
+            |source| source.domains[0].migration = Eligibility::no("no bridge br2"),
+        );
+        let (plan, source, destination) = changed([Rule::default(); 2], then, now);
+        let checked = look(&plan, &source, &destination);
+        assert_eq!((&checked.differences[..], &*checked.plan.refused[0].reason), (&[][..], "no bridge br2"));
+
+        let now = |source: &mut Profile| source.domains[0].migration = Eligibility::default();
+        let (plan, mut source, destination) = changed([Rule::default(); 2], then, now);
+        let checked = look(&plan, &source, &destination);
+        assert_eq!(checked.differences, ["db can be moved now, and the plan refuses it: it would stay"]);
+        assert_eq!((checked.plan.refused.len(), checked.plan.stays[0].kind), (0, Some(StayKind::NotInPlan)));
+        assert_eq!(checked.arrivals().collect::<Vec<_>>(), ["web", "db"], "it would need memory, too");
+
+        source.domains.remove(0);
+        let checked = look(&plan, &source, &destination);
+        assert_eq!((checked.differences, checked.plan.refused), (Vec::new(), Vec::new()), "it is gone");
+    }
+
+    #[test]
+    fn a_refusal_by_the_options_of_the_saved_plan_stands() {
+        let forced = Rule { technique: Some(Technique::PostCopy), ..Rule::default() };
+        let then: Change = |source| source.domains[0].post_copy = Eligibility::no("memory in a file");
+        let (plan, source, destination) = changed([forced, Rule::default()], then, |_| ());
+        let checked = look(&plan, &source, &destination);
+        assert_eq!((checked.differences, checked.plan.refused), (Vec::new(), plan.refused));
+    }
+
+    #[test]
+    fn what_the_plan_moves_or_refuses_is_examined_and_nothing_else() {
+        let (plan, mut source, _) = saved();
+        let domain = DomainProfile { name: "new".to_owned(), uuid: "new".to_owned(), ..source.domains[0].clone() };
+        source.domains.push(domain);
+        let examined = examined(&plan, &source, &[stays(StayKind::Kept), Rule::default(), Rule::default()]);
+        assert_eq!(examined.iter().map(|rule| !rule.stays).collect::<Vec<_>>(), [false, true, false]);
+        assert!(examined[1].offline, "offline steps, too");
     }
 
     #[test]
@@ -253,6 +467,6 @@ mod tests {
         let (plan, mut source, destination) = saved();
         source.domains[1].outbound_bits_per_second *= 1.05;
         source.domains[0].resident_bytes += 10 << 20;
-        assert_eq!(check(&plan, &source, &destination).differences, Vec::<String>::new());
+        assert_eq!(look(&plan, &source, &destination).differences, Vec::<String>::new());
     }
 }

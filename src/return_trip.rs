@@ -2,7 +2,7 @@
 //!
 //! Pure. Domains are matched by UUID, since a domain may have been renamed meanwhile, and another may have its name.
 
-use crate::plan::{Rule, Technique};
+use crate::plan::{Rule, StayKind, Technique};
 use crate::profile::Profile;
 use crate::report::{DomainOutcome, DomainReport, Report};
 
@@ -21,7 +21,7 @@ pub fn narrow(rules: &mut [Rule], report: &Report, source: &Profile, destination
             Some(moved) => rule.offline |= moved.technique == Some(Technique::Offline),
             None if !rule.stays => {
                 rule.stays = true;
-                rule.stays_because = Some("the run of the report did not move it");
+                rule.stays_because = StayKind::NotInReport;
             }
             None => {}
         }

@@ -10,7 +10,7 @@ use globset::{Glob, GlobMatcher};
 
 use crate::cli::{PlanningArgs, TechniqueArg};
 use crate::config::{Config, Order};
-use crate::plan::{Rule, Technique};
+use crate::plan::{Rule, StayKind, Technique};
 use crate::profile::Profile;
 
 /// What is wrong with the patterns.
@@ -106,7 +106,7 @@ pub fn rules(
         };
         // Whoever names it in --only means it.
         let kept = only.is_empty() && config.rule(name, |rule| &rule.keep) == Some(true);
-        let stays_because = kept.then_some("the configuration keeps it here");
+        let stays_because = if kept && !excluded { StayKind::Kept } else { StayKind::NotSelected };
         let stays = !selected || excluded || kept;
         Ok(Rule { stays, stays_because, technique, technique_origin, rank, offline: arguments.offline })
     };
@@ -253,7 +253,7 @@ mod tests {
     fn rules_of_the_configuration_beat_its_defaults() {
         let rules = configured(FILE, &[]).unwrap();
         assert_eq!(rules.iter().map(|rule| rule.stays).collect::<Vec<_>>(), [true, false, false]);
-        assert!(rules[0].stays_because.is_some_and(|why| why.contains("configuration")));
+        assert_eq!(rules[0].stays_because, StayKind::Kept);
         let techniques: Vec<_> = rules.iter().map(|rule| rule.technique).collect();
         assert_eq!(techniques, [Technique::PreCopy, Technique::PostCopy, Technique::PostCopy].map(Some));
         assert_eq!(rules[1].technique_origin, Some("the configuration"));

@@ -1,11 +1,11 @@
 //! Which domains move, and which techniques each may use.
 
-use super::{Demands, Rule, Technique};
+use super::{Demands, Rule, StayKind, Technique};
 use crate::profile::{DomainProfile, DomainState};
 
 /// What is to become of a domain.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Standing {
+pub(crate) enum Standing {
     /// Its memory moves.
     Moves(Techniques),
     /// Its definition moves.
@@ -13,12 +13,12 @@ pub(super) enum Standing {
     /// It was selected and can't be moved, for this reason.
     Refused(String),
     /// It is to stay, for this reason.
-    Stays(String),
+    Stays(StayKind),
 }
 
 /// The techniques that a domain may use; never none.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Techniques {
+pub(crate) enum Techniques {
     /// Either: the planner chooses.
     Either,
     /// The user chose; with where that was said.
@@ -28,16 +28,16 @@ pub(super) enum Techniques {
 }
 
 /// What is to become of `domain` by its state, its eligibility and the user's rule.
-pub(super) fn standing(domain: &DomainProfile, rule: &Rule, demands: &Demands) -> Standing {
+pub(crate) fn standing(domain: &DomainProfile, rule: &Rule, demands: &Demands) -> Standing {
     if rule.stays {
-        return Standing::Stays(rule.stays_because.unwrap_or("not selected").to_owned());
+        return Standing::Stays(rule.stays_because);
     }
     if !domain.migration.eligible {
         return Standing::Refused(because(domain.migration.reason.as_deref(), "it can't be migrated"));
     }
     match domain.state {
         DomainState::ShutOff if rule.offline => return Standing::Offline,
-        DomainState::ShutOff => return Standing::Stays("it is shut off; --offline moves its definition".to_owned()),
+        DomainState::ShutOff => return Standing::Stays(StayKind::ShutOff),
         DomainState::ShuttingDown => {
             return Standing::Refused("it is shutting down: try again once it is off or runs".to_owned());
         }

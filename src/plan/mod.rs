@@ -22,7 +22,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::profile::{Link, LinkOrigin, Profile};
-use classify::Standing;
+pub(crate) use classify::{Standing, standing};
 use explain::Subject;
 use model::Launch;
 use scene::Scene;
@@ -70,8 +70,8 @@ pub enum Objective {
 pub struct Rule {
     /// It is not selected: it stays at the source and keeps its traffic there.
     pub stays: bool,
-    /// Why it stays, for the plan (`kept by the configuration`); `None`: it was not selected.
-    pub stays_because: Option<&'static str>,
+    /// Why it stays, if it does.
+    pub stays_because: StayKind,
     /// The technique is given, not chosen: pre-copy or post-copy.
     pub technique: Option<Technique>,
     /// Where the technique was given, for the plan's reason (`--post-copy`, `configuration`); `None`: the option.
@@ -134,7 +134,7 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// Domains that are to stay: excluded ones, and inactive ones that were not asked for.
     #[serde(default)]
-    pub stays: Vec<Refusal>,
+    pub stays: Vec<Stay>,
     /// Totals by the contention model.
     pub predicted: Totals,
     /// Seconds that the fastest plan takes that was found, which may lose more traffic; `None` where none ends.
@@ -212,8 +212,55 @@ pub struct Refusal {
     /// Its UUID; empty in a plan that an early version saved.
     #[serde(default)]
     pub uuid: String,
+    /// The technique that the user gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forced: Option<Technique>,
     /// What is in the way, and what would help.
     pub reason: String,
+}
+
+/// A domain that is to stay at the source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Stay {
+    /// The domain's name.
+    pub domain: String,
+    /// Its UUID; empty in a plan that an early version saved.
+    #[serde(default)]
+    pub uuid: String,
+    /// Why it stays; `None` in a plan that an early version saved.
+    #[serde(default)]
+    pub kind: Option<StayKind>,
+    /// The same in words.
+    pub reason: String,
+}
+
+/// Why a domain is to stay at the source.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StayKind {
+    /// The options do not select it.
+    #[default]
+    NotSelected,
+    /// The configuration keeps it.
+    Kept,
+    /// The run that is to be reversed did not move it.
+    NotInReport,
+    /// It is shut off, and its definition was not asked for.
+    ShutOff,
+    /// A saved plan does not move it, but a new plan would.
+    NotInPlan,
+}
+
+impl fmt::Display for StayKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::NotSelected => "not selected",
+            Self::Kept => "the configuration keeps it here",
+            Self::NotInReport => "the run of the report did not move it",
+            Self::ShutOff => "it is shut off; --offline moves its definition",
+            Self::NotInPlan => "the saved plan does not move it",
+        })
+    }
 }
 
 /// A host that can't take part.
@@ -267,12 +314,16 @@ pub fn plan(source: &Profile, destination: &Profile, rules: &[Rule], demands: &D
     let (mut moving, mut offline, mut refused, mut stays) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for i in order {
         let domain = &source.domains[i];
-        let note = |reason| Refusal { domain: domain.name.clone(), uuid: domain.uuid.clone(), reason };
+        let (name, uuid) = (domain.name.clone(), domain.uuid.clone());
         match classify::standing(domain, &rule(i), demands) {
             Standing::Moves(technique) => moving.push((i, technique)),
             Standing::Offline => offline.push(i),
-            Standing::Refused(reason) => refused.push(note(reason)),
-            Standing::Stays(reason) => stays.push(note(reason)),
+            Standing::Refused(reason) => {
+                refused.push(Refusal { domain: name, uuid, forced: rule(i).technique, reason });
+            }
+            Standing::Stays(kind) => {
+                stays.push(Stay { domain: name, uuid, kind: Some(kind), reason: kind.to_string() });
+            }
         }
     }
 

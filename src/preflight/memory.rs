@@ -7,25 +7,28 @@ use std::collections::HashMap;
 
 use super::facts::{Facts, Memory};
 use super::needs::Backing;
-use crate::plan::{Plan, Technique};
 use crate::profile::Profile;
 use crate::units::size;
 
-/// The domains of the plan that find no room when they come in its order, by UUID, each with the finding.
-pub(super) fn without_room(plan: &Plan, source: &Profile, facts: &Facts) -> HashMap<String, String> {
+/// The domains that find no room when they come in this order, by UUID, each with the finding.
+pub(super) fn without_room<'a>(
+    arrivals: impl Iterator<Item = &'a str>,
+    source: &Profile,
+    facts: &Facts,
+) -> HashMap<String, String> {
     let Some(mut memory) = facts.memory.clone() else { return HashMap::new() };
     let host = &facts.destination.name;
     let mut crowded = HashMap::new();
-    for step in plan.migrations.iter().filter(|step| step.technique != Technique::Offline) {
-        let Some(domain) = source.domains.iter().find(|domain| domain.uuid == step.uuid) else { continue };
-        let backing = facts.domains.get(&step.uuid).map(|found| found.needs.backing).unwrap_or_default();
+    for uuid in arrivals {
+        let Some(domain) = source.domains.iter().find(|domain| domain.uuid == uuid) else { continue };
+        let backing = facts.domains.get(uuid).map(|found| found.needs.backing).unwrap_or_default();
         let need = if backing == Backing::Lazy { domain.resident_bytes } else { domain.memory_bytes };
         let (left, kind) = pool(&mut memory, backing);
         if need <= *left {
             *left -= need;
         } else {
             crowded.insert(
-                step.uuid.clone(),
+                uuid.to_owned(),
                 format!(
                     "it needs {} of {kind} at {host}, which has {} left when the domains before it in the plan are there; \
                      free some there, or exclude some domains",
@@ -68,7 +71,7 @@ mod tests {
             facts.domains.insert(profile.uuid.clone(), DomainFacts { needs, ..DomainFacts::default() });
         }
         let plan = plan(&source, &fixture::host("b", &[]), &[], &Demands::default());
-        let crowded = without_room(&plan, &source, &facts);
+        let crowded = without_room(plan.migrations.iter().map(|step| step.uuid.as_str()), &source, &facts);
         let order = plan.migrations.iter().filter_map(|s| Some((s.order, crowded.get(&s.uuid)?.clone())));
         order.collect()
     }

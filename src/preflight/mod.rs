@@ -14,6 +14,7 @@ pub(crate) mod offline;
 mod places;
 mod source;
 
+use crate::drift::Checked;
 use crate::plan::{self, Demands, HostRefusal, Plan, Rule};
 use crate::profile::{Eligibility, Profile};
 
@@ -21,29 +22,34 @@ pub use facts::Facts;
 pub use gather::gather;
 
 /// Plans the evacuation of what can be moved as far as the profiles and, for live hosts, the facts show.
-pub fn plan(
+pub fn plan(source: Profile, destination: &Profile, rules: &[Rule], demands: &Demands, facts: Option<&Facts>) -> Plan {
+    examine(source, destination, facts, |source| plan::plan(source, destination, rules, demands).into()).plan
+}
+
+/// Examines the hosts for a plan, a new one or a saved one: `make` makes it of the source's profile, in which the domains
+/// that can't be moved are marked, as far as the profiles and, for live hosts, the facts show.
+pub fn examine(
     mut source: Profile,
     destination: &Profile,
-    rules: &[Rule],
-    demands: &Demands,
     facts: Option<&Facts>,
-) -> Plan {
+    make: impl Fn(&Profile) -> Checked,
+) -> Checked {
     let Some(facts) = facts else {
         places::refuse_collisions(&mut source, destination);
-        return plan::plan(&source, destination, rules, demands);
+        return make(&source);
     };
     mark(&mut source, destination, facts);
-    let mut plan = plan::plan(&source, destination, rules, demands);
-    if mark_crowded(&mut source, &plan, facts) {
-        plan = plan::plan(&source, destination, rules, demands);
+    let mut checked = make(&source);
+    if mark_crowded(&mut source, &checked, facts) {
+        checked = make(&source);
     }
-    remark(plan, facts)
+    Checked { plan: remark(checked.plan, facts), ..checked }
 }
 
 /// Marks each domain of `source` that no longer fits into the destination's memory in the plan's order; says whether
 /// there is any.
-pub fn mark_crowded(source: &mut Profile, plan: &Plan, facts: &Facts) -> bool {
-    let crowded = memory::without_room(plan, source, facts);
+fn mark_crowded(source: &mut Profile, checked: &Checked, facts: &Facts) -> bool {
+    let crowded = memory::without_room(checked.arrivals(), source, facts);
     for domain in &mut source.domains {
         if let Some(reason) = crowded.get(&domain.uuid) {
             domain.migration = Eligibility::no(reason.clone());
@@ -53,7 +59,7 @@ pub fn mark_crowded(source: &mut Profile, plan: &Plan, facts: &Facts) -> bool {
 }
 
 /// Marks each domain of `source` that the facts or the profiles show to be stuck there.
-pub fn mark(source: &mut Profile, destination: &Profile, facts: &Facts) {
+fn mark(source: &mut Profile, destination: &Profile, facts: &Facts) {
     for domain in source.domains.iter_mut().filter(|domain| domain.migration.eligible) {
         if let Some(found) = facts.domains.get(&domain.uuid) {
             let mut findings = source::findings(&facts.source.name, &domain.name, found);
@@ -72,7 +78,7 @@ pub fn mark(source: &mut Profile, destination: &Profile, facts: &Facts) {
 }
 
 /// The plan with what the facts say of the hosts themselves.
-pub fn remark(mut plan: Plan, facts: &Facts) -> Plan {
+fn remark(mut plan: Plan, facts: &Facts) -> Plan {
     plan.blocked = blocked(facts);
     plan.notes = notes(facts, &plan);
     plan

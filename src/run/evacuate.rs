@@ -10,13 +10,12 @@ use super::connect::connect;
 use super::hooks::hooks;
 use super::interrupts::Interrupts;
 use super::output::{conclude, create, show};
-use super::plan::{earlier_run, make_plan};
+use super::plan::{Basis, earlier_run, make_plan};
 use super::sample::{sample_both, timing};
 use super::unfinished::Claim;
 use super::usage;
 use crate::cli::{EvacuateArgs, Format, OutputArgs};
 use crate::config::Config;
-use crate::drift::{self, Checked};
 use crate::evacuate::{Evacuation, Options, Timeout};
 use crate::history::Recorder;
 use crate::hooks::AfterDomains;
@@ -24,14 +23,11 @@ use crate::hypervisor::Side;
 use crate::hypervisor::libvirt::Host;
 use crate::migration::OnStall;
 use crate::plan::{Plan, Step};
-use crate::preflight;
-use crate::profile::Profile;
 use crate::profile_file::load_plan;
 use crate::recover::Scope;
 use crate::render::{Screen, print_line, say, tables};
 use crate::report::{DomainOutcome, DomainReport, Outcome, Report};
 use crate::report_file::SavedReport;
-use crate::select::rules;
 use crate::watch::watch;
 
 pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs) -> Result<u8> {
@@ -43,10 +39,16 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
     let (source_host, destination_host) = connect(config, &arguments.source, &arguments.destination)?;
     let profile_and_plan = |from: &Host, to: &Host| {
         let (source, destination) = sample_both(config, output, &arguments.sampling, timing, from, to)?;
-        match &saved {
-            Some(saved) => still_holds(config, saved, source, &destination, arguments, (from, to), output),
-            None => make_plan(config, source, &destination, &arguments.planning, returning.as_ref(), Some((from, to))),
+        let basis = match (&saved, &returning) {
+            (Some(plan), _) => Basis::Plan(plan),
+            (None, Some(report)) => Basis::Report(report),
+            (None, None) => Basis::Options,
+        };
+        let checked = make_plan(config, source, &destination, &arguments.planning, basis, Some((from, to)))?;
+        if saved.is_some() {
+            still_holds(&checked.differences, arguments, output)?;
         }
+        anyhow::Ok(checked.plan)
     };
     if arguments.dry_run {
         let plan = profile_and_plan(&source_host, &destination_host)?;
@@ -141,25 +143,8 @@ fn on_stall(arguments: &EvacuateArgs) -> Result<Option<OnStall>> {
     }
 }
 
-/// The saved plan for today's hosts, where it holds or the user accepts that it does not.
-fn still_holds(
-    config: &Config,
-    saved: &Plan,
-    mut source: Profile,
-    destination: &Profile,
-    arguments: &EvacuateArgs,
-    (from, to): (&Host, &Host),
-    output: &OutputArgs,
-) -> Result<Plan> {
-    let rules = rules(&source, destination, &arguments.planning, config).map_err(usage)?;
-    let facts = preflight::gather(from, to, &source, &rules)?;
-    preflight::mark(&mut source, destination, &facts);
-    let mut checked = drift::check(saved, &source, destination);
-    if preflight::mark_crowded(&mut source, &checked.plan, &facts) {
-        checked = drift::check(saved, &source, destination);
-    }
-    let Checked { plan, differences } = checked;
-    let plan = preflight::remark(plan, &facts);
+/// Nothing moves by a saved plan that does not hold any more, unless the user accepts that.
+fn still_holds(differences: &[String], arguments: &EvacuateArgs, output: &OutputArgs) -> Result<()> {
     let list = differences.iter().map(|difference| format!("\n  {difference}")).collect::<String>();
     if !differences.is_empty() && !arguments.accept_drift {
         bail!(
@@ -173,7 +158,7 @@ fn still_holds(
             false => say(&format!("warning: the saved plan does not hold any more, and is run nevertheless{list}")),
         }
     }
-    Ok(plan)
+    Ok(())
 }
 
 /// The timeouts that rules of the configuration give single domains, by UUID; one that was typed is for all.

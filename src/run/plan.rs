@@ -8,8 +8,9 @@ use super::sample::{sample_both, timing};
 use super::usage;
 use crate::cli::{OutputArgs, PlanArgs, PlanningArgs};
 use crate::config::Config;
+use crate::drift::{self, Checked};
 use crate::hypervisor::libvirt::Host;
-use crate::plan::{Demands, Plan};
+use crate::plan::{Demands, Plan, Rule};
 use crate::preflight;
 use crate::profile::{LinkOrigin, Profile};
 use crate::render::{say, tables};
@@ -19,8 +20,9 @@ use crate::{profile_file, return_trip, units};
 
 pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &PlanArgs) -> Result<u8> {
     let earlier = earlier_run(&arguments.planning)?;
+    let basis = earlier.as_ref().map_or(Basis::Options, Basis::Report);
     let file = create(arguments.save.as_deref())?;
-    let plan = match (&arguments.profile, &arguments.source, &arguments.destination) {
+    let Checked { plan, .. } = match (&arguments.profile, &arguments.source, &arguments.destination) {
         (Some(path), ..) => {
             let (mut source, mut destination) = profile_file::load(path).map_err(usage)?;
             // A saved profile knows its link: only what was typed beats that.
@@ -30,13 +32,13 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &PlanArgs) ->
                     profile.link.origin = LinkOrigin::Option;
                 }
             }
-            make_plan(config, source, &destination, &arguments.planning, earlier.as_ref(), None)?
+            make_plan(config, source, &destination, &arguments.planning, basis, None)?
         }
         (None, Some(source), Some(destination)) => {
             let timing = timing(&arguments.sampling)?;
             let (from, to) = connect(config, source, destination)?;
             let (source, destination) = sample_both(config, output, &arguments.sampling, timing, &from, &to)?;
-            make_plan(config, source, &destination, &arguments.planning, earlier.as_ref(), Some((&from, &to)))?
+            make_plan(config, source, &destination, &arguments.planning, basis, Some((&from, &to)))?
         }
         (None, ..) => return Err(usage("plan needs SOURCE and DESTINATION, or --profile FILE")),
     };
@@ -55,23 +57,40 @@ pub(super) fn earlier_run(arguments: &PlanningArgs) -> Result<Option<Report>> {
     Ok(Some(report))
 }
 
+/// What a plan is made of beside the profiles.
+#[derive(Clone, Copy)]
+pub(super) enum Basis<'a> {
+    /// The user's options alone.
+    Options,
+    /// The report of the run whose domains are to return.
+    Report(&'a Report),
+    /// A plan that was saved.
+    Plan(&'a Plan),
+}
+
 /// Applies the user's rules and what is known to be impossible, by the profiles and by the hosts themselves where they
-/// are given, then plans.
+/// are given, then plans, or looks at the saved plan again.
 pub(super) fn make_plan(
     config: &Config,
     source: Profile,
     destination: &Profile,
     arguments: &PlanningArgs,
-    earlier: Option<&Report>,
+    basis: Basis<'_>,
     hosts: Option<(&Host, &Host)>,
-) -> Result<Plan> {
+) -> Result<Checked> {
     let mut rules = rules(&source, destination, arguments, config).map_err(usage)?;
-    if let Some(report) = earlier {
+    if let Basis::Report(report) = basis {
         for absent in return_trip::narrow(&mut rules, report, &source, destination) {
             say(&format!("warning: {absent}"));
         }
     }
-    let facts = hosts.map(|(from, to)| preflight::gather(from, to, &source, &rules)).transpose()?;
+    let facts = |rules: &[Rule]| hosts.map(|(from, to)| preflight::gather(from, to, &source, rules)).transpose();
+    if let Basis::Plan(saved) = basis {
+        let facts = facts(&drift::examined(saved, &source, &rules))?;
+        let look_again = |source: &Profile| drift::check(saved, source, destination, &rules);
+        return Ok(preflight::examine(source, destination, facts.as_ref(), look_again));
+    }
+    let facts = facts(&rules)?;
     let demands = Demands {
         objective: arguments.objective,
         concurrency: arguments.concurrency.0.map(Into::into),
@@ -79,5 +98,5 @@ pub(super) fn make_plan(
         post_copy_limit: arguments.post_copy_limit.map(Into::into),
         window_limit_seconds: arguments.window_limit.map(|limit| limit.as_secs_f64()),
     };
-    Ok(preflight::plan(source, destination, &rules, &demands, facts.as_ref()))
+    Ok(preflight::plan(source, destination, &rules, &demands, facts.as_ref()).into())
 }
