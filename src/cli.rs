@@ -86,11 +86,11 @@ pub struct EvacuateArgs {
     /// The host that takes the domains.
     #[arg(add = ArgValueCompleter::new(hosts))]
     pub destination: String,
-    /// Stop after the plan.
+    /// Stop after the plan. The exit status is the one that the run would start with: 1 if it would refuse the plan.
     #[arg(long, short = 'n')]
     pub dry_run: bool,
-    /// Run a plan that `plan --save` wrote, if it still holds: the hosts are profiled again, what has changed is named,
-    /// and where the plan does not hold any more nothing is moved.
+    /// Run a plan that `plan --save` wrote, if it still holds: the hosts are profiled and examined again, what has changed
+    /// is named, and if the plan does not hold any more nothing is moved.
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "only", "exclude", "from_report", "offline", "technique", "pre_copy", "post_copy", "first", "last", "concurrency",
         "objective", "post_copy_limit", "bandwidth", "window_limit",
@@ -99,6 +99,9 @@ pub struct EvacuateArgs {
     /// Run the saved plan also where it does not hold any more, as far as that is safe.
     #[arg(long, requires = "plan")]
     pub accept_drift: bool,
+    /// Run the plan even if it is predicted to take longer than --window-limit.
+    #[arg(long)]
+    pub accept_overrun: bool,
     /// Move what can be moved where some domain can't; without it, then nothing is.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOLEAN", default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
     pub partial: bool,
@@ -272,7 +275,8 @@ pub struct PlanningArgs {
     /// Cap on all migration traffic together.
     #[arg(long, value_name = "RATE")]
     pub bandwidth: Option<Rate>,
-    /// Say whether the evacuation is predicted to fit a maintenance window of this length.
+    /// Length of the maintenance window. plan says whether the evacuation is predicted to fit it; evacuate moves nothing
+    /// if it does not, unless --accept-overrun is given.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub window_limit: Option<Duration>,
 }

@@ -239,9 +239,7 @@ fn predict_again(plan: &mut Plan, source: &Profile, destination: &Profile) {
         step.order = place + 1;
     }
     plan.predicted = totals;
-    if let Some(window) = &mut plan.window {
-        window.fits = totals.total_seconds.is_some_and(|total| total <= window.limit_seconds);
-    }
+    plan.judge_window(plan.window.map(|window| window.limit_seconds));
 }
 
 /// Whether the plan now takes much longer, and which domains make it so.

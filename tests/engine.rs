@@ -452,6 +452,7 @@ fn a_refused_domain_is_in_the_report_and_in_the_status() {
     plan.refused.push(plan::Refusal {
         domain: "gpu".to_owned(),
         uuid: "gpu".to_owned(),
+        forced: None,
         reason: "an assigned host device".to_owned(),
     });
     let (_, report) = run(&plan, &hosts);

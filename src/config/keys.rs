@@ -113,6 +113,7 @@ pub const HOOK_VARIABLES: [Key; 11] = [
 /// Options that have no key in `[defaults]`, each with the reason.
 pub const OPTIONS_ONLY: &[(&str, &str)] = &[
     ("accept-drift", "it is said of one run"),
+    ("accept-overrun", "it is said of one run"),
     ("config", "it names the configuration"),
     ("dry-run", "it is said of one run"),
     ("exclude", "`keep` in [[domains]]"),

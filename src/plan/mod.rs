@@ -94,7 +94,7 @@ pub struct Demands {
     pub bandwidth_bits_per_second: Option<f64>,
     /// At most so many domains in post-copy at the same time.
     pub post_copy_limit: Option<usize>,
-    /// The maintenance window that the evacuation has to fit, in seconds; only judged, never aimed at.
+    /// The maintenance window that the evacuation has to fit, in seconds; judged, never aimed at.
     pub window_limit_seconds: Option<f64>,
 }
 
@@ -143,7 +143,7 @@ pub struct Plan {
     /// Seconds below which no plan ends by the model; `None` where none ends.
     #[serde(default)]
     pub bound_seconds: Option<f64>,
-    /// Whether it fits the maintenance window; `None` where none was given.
+    /// Whether it fits the maintenance window; `None` if none was given, or if nothing is to be moved.
     #[serde(default)]
     pub window: Option<Window>,
     /// What other policies would take, by the same model.
@@ -156,6 +156,14 @@ impl Plan {
         let links = [&self.source_link, &self.destination_link];
         let known = links.iter().filter(|link| link.origin != LinkOrigin::Assumed);
         known.map(|link| link.bits_per_second).min_by(f64::total_cmp)
+    }
+
+    /// Judges whether it fits a maintenance window of that length, in seconds. A plan that moves nothing is not judged.
+    pub(crate) fn judge_window(&mut self, limit_seconds: Option<f64>) {
+        let moves = !self.migrations.is_empty() && self.blocked.is_empty();
+        let fits = |limit| self.predicted.total_seconds.is_some_and(|total| total <= limit);
+        self.window =
+            limit_seconds.filter(|_| moves).map(|limit_seconds| Window { limit_seconds, fits: fits(limit_seconds) });
     }
 }
 
@@ -397,7 +405,7 @@ pub fn plan(source: &Profile, destination: &Profile, rules: &[Rule], demands: &D
         }
     }));
 
-    Plan {
+    let mut plan = Plan {
         schema: SCHEMA.to_owned(),
         source: source.host.clone(),
         destination: destination.host.clone(),
@@ -415,12 +423,11 @@ pub fn plan(source: &Profile, destination: &Profile, rules: &[Rule], demands: &D
         predicted,
         fastest_seconds: fastest,
         bound_seconds: bound.is_finite().then_some(bound),
-        window: demands.window_limit_seconds.map(|limit_seconds| Window {
-            limit_seconds,
-            fits: predicted.total_seconds.is_some_and(|total| total <= limit_seconds),
-        }),
+        window: None,
         alternatives: search::alternatives(&scene, &choices, demands),
-    }
+    };
+    plan.judge_window(demands.window_limit_seconds);
+    plan
 }
 
 /// One migration of a schedule to predict.

@@ -80,6 +80,7 @@ fn mark(source: &mut Profile, destination: &Profile, facts: &Facts) {
 /// The plan with what the facts say of the hosts themselves.
 fn remark(mut plan: Plan, facts: &Facts) -> Plan {
     plan.blocked = blocked(facts);
+    plan.judge_window(plan.window.map(|window| window.limit_seconds));
     plan.notes = notes(facts, &plan);
     plan
 }

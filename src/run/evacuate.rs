@@ -28,6 +28,7 @@ use crate::recover::Scope;
 use crate::render::{Screen, print_line, say, tables};
 use crate::report::{DomainOutcome, DomainReport, Outcome, Report};
 use crate::report_file::SavedReport;
+use crate::units::span;
 use crate::watch::watch;
 
 pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs) -> Result<u8> {
@@ -53,6 +54,7 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
     if arguments.dry_run {
         let plan = profile_and_plan(&source_host, &destination_host)?;
         show(output, &plan, || tables::plan(&plan))?;
+        stop_where_refused(&plan, arguments)?;
         if !output.quiet && !plan.migrations.is_empty() {
             hooks.list().for_each(|hook| say(&format!("hook that would run, {hook}")));
         }
@@ -87,7 +89,7 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
         // Where nobody reads, the evacuation goes on: its outcome is in the exit status.
         let _ = print_line(&tables::plan(&plan));
     }
-    stop_where_refused(&plan, arguments.partial)?;
+    stop_where_refused(&plan, arguments)?;
     if plan.migrations.is_empty() && !output.quiet {
         say(&format!("{} has no domain to move", plan.source));
     }
@@ -167,17 +169,31 @@ fn timeouts(config: &Config, plan: &Plan) -> HashMap<String, Timeout> {
     if config.is_typed("timeout") { HashMap::new() } else { plan.migrations.iter().filter_map(of).collect() }
 }
 
-/// Nothing moves where a host can't take part, or where some domain can't move and the others were not asked for.
-fn stop_where_refused(plan: &Plan, partial: bool) -> Result<()> {
+/// Nothing moves if a host can't take part, if some domain can't move and the others were not asked for, or if the plan
+/// does not fit its window and that was not accepted.
+fn stop_where_refused(plan: &Plan, arguments: &EvacuateArgs) -> Result<()> {
     let blocked = plan.blocked.iter().map(|blocked| format!("  {}: {}", blocked.host, blocked.reason));
     let refused = plan.refused.iter().map(|refused| format!("  {}: {}", refused.domain, refused.reason));
     let findings: Vec<_> = blocked.chain(refused).collect();
     let advice = if !plan.blocked.is_empty() {
         "nothing was moved, since a host can't take part"
-    } else if !findings.is_empty() && !partial {
+    } else if !findings.is_empty() && !arguments.partial {
         "nothing was moved, since not everything can be; with --partial the others go, with --exclude one stays on purpose"
     } else {
-        return Ok(());
+        return fits_window(plan, arguments.accept_overrun);
     };
     bail!("{advice}\n{}", findings.join("\n"));
+}
+
+fn fits_window(plan: &Plan, accepted: bool) -> Result<()> {
+    let Some(window) = plan.window.filter(|window| !window.fits && !accepted) else { return Ok(()) };
+    let total = plan
+        .predicted
+        .total_seconds
+        .map_or_else(|| "not to end".to_owned(), |total| format!("to take {}", span(total)));
+    bail!(
+        "nothing was moved, since the plan is predicted {total}, and its window is {}; move fewer domains (--only, \
+         --exclude), or run it with --accept-overrun",
+        span(window.limit_seconds)
+    );
 }

@@ -13,6 +13,7 @@ mod harness;
 mod preflight;
 mod readme;
 mod releases;
+mod saved_plans;
 #[path = "../support/schema.rs"]
 mod schema;
 mod screen;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         domains::TESTS,
         preflight::TESTS,
         automation::TESTS,
+        saved_plans::TESTS,
         ansible::TESTS,
         readme::TESTS,
         releases::TESTS,

@@ -119,7 +119,8 @@ fn numbers(plan: &Plan) -> Vec<f64> {
 /// What must hold of any plan, whatever it was made of.
 fn check(plan: &Plan, source: &Profile, rules: &[Rule], demands: &Demands) -> Result<(), TestCaseError> {
     let moved = plan.migrations.iter().map(|step| &step.domain);
-    let names: Vec<_> = moved.chain(plan.refused.iter().chain(&plan.stays).map(|r| &r.domain)).collect();
+    let names: Vec<_> =
+        moved.chain(plan.refused.iter().map(|r| &r.domain)).chain(plan.stays.iter().map(|s| &s.domain)).collect();
     prop_assert_eq!(names.len(), source.domains.len());
     prop_assert_eq!(names.into_iter().collect::<BTreeSet<_>>().len(), source.domains.len());
     prop_assert!(numbers(plan).iter().all(|n| n.is_finite() && *n >= 0.0), "{:?}", plan);
