@@ -15,6 +15,7 @@ use crate::evacuate::Timeout;
 use crate::migration::OnStall;
 use crate::plan::Objective;
 use crate::units::Rate;
+use crate::uri;
 
 /// Evacuate a KVM host over libvirt by a traffic-sensitive plan.
 #[derive(Debug, Parser)]
@@ -106,7 +107,7 @@ pub struct EvacuateArgs {
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOLEAN", default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
     pub partial: bool,
     /// Where the destination takes the memory in, for example tcp://10.1.0.2: for a migration network of its own.
-    #[arg(long, value_name = "URI")]
+    #[arg(long, value_name = "URI", value_parser = uri::migration)]
     pub migration_uri: Option<String>,
     /// Cancel a migration that has not switched over after so long; auto is 800 s for each GiB of memory begun.
     #[arg(long, value_name = "DURATION", default_value = "auto", value_parser = timeout)]
@@ -135,7 +136,7 @@ pub struct RecoverArgs {
     pub destination: String,
     /// Where resumed memory goes, such as tcp://10.1.0.2; the default is the configuration's, else the destination's
     /// host name.
-    #[arg(long, value_name = "URI")]
+    #[arg(long, value_name = "URI", value_parser = uri::migration)]
     pub migration_uri: Option<String>,
     /// Write the report to a file as JSON, too.
     #[arg(long, value_name = "FILE")]
@@ -193,7 +194,8 @@ pub struct ConfigArgs {
 /// What `config` does.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Say whether the configuration is valid: the file that is given, or all that are read.
+    /// Say whether the configuration is valid: the file that is given, or all that are read. All that is wrong is named,
+    /// as a run would find it: values, options that exclude each other, hooks that can't be run.
     Check {
         /// A file of its own, such as one that is about to be installed.
         file: Option<PathBuf>,
@@ -306,7 +308,7 @@ impl fmt::Display for TechniqueArg {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Concurrency(pub Option<NonZeroUsize>);
 
-/// The configured hosts that begin so, for the shells; a configuration that is wrong offers none.
+/// The configured hosts that begin so, for the shells; a configuration that can't be read offers none.
 fn hosts(begun: &OsStr) -> Vec<CompletionCandidate> {
     let config = Config::load(None).unwrap_or_default();
     let fits = |name: &&String| begun.to_str().is_some_and(|begun| name.starts_with(begun));

@@ -43,4 +43,5 @@ pub mod sampling;
 pub mod select;
 mod share;
 pub mod units;
+pub mod uri;
 pub mod watch;

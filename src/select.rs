@@ -63,6 +63,32 @@ impl Pattern {
     }
 }
 
+/// Checks what can be known of the patterns before the domains are.
+///
+/// # Errors
+/// A pattern is no glob.
+pub fn check(arguments: &PlanningArgs) -> Result<(), SelectError> {
+    let PlanningArgs { only, exclude, pre_copy, post_copy, first, last, .. } = arguments;
+    let options = [
+        ("--only", only),
+        ("--exclude", exclude),
+        ("--pre-copy", pre_copy),
+        ("--post-copy", post_copy),
+        ("--first", first),
+        ("--last", last),
+    ];
+    options.into_iter().try_for_each(|(option, texts)| texts.iter().try_for_each(|text| glob(option, text).map(drop)))
+}
+
+fn glob(option: &'static str, text: &str) -> Result<GlobMatcher, SelectError> {
+    let glob = Glob::new(text).map_err(|error| SelectError::Invalid {
+        option,
+        pattern: text.to_owned(),
+        reason: error.kind().to_string(),
+    })?;
+    Ok(glob.compile_matcher())
+}
+
 /// The rules for the source's domains, in their order.
 ///
 /// # Errors
@@ -128,10 +154,7 @@ fn patterns(
     destination: &Profile,
 ) -> Result<Vec<Pattern>, SelectError> {
     let pattern = |text: &String| {
-        let glob = Glob::new(text)
-            .map_err(|error| SelectError::Invalid { option, pattern: text.clone(), reason: error.kind().to_string() })?
-            .compile_matcher();
-        let pattern = Pattern { option, text: text.clone(), glob };
+        let pattern = Pattern { option, text: text.clone(), glob: glob(option, text)? };
         if source.domains.iter().chain(&destination.domains).all(|domain| pattern.rank(&domain.name) == 0) {
             let names: Vec<_> = source.domains.iter().map(|domain| domain.name.as_str()).collect();
             return Err(SelectError::NoMatch {

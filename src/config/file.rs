@@ -1,7 +1,9 @@
-//! Reads one configuration file. Each error says file, line and column, what is wrong there and what would be right.
+//! Reads one configuration file. Each problem says file, line and column, what is wrong there and what would be right; all
+//! problems of a file are found at once, and what is right beside them is read.
 
+use std::borrow::Cow;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use globset::Glob;
@@ -9,209 +11,246 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{self, Key, nearest};
-use super::{Config, ConfigError, DomainRule, HostConfig, Located, Order, Origin, options};
+use super::{Config, DomainRule, HostConfig, Located, Order, Origin, Place, Problem, options};
+use crate::uri;
 
 type Value<'a> = Spanned<DeValue<'a>>;
 
-pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
-    let reader = Reader { path, text };
-    let document = DeTable::parse(text).map_err(|error| {
-        let end = text.len();
-        reader.error(error.span().unwrap_or(end..end), error.message().replace('\n', ", "))
-    })?;
+/// Reads the text of a file. What is wrong in it is in [`Config::problems`], in the order of the file.
+pub(super) fn parse(path: &Path, text: &str) -> Config {
+    let mut reader = Reader { path, text, problems: Vec::new() };
     let mut config = Config { files: vec![(path.to_owned(), true)], ..Config::default() };
-    for (key, value) in document.get_ref() {
-        match &**key.get_ref() {
-            "hosts" => reader.hosts(value, &mut config)?,
-            "defaults" => reader.defaults(value, &mut config)?,
-            "domains" => reader.domains(value, &mut config)?,
-            "hooks" => reader.hooks(value, &mut config)?,
-            other => {
-                let option = keys::defaults().iter().any(|option| option.get_long() == Some(other));
-                let hint =
-                    if option { "it belongs under [defaults]".to_owned() } else { nearest(other, &keys::SECTIONS) };
-                return Err(reader.error(key.span(), format!("unknown section `{other}`; {hint}")));
-            }
-        }
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let end = text.len();
+        reader.problem(error.span().unwrap_or(end..end), error.message().replace('\n', ", "));
     }
-    Ok(config)
+    // What the rest of a file that is no TOML means is a guess.
+    if errors.is_empty() {
+        reader.document(document.get_ref(), &mut config);
+    }
+    config.problems = reader.problems;
+    config.problems.sort_by_key(|problem| problem.place.as_ref().map(|place| (place.line, place.column)));
+    config
 }
 
 struct Reader<'a> {
     path: &'a Path,
     text: &'a str,
+    problems: Vec<Problem>,
 }
 
 impl Reader<'_> {
     /// Line and column, from 1.
-    fn place(&self, at: usize) -> (usize, usize) {
+    fn place(&self, at: usize) -> Place {
         let before = self.text.get(..at).unwrap_or(self.text);
         let line = before.rsplit('\n').next().unwrap_or_default();
-        (before.matches('\n').count() + 1, line.chars().count() + 1)
+        Place { path: self.path.to_owned(), line: before.matches('\n').count() + 1, column: line.chars().count() + 1 }
     }
 
-    fn error(&self, span: Range<usize>, problem: impl Into<String>) -> ConfigError {
-        let (line, column) = self.place(span.start);
-        ConfigError::Invalid { path: PathBuf::from(self.path), line, column, problem: problem.into() }
+    fn problem(&mut self, span: Range<usize>, text: impl Into<String>) {
+        let place = Some(self.place(span.start));
+        self.problems.push(Problem { place, text: text.into() });
+    }
+
+    /// The value, or `None` with its problem noted.
+    fn noted<T>(&mut self, at: Range<usize>, read: Result<T, String>) -> Option<T> {
+        read.map_err(|problem| self.problem(at, problem)).ok()
     }
 
     fn located<T>(&self, at: &Value<'_>, value: T) -> Located<T> {
-        Located { value, origin: Origin::File(self.path.to_owned(), self.place(at.span().start).0) }
+        Located { value, origin: Origin::File(self.place(at.span().start)) }
     }
 
-    fn table<'v, 'a>(&self, value: &'v Value<'a>, form: &str) -> Result<&'v DeTable<'a>, ConfigError> {
-        value.get_ref().as_table().ok_or_else(|| self.error(value.span(), format!("it is no table; write {form}")))
+    fn document(&mut self, document: &DeTable<'_>, config: &mut Config) {
+        for (key, value) in document {
+            match &**key.get_ref() {
+                "hosts" => self.hosts(value, config),
+                "defaults" => self.defaults(value, config),
+                "domains" => self.domains(value, config),
+                "hooks" => self.hooks(value, config),
+                other => {
+                    let option = keys::defaults().iter().any(|option| option.get_long() == Some(other));
+                    let hint =
+                        if option { "it belongs under [defaults]".to_owned() } else { nearest(other, &keys::SECTIONS) };
+                    self.problem(key.span(), format!("unknown section `{other}`; {hint}"));
+                }
+            }
+        }
     }
 
-    /// The known keys of a table with their values; an unknown one is an error.
+    fn table<'v, 'a>(&mut self, value: &'v Value<'a>, form: &str) -> Option<&'v DeTable<'a>> {
+        let table = value.get_ref().as_table().ok_or_else(|| format!("it is no table; write {form}"));
+        self.noted(value.span(), table)
+    }
+
+    /// The known keys of a table with their values; an unknown one is a problem.
     fn known<'v, 'a>(
-        &self,
+        &mut self,
         table: &'v DeTable<'a>,
         section: &str,
         known: &[Key],
-    ) -> Result<Vec<(&'static str, &'v Value<'a>)>, ConfigError> {
+    ) -> Vec<(&'static str, &'v Value<'a>)> {
         let names: Vec<_> = known.iter().map(|key| key.name).collect();
-        let entry = |(key, value): (&Spanned<_>, &'v Value<'a>)| {
-            let name: &str = AsRef::<str>::as_ref(key.get_ref());
+        let entry = |(key, value): (&Spanned<Cow<'a, str>>, &'v Value<'a>)| {
+            let name: &str = key.get_ref();
             let found = names.iter().find(|known| **known == name).copied();
-            let unknown =
-                || self.error(key.span(), format!("unknown key `{name}` in {section}; {}", nearest(name, &names)));
-            Ok((found.ok_or_else(unknown)?, value))
+            let unknown = || format!("unknown key `{name}` in {section}; {}", nearest(name, &names));
+            Some((self.noted(key.span(), found.ok_or_else(unknown))?, value))
         };
-        table.iter().map(|(key, value): (&Spanned<std::borrow::Cow<'a, str>>, _)| entry((key, value))).collect()
+        table.iter().filter_map(entry).collect()
     }
 
-    fn string<'v>(&self, value: &'v Value<'_>, what: &str) -> Result<&'v str, ConfigError> {
-        match value.get_ref().as_str() {
-            Some("") => Err(self.error(value.span(), format!("it is empty; write {what}"))),
+    fn string<'v>(&mut self, value: &'v Value<'_>, what: &str) -> Option<&'v str> {
+        let text = match value.get_ref().as_str() {
+            Some("") => Err(format!("it is empty; write {what}")),
             Some(text) => Ok(text),
-            None => Err(self.error(value.span(), format!("it is no string; write {what}"))),
-        }
+            None => Err(format!("it is no string; write {what}")),
+        };
+        self.noted(value.span(), text)
     }
 
     /// A value as the command line has it: a string, or a number or truth value as it stands.
-    fn scalar(&self, value: &Value<'_>) -> Result<String, ConfigError> {
-        match value.get_ref() {
+    fn scalar(&mut self, value: &Value<'_>) -> Option<String> {
+        let text = match value.get_ref() {
             DeValue::String(text) => Ok(text.to_string()),
             DeValue::Integer(number) => Ok(number.to_string()),
             DeValue::Boolean(truth) => Ok(truth.to_string()),
-            other => Err(self.error(
-                value.span(),
-                format!("it is of the type {}; write one value, as the option takes it", other.type_str()),
-            )),
-        }
+            other => Err(format!("it is of the type {}; write one value, as the option takes it", other.type_str())),
+        };
+        self.noted(value.span(), text)
     }
 
     /// What the option of this name reads in the value.
-    fn as_option<T: Clone + Send + Sync + 'static>(
-        &self,
-        option: &str,
-        value: &Value<'_>,
-    ) -> Result<Located<T>, ConfigError> {
-        let parsed = options::parse(option, &self.scalar(value)?);
-        Ok(self.located(value, parsed.map_err(|problem| self.error(value.span(), problem))?))
+    fn as_option<T: Clone + Send + Sync + 'static>(&mut self, option: &str, value: &Value<'_>) -> Option<Located<T>> {
+        let text = self.scalar(value)?;
+        let parsed = self.noted(value.span(), options::parse(option, &text))?;
+        Some(self.located(value, parsed))
     }
 
-    fn hosts(&self, value: &Value<'_>, config: &mut Config) -> Result<(), ConfigError> {
-        for (name, value) in self.table(value, "[hosts.NAME]")? {
+    fn uri(
+        &mut self,
+        value: &Value<'_>,
+        what: &str,
+        read: fn(&str) -> Result<String, String>,
+    ) -> Option<Located<String>> {
+        let text = self.string(value, what)?;
+        let uri = self.noted(value.span(), read(text))?;
+        Some(self.located(value, uri))
+    }
+
+    fn hosts(&mut self, value: &Value<'_>, config: &mut Config) {
+        for (name, value) in self.table(value, "[hosts.NAME]").into_iter().flatten() {
             let mut host = HostConfig::default();
             let section = format!("[hosts.{}]", name.get_ref());
-            for (key, value) in self.known(self.table(value, "[hosts.NAME]")?, &section, &keys::HOSTS)? {
-                let text = |what| Ok::<_, ConfigError>(self.located(value, self.string(value, what)?.to_owned()));
+            let Some(table) = self.table(value, "[hosts.NAME]") else { continue };
+            for (key, value) in self.known(table, &section, &keys::HOSTS) {
                 match key {
-                    "uri" => host.uri = Some(text("a libvirt URI such as \"qemu+tls://host-a.example/system\"")?),
-                    "migration_uri" => host.migration_uri = Some(text("a URI such as \"tcp://10.1.0.2\"")?),
-                    _ => host.link = Some(self.as_option("link", value)?),
+                    "uri" => {
+                        let what = "a libvirt URI such as \"qemu+tls://host-a.example/system\"";
+                        host.uri = self.uri(value, what, uri::connection);
+                    }
+                    "migration_uri" => {
+                        host.migration_uri = self.uri(value, "a URI such as \"tcp://10.1.0.2\"", uri::migration);
+                    }
+                    _ => host.link = self.as_option("link", value),
                 }
             }
             config.hosts.insert(name.get_ref().to_string(), host);
         }
-        Ok(())
     }
 
-    fn defaults(&self, value: &Value<'_>, config: &mut Config) -> Result<(), ConfigError> {
+    fn defaults(&mut self, value: &Value<'_>, config: &mut Config) {
         let options = keys::defaults();
         let names: Vec<_> = options.iter().filter_map(|option| option.get_long()).collect();
-        for (key, value) in self.table(value, "[defaults]")? {
+        for (key, value) in self.table(value, "[defaults]").into_iter().flatten() {
             let name: &str = key.get_ref();
             if !names.contains(&name) {
                 let hint = match keys::OPTIONS_ONLY.iter().find(|(option, _)| *option == name) {
                     Some((_, reason)) => format!("--{name} has no default: {reason}"),
                     None => format!("unknown key `{name}` in [defaults]; {}", nearest(name, &names)),
                 };
-                return Err(self.error(key.span(), hint));
-            }
-            let text = self.scalar(value)?;
-            options::check(name, &text).map_err(|problem| self.error(value.span(), problem))?;
-            config.defaults.insert(name.to_owned(), self.located(value, text));
-        }
-        Ok(())
-    }
-
-    fn domains(&self, value: &Value<'_>, config: &mut Config) -> Result<(), ConfigError> {
-        let form = "[[domains]], once for each rule";
-        let rules = value.get_ref().as_array();
-        let rules = rules.ok_or_else(|| self.error(value.span(), format!("it is no list; write {form}")))?;
-        for value in rules {
-            config.domains.push(self.domain(value, self.table(value, form)?)?);
-        }
-        Ok(())
-    }
-
-    fn domain(&self, at: &Value<'_>, table: &DeTable<'_>) -> Result<DomainRule, ConfigError> {
-        let (mut pattern, mut technique, mut order, mut keep, mut timeout) = (None, None, None, None, None);
-        for (key, value) in self.known(table, "[[domains]]", &keys::DOMAINS)? {
-            match key {
-                "match" => {
-                    let text = self.string(value, "a domain's name, or a glob such as \"web-*\"")?;
-                    let glob = Glob::new(text)
-                        .map_err(|error| self.error(value.span(), format!("{text:?}: {}", error.kind())))?;
-                    pattern = Some((self.located(value, text.to_owned()), glob.compile_matcher()));
-                }
-                "technique" => technique = Some(self.as_option("technique", value)?),
-                "timeout" => timeout = Some(self.as_option("timeout", value)?),
-                "order" => {
-                    let when = match value.get_ref().as_str() {
-                        Some("first") => Order::First,
-                        Some("any") => Order::Any,
-                        Some("last") => Order::Last,
-                        _ => return Err(self.error(value.span(), "write \"first\", \"last\" or \"any\"")),
-                    };
-                    order = Some(self.located(value, when));
-                }
-                _ => {
-                    let truth = value.get_ref().as_bool();
-                    let truth = truth.ok_or_else(|| self.error(value.span(), "write true or false"))?;
-                    keep = Some(self.located(value, truth));
-                }
-            }
-        }
-        let (pattern, glob) =
-            pattern.ok_or_else(|| self.error(at.span(), "a rule needs `match`, the domains' pattern"))?;
-        Ok(DomainRule { pattern, glob, technique, order, keep, timeout })
-    }
-
-    fn hooks(&self, value: &Value<'_>, config: &mut Config) -> Result<(), ConfigError> {
-        for (key, value) in self.known(self.table(value, "[hooks]")?, "[hooks]", &keys::HOOKS)? {
-            if key == "timeout" {
-                config.hook_timeout = Some(self.as_option::<Duration>("window", value)?);
+                self.problem(key.span(), hint);
                 continue;
             }
-            let what = "a program's path, or a list of it and its arguments, all strings";
-            let command = match value.get_ref() {
-                DeValue::Array(words) => {
-                    words.iter().map(|word| Ok(self.string(word, what)?.to_owned())).collect::<Result<Vec<_>, _>>()?
-                }
-                _ => vec![self.string(value, what)?.to_owned()],
-            };
-            match command.first() {
-                Some(program) if program.starts_with('/') => {}
-                Some(_) => return Err(self.error(value.span(), "the program's path has to begin with /")),
-                None => return Err(self.error(value.span(), format!("it is empty; write {what}"))),
+            let Some(text) = self.scalar(value) else { continue };
+            if self.noted(value.span(), options::check(name, &text)).is_some() {
+                config.defaults.insert(name.to_owned(), self.located(value, text));
             }
-            config.hooks.insert(key, self.located(value, command));
         }
-        Ok(())
+    }
+
+    fn domains(&mut self, value: &Value<'_>, config: &mut Config) {
+        let form = "[[domains]], once for each rule";
+        let rules = value.get_ref().as_array().ok_or_else(|| format!("it is no list; write {form}"));
+        for value in self.noted(value.span(), rules).into_iter().flatten() {
+            let rule = self.table(value, form).and_then(|table| self.domain(value, table));
+            config.domains.extend(rule);
+        }
+    }
+
+    fn domain(&mut self, at: &Value<'_>, table: &DeTable<'_>) -> Option<DomainRule> {
+        let (mut pattern, mut technique, mut order, mut keep, mut timeout) = (None, None, None, None, None);
+        if !table.contains_key("match") {
+            self.problem(at.span(), "a rule needs `match`, the domains' pattern");
+        }
+        for (key, value) in self.known(table, "[[domains]]", &keys::DOMAINS) {
+            match key {
+                "match" => {
+                    let Some(text) = self.string(value, "a domain's name, or a glob such as \"web-*\"") else {
+                        continue;
+                    };
+                    let glob = Glob::new(text).map_err(|error| format!("{text:?}: {}", error.kind()));
+                    let glob = self.noted(value.span(), glob);
+                    pattern = glob.map(|glob| (self.located(value, text.to_owned()), glob.compile_matcher()));
+                }
+                "technique" => technique = self.as_option("technique", value),
+                "timeout" => timeout = self.as_option("timeout", value),
+                "order" => {
+                    let when = match value.get_ref().as_str() {
+                        Some("first") => Ok(Order::First),
+                        Some("any") => Ok(Order::Any),
+                        Some("last") => Ok(Order::Last),
+                        _ => Err("write \"first\", \"last\" or \"any\"".to_owned()),
+                    };
+                    order = self.noted(value.span(), when).map(|when| self.located(value, when));
+                }
+                _ => {
+                    let truth = value.get_ref().as_bool().ok_or_else(|| "write true or false".to_owned());
+                    keep = self.noted(value.span(), truth).map(|truth| self.located(value, truth));
+                }
+            }
+        }
+        let (pattern, glob) = pattern?;
+        Some(DomainRule { pattern, glob, technique, order, keep, timeout })
+    }
+
+    fn hooks(&mut self, value: &Value<'_>, config: &mut Config) {
+        let Some(table) = self.table(value, "[hooks]") else { return };
+        for (key, value) in self.known(table, "[hooks]", &keys::HOOKS) {
+            if key == "timeout" {
+                config.hook_timeout = self.as_option::<Duration>("window", value);
+            } else if let Some(command) = self.command(value) {
+                config.hooks.insert(key, self.located(value, command));
+            }
+        }
+    }
+
+    fn command(&mut self, value: &Value<'_>) -> Option<Vec<String>> {
+        let what = "a program's path, or a list of it and its arguments, all strings";
+        let command = match value.get_ref() {
+            DeValue::Array(words) => {
+                let words: Vec<_> = words.iter().map(|word| self.string(word, what).map(str::to_owned)).collect();
+                words.into_iter().collect::<Option<Vec<_>>>()?
+            }
+            _ => vec![self.string(value, what)?.to_owned()],
+        };
+        let command = match command.first() {
+            Some(program) if program.starts_with('/') => Ok(command),
+            Some(_) => Err("the program's path has to begin with /".to_owned()),
+            None => Err(format!("it is empty; write {what}")),
+        };
+        self.noted(value.span(), command)
     }
 }
 
@@ -225,6 +264,14 @@ mod tests {
             ("[hosts.a]\nlnk = '10Gbit'", "c.toml:2:1: unknown key `lnk` in [hosts.a]; did you mean `link`?"),
             ("[hosts.a]\nlink = '10G'", "c.toml:2:8: \"10G\" is not a rate"),
             ("[hosts.a]\nuri = 5", "c.toml:2:7: it is no string; write a libvirt URI"),
+            (
+                "[hosts.a]\nuri = 'not a uri'",
+                "c.toml:2:7: \"not a uri\" is not a libvirt URI; write for example qemu+ssh://",
+            ),
+            (
+                "[hosts.a]\nmigration_uri = '10.1.0.2'",
+                "c.toml:2:17: \"10.1.0.2\" is not a migration URI; write for example",
+            ),
             ("[host.a]\nuri = 'x'", "c.toml:1:2: unknown section `host`; did you mean `hosts`?"),
             ("window = '5s'", "c.toml:1:1: unknown section `window`; it belongs under [defaults]"),
             (
@@ -254,9 +301,24 @@ mod tests {
             ("[hosts.a]\nuri = 'x'\nuri = 'y'", "c.toml:3:1: duplicate key"),
             ("[hosts.\u{fc}]\n\u{fc} = 1", "c.toml:1:8:"),
         ] {
-            let error = parse(Path::new("c.toml"), text).expect_err(text).to_string();
+            let problems = parse(Path::new("c.toml"), text).problems;
+            let error = problems.first().unwrap_or_else(|| panic!("{text:?} is valid")).to_string();
             assert!(error.contains(wanted), "{text:?}: {error}, not {wanted}");
             assert!(!error.contains('\n'), "one line: {error}");
         }
+    }
+
+    #[test]
+    fn all_problems_are_found_at_once_in_the_order_of_the_file_and_the_rest_is_read() {
+        let text = "[hooks]\nbefor-run = '/x'\nafter-run = 'x'\n[hosts.a]\nuri = 5\nlink = '1Gbit'\nlnk = 1\n\
+                    [[domains]]\nmatch = 'a['\nkeep = 1\n[[domains]]\nmatch = 'b'\nkeep = true\n[defaults]\nwindow = '5'\n";
+        let config = parse(Path::new("c.toml"), text);
+        let lines: Vec<_> = config.problems.iter().filter_map(|problem| Some(problem.place.as_ref()?.line)).collect();
+        assert_eq!(lines, [2, 3, 5, 7, 9, 10, 15], "{:?}", config.problems);
+        assert!(config.hosts["a"].link.is_some() && config.domains.len() == 1, "{config:?}");
+
+        let config = parse(Path::new("c.toml"), "[hosts.a]\nlink = \n[hosts.b]\nuri = 'x\n");
+        let lines: Vec<_> = config.problems.iter().filter_map(|problem| Some(problem.place.as_ref()?.line)).collect();
+        assert_eq!(lines, [2, 4], "{:?}", config.problems);
     }
 }

@@ -4,6 +4,7 @@
 //! those before it, key by key. Of the rules for domains all are kept, in that order, and the last that matches a
 //! domain and says something of a matter decides it. Every value knows where it is from.
 
+pub mod checks;
 mod file;
 pub mod keys;
 pub mod options;
@@ -40,6 +41,8 @@ pub struct Config {
     pub hook_timeout: Option<Located<Duration>>,
     /// The options of this command line, with where their values are from.
     pub settings: Vec<Setting>,
+    /// What is wrong in the files, in their order.
+    pub problems: Vec<Problem>,
 }
 
 /// What is known of a host.
@@ -106,13 +109,48 @@ pub struct Located<T> {
     pub origin: Origin,
 }
 
+/// A place in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub path: PathBuf,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.path.display(), self.line, self.column)
+    }
+}
+
+/// Something that is wrong with what the user configured or typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where; `None` if it was typed.
+    pub place: Option<Place>,
+    /// What is wrong, and what would be right.
+    pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Some(place) => write!(f, "{place}: {}", self.text),
+            None => f.write_str(&self.text),
+        }
+    }
+}
+
 /// Where a value is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// tsmig's own.
     Default,
     /// A configuration file.
-    File(PathBuf, usize),
+    File(Place),
     /// The command line.
     Option,
 }
@@ -121,7 +159,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.pad("default"),
-            Self::File(path, line) => f.pad(&format!("{}:{line}", path.display())),
+            Self::File(Place { path, line, .. }) => f.pad(&format!("{}:{line}", path.display())),
             Self::Option => f.pad("option"),
         }
     }
@@ -149,25 +187,21 @@ pub enum ConfigError {
         /// The system's reason.
         source: io::Error,
     },
-    /// The file says something wrong.
-    #[error("{path}:{line}:{column}: {problem}")]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// From 1.
-        line: usize,
-        /// From 1, in characters.
-        column: usize,
-        /// What is wrong there, and what would be right.
-        problem: String,
-    },
+    /// The files say something wrong.
+    #[error("{}", lines(.0))]
+    Invalid(Vec<Problem>),
+}
+
+/// The problems as one error: each on a line that begins as the first does.
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\nerror: ")
 }
 
 impl Config {
     /// Reads the usual files, where they exist, and `explicit`, which must.
     ///
     /// # Errors
-    /// A file can't be read or says something wrong.
+    /// A file can't be read. What is wrong in it is among [`Config::problems`].
     pub fn load(explicit: Option<&Path>) -> Result<Self, ConfigError> {
         let mut config = Self::default();
         for path in usual_paths() {
@@ -189,11 +223,22 @@ impl Config {
     /// Reads one file.
     ///
     /// # Errors
-    /// It can't be read or says something wrong.
+    /// It can't be read. What is wrong in it is among [`Config::problems`].
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text =
             fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        file::parse(path, &text)
+        Ok(file::parse(path, &text))
+    }
+
+    /// Fails if there are problems.
+    ///
+    /// # Errors
+    /// All of them.
+    pub fn valid(&self) -> Result<(), ConfigError> {
+        match self.problems.is_empty() {
+            true => Ok(()),
+            false => Err(ConfigError::Invalid(self.problems.clone())),
+        }
     }
 
     fn merge(&mut self, later: Self) {
@@ -208,6 +253,7 @@ impl Config {
         self.domains.extend(later.domains);
         self.hooks.extend(later.hooks);
         self.hook_timeout = later.hook_timeout.or(self.hook_timeout.take());
+        self.problems.extend(later.problems);
     }
 
     /// Whether the user typed this option.
@@ -274,7 +320,9 @@ mod tests {
     use super::*;
 
     fn config(text: &str) -> Config {
-        file::parse(Path::new("config.toml"), text).expect("valid")
+        let config = file::parse(Path::new("config.toml"), text);
+        config.valid().expect("valid");
+        config
     }
 
     #[test]
@@ -336,7 +384,8 @@ mod tests {
     #[test]
     fn the_example_is_valid_and_has_every_key() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/config.toml");
-        let config = Config::read(&path).unwrap_or_else(|error| panic!("{error}"));
+        let config = Config::read(&path).expect("readable");
+        config.valid().unwrap_or_else(|error| panic!("{error}"));
         for option in keys::defaults() {
             let name = option.get_long().unwrap_or_default();
             assert!(config.defaults.contains_key(name), "[defaults] lacks {name}");

@@ -10,7 +10,7 @@ use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
 
 use super::keys::{COMMANDS, defaults};
 use super::{Config, ConfigError, Origin, Setting};
-use crate::cli::Cli;
+use crate::cli::{Cli, EvacuateArgs};
 
 /// Why there is nothing to run.
 #[derive(Debug, thiserror::Error)]
@@ -31,19 +31,25 @@ pub fn resolve(arguments: impl IntoIterator<Item = OsString>) -> Result<(Cli, Co
     let arguments: Vec<_> = arguments.into_iter().collect();
     let first = Cli::command().try_get_matches_from(&arguments)?;
     let mut config = Config::load(first.get_one::<PathBuf>("config").map(PathBuf::as_path))?;
+    // The command that names all problems finds more than these.
+    let is_check = |(_, matches): (&str, &ArgMatches)| matches.subcommand_name() == Some("check");
+    if !first.subcommand().filter(|(name, _)| *name == "config").is_some_and(is_check) {
+        config.valid()?;
+    }
     let matches = with_defaults(&config).try_get_matches_from(&arguments)?;
     config.settings = settings(&config, &matches);
     Ok((Cli::from_arg_matches(&matches)?, config))
 }
 
-/// The settings that a command line of `evacuate` with these options would have.
+/// The arguments and settings that a command line of `evacuate` with these options would have.
 ///
 /// # Errors
 /// The options are wrong.
-pub fn settings_with(config: &Config, options: &[String]) -> Result<Vec<Setting>, clap::Error> {
+pub fn evacuation(config: &Config, options: &[String]) -> Result<(EvacuateArgs, Vec<Setting>), clap::Error> {
     let arguments = ["tsmig", "evacuate", "SOURCE", "DESTINATION"].into_iter().map(str::to_owned);
     let matches = with_defaults(config).try_get_matches_from(arguments.chain(options.iter().cloned()))?;
-    Ok(settings(config, &matches))
+    let evacuate = matches.subcommand().map_or(&matches, |(_, matches)| matches);
+    Ok((EvacuateArgs::from_arg_matches(evacuate)?, settings(config, &matches)))
 }
 
 /// The command line's definition with the configured defaults.

@@ -6,7 +6,7 @@ use super::output::show;
 use super::usage;
 use crate::cli::{ConfigArgs, ConfigCommand, OutputArgs};
 use crate::config::show::Effective;
-use crate::config::{Config, options};
+use crate::config::{Config, ConfigError, checks, options};
 use crate::render::{print_line, tables};
 
 pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &ConfigArgs) -> Result<u8> {
@@ -16,12 +16,16 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &ConfigArgs) 
                 Some(path) => &Config::read(path).map_err(usage)?,
                 None => config,
             };
+            match checks::all(checked) {
+                problems if problems.is_empty() => {}
+                problems => return Err(usage(ConfigError::Invalid(problems))),
+            }
             for (path, _) in checked.files.iter().filter(|(_, read)| *read) {
                 print_line(&format!("{}: valid", path.display()))?;
             }
         }
         ConfigCommand::Show { options } => {
-            let settings = options::settings_with(config, options).map_err(|error| {
+            let (_, settings) = options::evacuation(config, options).map_err(|error| {
                 // Without clap's own "error: " and its hint at a command line that nobody typed.
                 let text = error.to_string();
                 usage(text.trim_start_matches("error: ").lines().next().unwrap_or_default())

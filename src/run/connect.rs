@@ -6,14 +6,31 @@ use anyhow::{Result, bail};
 
 use super::usage;
 use crate::config::Config;
-use crate::hypervisor::libvirt::Host;
+use crate::hypervisor::libvirt::{Endpoint, Host};
+use crate::uri;
 
-/// Opens both hosts at the same time, and makes sure that they are two.
-pub(super) fn connect(config: &Config, source: &str, destination: &str) -> Result<(Host, Host)> {
-    let (from, to) = (config.endpoint(valid(source)?), config.endpoint(valid(destination)?));
+/// What two names stand for, which are not to be the same.
+pub(super) fn endpoints(config: &Config, source: &str, destination: &str) -> Result<(Endpoint, Endpoint)> {
+    let (from, to) = (endpoint(config, source)?, endpoint(config, destination)?);
     if from.uri == to.uri {
         return Err(usage(format!("source and destination are the same host: {}", from.uri)));
     }
+    Ok((from, to))
+}
+
+/// What a name stands for.
+pub(super) fn endpoint(config: &Config, name: &str) -> Result<Endpoint> {
+    if name.is_empty() || name.contains(char::is_whitespace) {
+        return Err(usage(format!("{name:?} is no host; give a name such as host-a, or a libvirt URI")));
+    }
+    let endpoint = config.endpoint(name);
+    uri::connection(&endpoint.uri).map_err(usage)?;
+    Ok(endpoint)
+}
+
+/// Opens both hosts at the same time, and makes sure that they are two.
+pub(super) fn connect((from, to): (Endpoint, Endpoint)) -> Result<(Host, Host)> {
+    let (source, destination) = (from.name.clone(), to.name.clone());
     let (from, to) = thread::scope(|scope| {
         let to = scope.spawn(|| Host::open(to));
         let from = Host::open(from);
@@ -29,13 +46,6 @@ pub(super) fn connect(config: &Config, source: &str, destination: &str) -> Resul
         );
     }
     Ok((from, to))
-}
-
-pub(super) fn valid(name: &str) -> Result<&str> {
-    if name.is_empty() || name.contains(char::is_whitespace) {
-        return Err(usage(format!("{name:?} is no host; give a name such as host-a, or a libvirt URI")));
-    }
-    Ok(name)
 }
 
 /// Whether another host can connect by this URI: one without a server means the machine that opens it.

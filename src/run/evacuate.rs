@@ -6,38 +6,43 @@ use std::thread;
 
 use anyhow::{Result, bail};
 
-use super::connect::connect;
+use super::connect::{connect, endpoints};
 use super::hooks::hooks;
 use super::interrupts::Interrupts;
-use super::output::{conclude, create, show};
+use super::output::{ResultFile, conclude, show};
 use super::plan::{Basis, earlier_run, make_plan};
-use super::sample::{sample_both, timing};
+use super::sample::sample_both;
 use super::unfinished::Claim;
 use super::usage;
 use crate::cli::{EvacuateArgs, Format, OutputArgs};
-use crate::config::Config;
+use crate::config::{Config, checks};
 use crate::evacuate::{Evacuation, Options, Timeout};
 use crate::history::Recorder;
 use crate::hooks::AfterDomains;
 use crate::hypervisor::Side;
 use crate::hypervisor::libvirt::Host;
-use crate::migration::OnStall;
 use crate::plan::{Plan, Step};
 use crate::profile_file::load_plan;
 use crate::recover::Scope;
 use crate::render::{Screen, print_line, say, tables};
 use crate::report::{DomainOutcome, DomainReport, Outcome, Report};
 use crate::report_file::SavedReport;
+use crate::select;
 use crate::units::span;
 use crate::watch::watch;
 
 pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs) -> Result<u8> {
-    let timing = timing(&arguments.sampling)?;
-    let on_stall = on_stall(arguments)?;
+    // What can be found without a host comes first.
+    let endpoints = endpoints(config, &arguments.source, &arguments.destination)?;
+    let timing = checks::timing(config, &arguments.sampling).map_err(usage)?;
+    select::check(&arguments.planning).map_err(usage)?;
+    let on_stall = checks::on_stall(config, arguments).map_err(usage)?;
     let returning = earlier_run(&arguments.planning)?;
     let saved = arguments.plan.as_deref().map(load_plan).transpose().map_err(usage)?;
-    let hooks = Arc::new(hooks(config, &arguments.source, &arguments.destination)?);
-    let (source_host, destination_host) = connect(config, &arguments.source, &arguments.destination)?;
+    let hooks = Arc::new(hooks(config, &endpoints)?);
+    let inputs = [("--plan", arguments.plan.as_deref()), ("--from-report", arguments.planning.from_report.as_deref())];
+    let file = ResultFile::open("--report", arguments.report.as_deref(), &inputs, config)?;
+    let (source_host, destination_host) = connect(endpoints)?;
     let profile_and_plan = |from: &Host, to: &Host| {
         let (source, destination) = sample_both(config, output, &arguments.sampling, timing, from, to)?;
         let basis = match (&saved, &returning) {
@@ -60,8 +65,7 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
         }
         return Ok(0);
     }
-    let file = create(arguments.report.as_deref())?;
-    let conclude = |saved: &SavedReport| conclude(output, file.as_ref(), arguments.report.as_deref(), saved);
+    let conclude = |saved: &SavedReport| conclude(output, file.as_ref(), saved);
     let interrupts = Interrupts::catch()?;
     let claim = Claim::take(source_host, destination_host)?;
     let options = claim.options(config, arguments.migration_uri.as_deref());
@@ -132,17 +136,6 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
     let status = conclude(&saved);
     after_run(saved.report.outcome, arguments.report.as_deref());
     Ok(status)
-}
-
-/// A pre-copy that is switched to post-copy is one more in post-copy, so it can't go with a limit to those.
-fn on_stall(arguments: &EvacuateArgs) -> Result<Option<OnStall>> {
-    match (arguments.on_stall, arguments.planning.post_copy_limit) {
-        (Some(OnStall::PostCopy), Some(_)) => {
-            Err(usage("--on-stall post-copy could exceed --post-copy-limit; give one of the two"))
-        }
-        (None, Some(_)) => Ok(Some(OnStall::Abort)),
-        (on_stall, _) => Ok(on_stall),
-    }
 }
 
 /// Nothing moves by a saved plan that does not hold any more, unless the user accepts that.

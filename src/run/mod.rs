@@ -41,7 +41,7 @@ fn usage(error: impl std::fmt::Display) -> anyhow::Error {
 pub fn run(cli: Cli, config: &Config) -> Result<u8> {
     let result = match cli.command {
         Command::Config(arguments) => config::run(config, &cli.output, &arguments),
-        Command::Report(arguments) => report::run(&cli.output, &arguments),
+        Command::Report(arguments) => report::run(config, &cli.output, &arguments),
         Command::Profile(arguments) => profile::run(config, &cli.output, &arguments),
         Command::Plan(arguments) => plan::run(config, &cli.output, &arguments),
         Command::Recover(arguments) => recover::run(config, &cli.output, &arguments),

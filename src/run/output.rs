@@ -1,37 +1,88 @@
 //! Results on standard output and in files.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::usage;
 use crate::cli::{Format, OutputArgs};
+use crate::config::Config;
 use crate::render::{print_line, say, tables};
 use crate::report_file::SavedReport;
 
-/// Opens a file for a result before anything else is done: a path that can't be written must not be found out after.
-/// What it held stays until there is a result.
-pub(super) fn create(path: Option<&Path>) -> Result<Option<File>> {
-    let create = |path: &Path| {
-        let file = File::options().write(true).create(true).truncate(false).open(path);
-        file.map_err(|error| usage(format!("{}: can't be written: {error}", path.display())))
-    };
-    path.map(create).transpose()
+/// A file for a result. It is opened before anything else is done: a path that can't be written must not be found out
+/// afterwards. What it held stays until there is a result, and a file that was made for one goes if there is none.
+pub(super) struct ResultFile {
+    path: PathBuf,
+    file: File,
+    made: bool,
 }
 
-pub(super) fn save(file: Option<&File>, path: Option<&Path>, value: &impl Serialize) -> Result<()> {
-    let (Some(mut file), Some(path)) = (file, path) else { return Ok(()) };
-    let text = serde_json::to_string_pretty(value)? + "\n";
-    truncate(file)
-        .and_then(|()| file.write_all(text.as_bytes()))
-        .with_context(|| format!("{} can't be written", path.display()))
+impl ResultFile {
+    /// Opens the file that `option` names, if it is given. `inputs` are the files that the command reads, by option.
+    pub(super) fn open(
+        option: &str,
+        path: Option<&Path>,
+        inputs: &[(&str, Option<&Path>)],
+        config: &Config,
+    ) -> Result<Option<Self>> {
+        let Some(path) = path else { return Ok(None) };
+        let configuration = config.files.iter().filter(|(_, read)| *read);
+        let configuration = configuration.map(|(path, _)| ("the configuration", path.as_path()));
+        let inputs = inputs.iter().filter_map(|(option, path)| Some((*option, (*path)?)));
+        if let Some((input, _)) = inputs.chain(configuration).find(|(_, input)| is_same_file(path, input)) {
+            return Err(usage(format!(
+                "{}: {option} would overwrite what is read as {input}; give another file",
+                path.display()
+            )));
+        }
+        let open = |made| File::options().write(true).create_new(made).open(path);
+        let (opened, made) = match open(true) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => (open(false), false),
+            opened => (opened, true),
+        };
+        let file = opened.map_err(|error| usage(format!("{}: can't be written: {error}", path.display())))?;
+        Ok(Some(Self { path: path.to_owned(), file, made }))
+    }
+
+    /// Replaces what the file held.
+    pub(super) fn write(&self, text: &str) -> Result<()> {
+        let mut file = &self.file;
+        truncate(file)
+            .and_then(|()| file.write_all(text.as_bytes()))
+            .with_context(|| format!("{} can't be written", self.path.display()))
+    }
+
+    /// Replaces what the file held by a value as JSON.
+    pub(super) fn save(&self, value: &impl Serialize) -> Result<()> {
+        self.write(&(serde_json::to_string_pretty(value)? + "\n"))
+    }
+}
+
+impl Drop for ResultFile {
+    fn drop(&mut self) {
+        if self.made && self.file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+            // An empty file that stays behind does no harm.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// By whatever names. Only what keeps what is written to it can be overwritten.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identity = |path| {
+        let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    identity(one).is_some_and(|one| identity(other) == Some(one))
 }
 
 /// Empties a file; a pipe or a terminal has no length.
-pub(super) fn truncate(file: &File) -> io::Result<()> {
+fn truncate(file: &File) -> io::Result<()> {
     if file.metadata()?.is_file() { file.set_len(0) } else { Ok(()) }
 }
 
@@ -45,8 +96,8 @@ pub(super) fn show(output: &OutputArgs, value: &impl Serialize, text: impl Fn() 
 
 /// Writes and prints the report that ends a run, and returns the exit status that it stands for. The program that reads
 /// events has it already, as the last of them.
-pub(super) fn conclude(output: &OutputArgs, file: Option<&File>, path: Option<&Path>, saved: &SavedReport) -> u8 {
-    if let Err(error) = save(file, path, saved) {
+pub(super) fn conclude(output: &OutputArgs, file: Option<&ResultFile>, saved: &SavedReport) -> u8 {
+    if let Some(Err(error)) = file.map(|file| file.save(saved)) {
         say(&format!("warning: the report was not written: {error:#}"));
     }
     if output.output == Format::Text {
@@ -59,14 +110,48 @@ pub(super) fn conclude(output: &OutputArgs, file: Option<&File>, path: Option<&P
 mod tests {
     use super::*;
 
+    fn open(path: &Path, inputs: &[(&str, Option<&Path>)]) -> Result<Option<ResultFile>> {
+        ResultFile::open("--save", Some(path), inputs, &Config::default())
+    }
+
     #[test]
     fn an_old_result_stays_until_there_is_a_new_one() {
         let path = std::env::temp_dir().join(format!("tsmig-save-{}.json", std::process::id()));
-        std::fs::write(&path, "an older and longer result").unwrap();
-        let file = create(Some(&path)).unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "an older and longer result");
-        save(file.as_ref(), Some(&path), &"new").unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "\"new\"\n");
-        std::fs::remove_file(&path).unwrap();
+        fs::write(&path, "an older and longer result").unwrap();
+        let file = open(&path, &[]).unwrap().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "an older and longer result");
+        file.save(&"new").unwrap();
+        drop(file);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "\"new\"\n");
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_was_made_for_a_result_goes_if_there_is_none() {
+        let path = std::env::temp_dir().join(format!("tsmig-no-result-{}.json", std::process::id()));
+        let file = open(&path, &[]).unwrap();
+        assert!(path.exists());
+        drop(file);
+        assert!(!path.exists());
+        fs::write(&path, "").unwrap();
+        drop(open(&path, &[]).unwrap());
+        assert!(path.exists(), "it was there before");
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn what_is_read_is_not_overwritten_whatever_it_is_called() {
+        let directory = tempfile::tempdir().unwrap();
+        let [input, link, hard, other] = ["input", "link", "hard", "other"].map(|name| directory.path().join(name));
+        fs::write(&input, "{}").unwrap();
+        std::os::unix::fs::symlink(&input, &link).unwrap();
+        fs::hard_link(&input, &hard).unwrap();
+        for path in [&input, &link, &hard, &directory.path().join(".").join("input")] {
+            let error = open(path, &[("--profile", Some(&input))]).err().unwrap().to_string();
+            assert!(error.contains("--save would overwrite what is read as --profile"), "{error}");
+        }
+        assert!(open(&other, &[("--profile", Some(&input)), ("--from-report", None)]).is_ok());
+        let console = Path::new("/dev/null");
+        assert!(open(console, &[("--profile", Some(console))]).is_ok(), "it keeps nothing");
     }
 }

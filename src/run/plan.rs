@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 
-use super::connect::connect;
-use super::output::{create, save, show};
-use super::sample::{sample_both, timing};
+use super::connect::{connect, endpoints};
+use super::output::{ResultFile, show};
+use super::sample::sample_both;
 use super::usage;
 use crate::cli::{OutputArgs, PlanArgs, PlanningArgs};
-use crate::config::Config;
+use crate::config::{Config, checks};
 use crate::drift::{self, Checked};
 use crate::hypervisor::libvirt::Host;
 use crate::plan::{Demands, Plan, Rule};
@@ -16,15 +16,21 @@ use crate::profile::{LinkOrigin, Profile};
 use crate::render::{say, tables};
 use crate::report::Report;
 use crate::select::rules;
-use crate::{profile_file, return_trip, units};
+use crate::{profile_file, return_trip, select, units};
 
 pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &PlanArgs) -> Result<u8> {
     let earlier = earlier_run(&arguments.planning)?;
     let basis = earlier.as_ref().map_or(Basis::Options, Basis::Report);
-    let file = create(arguments.save.as_deref())?;
+    let timing = checks::timing(config, &arguments.sampling).map_err(usage)?;
+    select::check(&arguments.planning).map_err(usage)?;
+    let inputs =
+        [("--profile", arguments.profile.as_deref()), ("--from-report", arguments.planning.from_report.as_deref())];
+    let open_file = || ResultFile::open("--save", arguments.save.as_deref(), &inputs, config);
+    let file;
     let Checked { plan, .. } = match (&arguments.profile, &arguments.source, &arguments.destination) {
         (Some(path), ..) => {
             let (mut source, mut destination) = profile_file::load(path).map_err(usage)?;
+            file = open_file()?;
             // A saved profile knows its link: only what was typed beats that.
             if let Some(rate) = arguments.sampling.link.filter(|_| config.is_typed("link")) {
                 for profile in [&mut source, &mut destination] {
@@ -35,14 +41,15 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &PlanArgs) ->
             make_plan(config, source, &destination, &arguments.planning, basis, None)?
         }
         (None, Some(source), Some(destination)) => {
-            let timing = timing(&arguments.sampling)?;
-            let (from, to) = connect(config, source, destination)?;
+            let endpoints = endpoints(config, source, destination)?;
+            file = open_file()?;
+            let (from, to) = connect(endpoints)?;
             let (source, destination) = sample_both(config, output, &arguments.sampling, timing, &from, &to)?;
             make_plan(config, source, &destination, &arguments.planning, basis, Some((&from, &to)))?
         }
         (None, ..) => return Err(usage("plan needs SOURCE and DESTINATION, or --profile FILE")),
     };
-    save(file.as_ref(), arguments.save.as_deref(), &plan)?;
+    file.map(|file| file.save(&plan)).transpose()?;
     show(output, &plan, || tables::plan(&plan))?;
     Ok(0)
 }

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use super::connect::connect;
+use super::connect::{connect, endpoints};
 use super::interrupts::Interrupts;
-use super::output::{conclude, create};
+use super::output::{ResultFile, conclude};
 use super::unfinished::Claim;
 use crate::cli::{OutputArgs, RecoverArgs};
 use crate::config::Config;
@@ -13,8 +13,9 @@ use crate::render::Screen;
 use crate::report_file::SavedReport;
 
 pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &RecoverArgs) -> Result<u8> {
-    let file = create(arguments.report.as_deref())?;
-    let (source, destination) = connect(config, &arguments.source, &arguments.destination)?;
+    let endpoints = endpoints(config, &arguments.source, &arguments.destination)?;
+    let file = ResultFile::open("--report", arguments.report.as_deref(), &[], config)?;
+    let (source, destination) = connect(endpoints)?;
     let interrupts = Interrupts::catch()?;
     let claim = Claim::take(source, destination)?;
     let findings = claim.survey(output, Scope::Everything)?;
@@ -22,5 +23,5 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &RecoverArgs)
     let mut screen = Screen::new(output);
     let report = claim.finish(&findings, options, &interrupts, &mut screen, |_| true);
     let saved = SavedReport { report, history: None };
-    Ok(conclude(output, file.as_ref(), arguments.report.as_deref(), &saved))
+    Ok(conclude(output, file.as_ref(), &saved))
 }

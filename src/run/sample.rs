@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::usage;
 use crate::cli::{OutputArgs, SamplingArgs};
 use crate::config::Config;
 use crate::hypervisor::libvirt::Host;
@@ -15,18 +14,6 @@ use crate::profile::{Link, LinkOrigin, Profile};
 use crate::render::say;
 use crate::sampling::{Timing, profile_hosts};
 use crate::units::Rate;
-
-pub(super) fn timing(arguments: &SamplingArgs) -> Result<Timing> {
-    let SamplingArgs { window, interval, .. } = *arguments;
-    if interval > window {
-        return Err(usage(format!(
-            "--interval {} is longer than --window {}",
-            humantime::format_duration(interval),
-            humantime::format_duration(window)
-        )));
-    }
-    Ok(Timing { window, interval })
-}
 
 pub(super) fn sample_both(
     config: &Config,

@@ -1,0 +1,109 @@
+//! What a run checks of its options and configuration beside each value by itself: options that exclude each other, hooks
+//! that can be run. `tsmig config check` asks the same.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::{Config, ConfigError, Origin, Problem, options};
+use crate::cli::{EvacuateArgs, SamplingArgs};
+use crate::migration::OnStall;
+use crate::sampling::Timing;
+
+/// All problems of a configuration: those of its files, and those that an evacuation without options would meet, in the
+/// order of the files.
+pub fn all(config: &Config) -> Vec<Problem> {
+    let mut problems = config.problems.clone();
+    match options::evacuation(config, &[]) {
+        Ok((arguments, settings)) => {
+            let config = Config { settings, ..config.clone() };
+            problems.extend(timing(&config, &arguments.sampling).err());
+            problems.extend(on_stall(&config, &arguments).err());
+        }
+        // Each default was read by its option already.
+        Err(error) => problems.push(Problem { place: None, text: error.to_string() }),
+    }
+    problems.extend(hook_problems(config));
+    let file = |problem: &Problem| {
+        let place = problem.place.as_ref()?;
+        let file = config.files.iter().position(|(path, _)| *path == place.path);
+        Some((file, place.line, place.column))
+    };
+    problems.sort_by_key(file);
+    problems
+}
+
+/// How the traffic is sampled.
+///
+/// # Errors
+/// The interval is longer than the window.
+pub fn timing(config: &Config, arguments: &SamplingArgs) -> Result<Timing, Problem> {
+    let SamplingArgs { window, interval, .. } = *arguments;
+    if interval <= window {
+        return Ok(Timing { window, interval });
+    }
+    let text = format!(
+        "--interval {} is longer than --window {}",
+        humantime::format_duration(interval),
+        humantime::format_duration(window)
+    );
+    Err(about(config, ["interval", "window"], text))
+}
+
+/// What is done about a pre-copy that does not converge, if the options say it. One that is switched to post-copy is one
+/// more in post-copy, so it can't go with a limit to those.
+///
+/// # Errors
+/// Both are asked for.
+pub fn on_stall(config: &Config, arguments: &EvacuateArgs) -> Result<Option<OnStall>, Problem> {
+    match (arguments.on_stall, arguments.planning.post_copy_limit) {
+        (Some(OnStall::PostCopy), Some(_)) => {
+            let text = "--on-stall post-copy could exceed --post-copy-limit; give one of the two".to_owned();
+            Err(about(config, ["on-stall", "post-copy-limit"], text))
+        }
+        (None, Some(_)) => Ok(Some(OnStall::Abort)),
+        (on_stall, _) => Ok(on_stall),
+    }
+}
+
+/// Checks that each hook is a program that can be run.
+///
+/// # Errors
+/// Those that are not.
+pub fn hooks(config: &Config) -> Result<(), ConfigError> {
+    let problems = hook_problems(config);
+    if problems.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(problems)) }
+}
+
+fn hook_problems(config: &Config) -> Vec<Problem> {
+    let problem = |(name, hook): (&&str, &super::Located<Vec<String>>)| {
+        let program = hook.value.first().map_or("", String::as_str);
+        let problem = run_problem(Path::new(program))?;
+        let text = format!("the {name} hook {program} {problem}; give the path of an executable program");
+        Some(Problem { place: place(&hook.origin), text })
+    };
+    config.hooks.iter().filter_map(problem).collect()
+}
+
+/// What is wrong with a program, if something is.
+fn run_problem(program: &Path) -> Option<String> {
+    match fs::metadata(program) {
+        Err(error) => Some(format!("can't be run: {error}")),
+        Ok(metadata) if !metadata.is_file() => Some("is no file".to_owned()),
+        Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => Some("is not executable".to_owned()),
+        Ok(_) => None,
+    }
+}
+
+/// A problem of two options, at the place in the files that either is from.
+fn about(config: &Config, options: [&str; 2], text: String) -> Problem {
+    let origin = |option| config.settings.iter().find(|setting| setting.key == option).map(|setting| &setting.origin);
+    Problem { place: options.into_iter().find_map(|option| place(origin(option)?)), text }
+}
+
+fn place(origin: &Origin) -> Option<super::Place> {
+    match origin {
+        Origin::File(place) => Some(place.clone()),
+        Origin::Default | Origin::Option => None,
+    }
+}
