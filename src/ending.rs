@@ -96,7 +96,7 @@ pub(crate) fn last_look(
     source: &Presence,
     destination: &Presence,
 ) -> Option<(DomainOutcome, Option<String>)> {
-    use Condition::{Paused, Running, ShutOff, ShutOffMigrated};
+    use Condition::{Crashed, Paused, Running, ShutOff, ShutOffMigrated};
     use DomainOutcome::{Gone, Migrated, NeedsRecovery, Remains};
     use Presence::{Absent, Present};
 
@@ -109,13 +109,13 @@ pub(crate) fn last_look(
                 names.source, names.destination
             )),
         )),
-        (Migrated, Present(Running | Paused), Absent | Present(ShutOff | ShutOffMigrated)) => {
+        (Migrated, Present(Running | Paused | Crashed), Absent | Present(ShutOff | ShutOffMigrated)) => {
             Some((Remains, said(format!("it had arrived, and is at {} again", names.source))))
         }
         (Migrated, Absent | Present(ShutOff | ShutOffMigrated), Absent) => {
             Some((Gone, said(format!("it had arrived at {}, and has ended there since", names.destination))))
         }
-        (Remains, Absent | Present(ShutOffMigrated), Present(Running | Paused)) => Some((Migrated, None)),
+        (Remains, Absent | Present(ShutOffMigrated), Present(Running | Paused | Crashed)) => Some((Migrated, None)),
         (Remains, Absent, Absent | Present(ShutOff | ShutOffMigrated)) => {
             Some((Gone, said(format!("it was at {} as before, and has ended there since", names.source))))
         }

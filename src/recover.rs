@@ -128,12 +128,12 @@ pub fn survey(
 /// it open towards this destination.
 fn kind(source: Option<Condition>, destination: Option<Condition>, migrates: bool, known: bool) -> Option<Kind> {
     use Condition::{
-        Paused, PausedMigration, PausedPostCopy, PausedPostCopyFailed, PausedStartingUp, Running, RunningPostCopy,
-        RunningPostCopyFailed, ShutOffMigrated,
+        Crashed, Paused, PausedMigration, PausedPostCopy, PausedPostCopyFailed, PausedStartingUp, Running,
+        RunningPostCopy, RunningPostCopyFailed, ShutOffMigrated,
     };
     let arrives = matches!(
         destination,
-        Some(PausedStartingUp | PausedMigration | Running | Paused | RunningPostCopy | RunningPostCopyFailed)
+        Some(PausedStartingUp | PausedMigration | Running | Paused | Crashed | RunningPostCopy | RunningPostCopyFailed)
     );
     Some(match (source, destination) {
         (Some(PausedPostCopy | PausedPostCopyFailed), _) if !known && !arrives => Kind::Elsewhere,
@@ -146,7 +146,7 @@ fn kind(source: Option<Condition>, destination: Option<Condition>, migrates: boo
                 Kind::Elsewhere
             }
         }
-        (Some(ShutOffMigrated), Some(Running | Paused)) => Kind::LeftOver,
+        (Some(ShutOffMigrated), Some(Running | Paused | Crashed)) => Kind::LeftOver,
         (Some(Running), Some(Running)) => Kind::Twice,
         _ if known => Kind::Unfinished,
         _ => return None,

@@ -236,7 +236,7 @@ impl Hosts for Pair {
         let mut done = Vec::new();
         let left = self.presence(Side::Source, uuid);
         let arrived = |place| match place {
-            Presence::Present(Condition::Running | Condition::Paused) => true,
+            Presence::Present(Condition::Running | Condition::Paused | Condition::Crashed) => true,
             // Only its definition has moved.
             Presence::Present(Condition::ShutOff) => left == Presence::Absent,
             _ => false,
@@ -325,7 +325,8 @@ fn condition(state: u32, reason: u32) -> Condition {
         (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_MIGRATION) => Condition::PausedMigration,
         (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_STARTING_UP) => Condition::PausedStartingUp,
         (DomainState::ShutOff, sys::VIR_DOMAIN_SHUTOFF_MIGRATED) => Condition::ShutOffMigrated,
-        (DomainState::ShutOff | DomainState::Crashed | DomainState::ShuttingDown, _) => Condition::ShutOff,
+        (DomainState::ShutOff | DomainState::ShuttingDown, _) => Condition::ShutOff,
+        (DomainState::Crashed, _) => Condition::Crashed,
         (DomainState::Paused | DomainState::PmSuspended | DomainState::Unknown, _) => Condition::Paused,
     }
 }
@@ -375,6 +376,8 @@ mod tests {
         assert_eq!(condition(sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_USER), Condition::Paused);
         assert_eq!(condition(sys::VIR_DOMAIN_RUNNING, sys::VIR_DOMAIN_RUNNING_POSTCOPY), Condition::RunningPostCopy);
         assert_eq!(condition(sys::VIR_DOMAIN_BLOCKED, 0), Condition::Running);
+        let crashed = condition(sys::VIR_DOMAIN_CRASHED, sys::VIR_DOMAIN_CRASHED_PANICKED);
+        assert!(crashed == Condition::Crashed && crashed.is_active() && DomainState::Crashed.is_active());
         assert_eq!(condition(sys::VIR_DOMAIN_SHUTOFF, sys::VIR_DOMAIN_SHUTOFF_MIGRATED), Condition::ShutOffMigrated);
     }
 }

@@ -218,6 +218,8 @@ pub enum Condition {
     PausedPostCopy,
     /// The source's half of a broken post-copy.
     PausedPostCopyFailed,
+    /// The guest has crashed, and its emulator is kept.
+    Crashed,
     /// Defined, not running, and it left by migration.
     ShutOffMigrated,
     /// Defined, not running, or on its way there.
@@ -242,6 +244,7 @@ impl fmt::Display for Condition {
             Self::PausedMigration => "paused (migrating)",
             Self::PausedPostCopy => "paused (post-copy)",
             Self::PausedPostCopyFailed => "paused (post-copy failed)",
+            Self::Crashed => "crashed",
             Self::ShutOffMigrated => "shut off (migrated)",
             Self::ShutOff => "shut off",
         })

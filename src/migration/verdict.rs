@@ -30,7 +30,7 @@ pub fn verdict(
     destination: &Presence,
 ) -> Option<Verdict> {
     use Condition::{
-        Paused, PausedPostCopy, PausedPostCopyFailed, Running, RunningPostCopyFailed, ShutOff, ShutOffMigrated,
+        Crashed, Paused, PausedPostCopy, PausedPostCopyFailed, Running, RunningPostCopyFailed, ShutOff, ShutOffMigrated,
     };
     use Presence::{Absent, Present, Unknown};
 
@@ -43,11 +43,11 @@ pub fn verdict(
         };
     }
     match (source, destination) {
-        (Absent | Present(ShutOff | ShutOffMigrated), Present(Running | Paused)) => Some(Verdict::Migrated),
+        (Absent | Present(ShutOff | ShutOffMigrated), Present(Running | Paused | Crashed)) => Some(Verdict::Migrated),
         (Present(Running), Present(Running)) => Some(Verdict::NeedsRecovery(
             "it runs on both hosts; pause one of the two before they both write".to_owned(),
         )),
-        (Present(Running | Paused), Absent | Present(ShutOff | ShutOffMigrated)) => Some(Verdict::Remains),
+        (Present(Running | Paused | Crashed), Absent | Present(ShutOff | ShutOffMigrated)) => Some(Verdict::Remains),
         (Present(PausedPostCopy | PausedPostCopyFailed), Absent | Present(ShutOff | ShutOffMigrated)) => {
             Some(Verdict::Lost("it was in post-copy and its half at the destination is gone".to_owned()))
         }
@@ -96,6 +96,14 @@ mod tests {
         assert_eq!(judge(&Present(ShutOffMigrated), &Present(RunningPostCopy), true, true), None);
         assert!(matches!(judge(&Absent, &Absent, false, true), Some(Verdict::Gone(_))));
         assert!(matches!(judge(&Present(Running), &Present(Running), false, true), Some(Verdict::NeedsRecovery(_))));
+    }
+
+    #[test]
+    fn a_domain_that_crashed_is_where_its_emulator_is() {
+        let judge =
+            |source: &Presence, destination: &Presence| verdict(Technique::PreCopy, false, true, source, destination);
+        assert_eq!(judge(&Present(Crashed), &Absent), Some(Verdict::Remains));
+        assert_eq!(judge(&Absent, &Present(Crashed)), Some(Verdict::Migrated));
     }
 
     #[test]
