@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hypervisor::Definition;
 use crate::plan::Technique;
+use crate::preflight::facts::Promise;
 use crate::report::DomainOutcome;
 
 /// A step that is about to be taken, or an end.
@@ -34,6 +35,11 @@ pub enum Entry {
         destination: String,
         /// What tells the destination from others, whatever it is called.
         destination_id: String,
+    },
+    /// Domains are to come to the destination, before it is decided which: so that other runs know.
+    Plan {
+        /// What each takes of the destination's memory, in bytes, by its UUID.
+        memory: BTreeMap<String, u64>,
     },
     /// libvirt is asked to migrate a domain.
     Launch {
@@ -142,7 +148,7 @@ impl Journal {
     /// Another run holds it, or it can't be written.
     pub fn open(directory: &Path, id: &str, name: &str) -> Result<(Self, Vec<Unfinished>), JournalError> {
         fs::create_dir_all(directory).map_err(unusable(directory))?;
-        let stem: String = id.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+        let stem = stem(id);
         let lock = take_lock(&directory.join(format!("{stem}.lock")), name)?;
         let path = directory.join(format!("{stem}.jsonl"));
         let open = || -> io::Result<(File, Vec<Unfinished>)> {
@@ -198,6 +204,11 @@ impl Journal {
     }
 }
 
+/// The name of the files of the source with this identity, without their extensions.
+fn stem(id: &str) -> String {
+    id.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
+}
+
 fn unusable(path: &Path) -> impl Fn(io::Error) -> JournalError {
     move |error| JournalError::Unusable { path: path.to_owned(), error }
 }
@@ -232,6 +243,44 @@ fn take_lock(path: &Path, source: &str) -> Result<File, JournalError> {
     Ok(file)
 }
 
+/// What other runs of this machine that are at work still bring to a destination, by their journals in `directory`; that of
+/// the source with this identity does not count. A journal that can't be read promises nothing.
+pub fn promises(directory: &Path, source_id: &str, destination_id: &str) -> Vec<Promise> {
+    let Ok(files) = fs::read_dir(directory) else { return Vec::new() };
+    let mut paths: Vec<_> = files.filter_map(|file| Some(file.ok()?.path())).collect();
+    paths.sort();
+    let own = stem(source_id);
+    let others = paths.iter().filter(|path| {
+        path.extension().is_some_and(|e| e == "jsonl") && path.file_stem().is_none_or(|stem| stem != own.as_str())
+    });
+    let promise = |path: &PathBuf| {
+        let bytes = fs::read(path).ok()?;
+        let promise = promised(&String::from_utf8_lossy(&bytes), destination_id)?;
+        // Last: the lock of a run that is just starting is not to be touched.
+        let lock = File::open(path.with_extension("lock")).ok()?;
+        matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)).then_some(promise)
+    };
+    others.filter_map(promise).collect()
+}
+
+/// What the last run of a journal still brings to a destination.
+fn promised(text: &str, to: &str) -> Option<Promise> {
+    let (mut from, mut comes) = (None, BTreeMap::new());
+    for entry in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
+        match entry {
+            Entry::Begin { source, destination_id, .. } => {
+                from = (destination_id == to).then_some(source);
+                comes.clear();
+            }
+            Entry::Plan { memory } => comes = memory,
+            Entry::End { uuid, .. } => drop(comes.remove(&uuid)),
+            _ => {}
+        }
+    }
+    let bytes = comes.values().sum();
+    Some(Promise { source: from?, bytes }).filter(|promise| promise.bytes > 0)
+}
+
 /// What the lines leave open.
 fn unfinished(text: &str) -> Vec<Unfinished> {
     let mut open = BTreeMap::new();
@@ -248,7 +297,8 @@ fn unfinished(text: &str) -> Vec<Unfinished> {
             Entry::End { uuid, outcome } if !matches!(outcome, DomainOutcome::NeedsRecovery | DomainOutcome::Lost) => {
                 drop(open.remove(&uuid));
             }
-            Entry::PostCopy { .. }
+            Entry::Plan { .. }
+            | Entry::PostCopy { .. }
             | Entry::Abort { .. }
             | Entry::Resume { .. }
             | Entry::Tidy { .. }
@@ -330,6 +380,29 @@ mod tests {
             journal.record(&launch("later")).unwrap();
         }
         assert_eq!(names(&Journal::open(&directory, "id", "host-a").unwrap().1), ["later", "open"]);
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_run_tells_others_what_it_still_brings_as_long_as_it_lives() {
+        let directory = scratch("promises");
+        let brings = |memory: &[(&str, u64)]| Entry::Plan {
+            memory: memory.iter().map(|(name, bytes)| (format!("uuid of {name}"), *bytes)).collect(),
+        };
+        let to_b = || promises(&directory, "own", "id of b");
+        let (journal, _) = Journal::open(&directory, "other", "host-c").unwrap();
+        journal.begin("host-c", "host-b", "id of b").unwrap();
+        assert_eq!(to_b(), []);
+        journal.record(&brings(&[("one", 1), ("two", 2), ("three", 4)])).unwrap();
+        journal.record(&brings(&[("one", 1), ("two", 2)])).unwrap();
+        assert_eq!(to_b(), [Promise { source: "host-c".to_owned(), bytes: 3 }], "the later one counts");
+        assert_eq!(promises(&directory, "other", "id of b"), [], "one's own run");
+        assert_eq!(promises(&directory, "own", "id of d"), [], "another destination");
+        journal.record(&launch("two")).unwrap();
+        journal.record(&end("one", DomainOutcome::Migrated)).unwrap();
+        assert_eq!(to_b()[0].bytes, 2, "what has arrived is in the destination's own numbers");
+        drop(journal);
+        assert_eq!(to_b(), [], "a run that has ended brings nothing");
         fs::remove_dir_all(&directory).unwrap();
     }
 

@@ -101,6 +101,58 @@ impl fmt::Display for Rate {
     }
 }
 
+/// A size in bytes, as the configuration has it: a number and a unit (`B`, `KiB`, `MiB`, `GiB`, `TiB`, or the decimal `kB`,
+/// `MB`, `GB`, `TB`), without regard to case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(u64);
+
+/// Why a text is no [`Size`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{given:?} is not a size: {why}; write for example 512MiB or 64GiB")]
+pub struct SizeError {
+    given: String,
+    why: &'static str,
+}
+
+impl Size {
+    /// The size in bytes.
+    pub fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+impl FromStr for Size {
+    type Err = SizeError;
+
+    fn from_str(given: &str) -> Result<Self, SizeError> {
+        let error = |why| SizeError { given: given.to_owned(), why };
+        let text = given.trim();
+        let unit_at =
+            text.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(|| error("the unit is missing"))?;
+        let (number, unit) = text.split_at(unit_at);
+        let number: f64 = number.parse().map_err(|_| error("it does not start with a number"))?;
+        let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+            "b" => 1,
+            "kib" => 1 << 10,
+            "mib" => 1 << 20,
+            "gib" => 1 << 30,
+            "tib" => 1 << 40,
+            "kb" => 1_000,
+            "mb" => 1_000_000,
+            "gb" => 1_000_000_000,
+            "tb" => 1_000_000_000_000,
+            _ => return Err(error("the unit is unknown")),
+        };
+        Ok(Self((number * factor as f64) as u64))
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&size(self.0))
+    }
+}
+
 /// A size in bytes as text in binary units: `115.0 MiB`, `8.0 GiB`, `512 B`.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -169,6 +221,19 @@ mod tests {
         for text in ["100Mbit", "1Gbit", "1.25Gbit", "30Mbit", "950bit", "9.6kbit"] {
             let rate: Rate = text.parse().expect("a rate");
             assert_eq!(rate.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn sizes_have_binary_and_decimal_units() {
+        for (text, bytes) in
+            [("64GiB", 64 << 30), ("1.5 GiB", 3 << 29), ("512mib", 512 << 20), ("2GB", 2_000_000_000), ("0B", 0)]
+        {
+            assert_eq!(text.parse::<Size>().map(Size::bytes), Ok(bytes), "{text}");
+        }
+        for text in ["", "64", "64G", "GiB", "-1GiB", "1.2.3GiB"] {
+            let error = text.parse::<Size>().expect_err(text).to_string();
+            assert!(error.contains("64GiB"), "{text}: the message shows what would be right: {error}");
         }
     }
 

@@ -308,6 +308,7 @@ fn plan(steps: &[(&str, Technique, usize)]) -> Plan {
         forced: false,
         outbound_bits_per_second: 0.0,
         inbound_bits_per_second: 0.0,
+        memory_bytes: 0,
         reason: String::new(),
         predicted: StepPrediction {
             bytes: Some(100),

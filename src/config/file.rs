@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::keys::{self, Key, nearest};
 use super::{Config, DomainRule, HostConfig, Located, Order, Origin, Place, Problem, options};
+use crate::units::{Size, SizeError};
 use crate::uri;
 
 type Value<'a> = Spanned<DeValue<'a>>;
@@ -139,6 +140,12 @@ impl Reader<'_> {
         Some(self.located(value, uri))
     }
 
+    fn size(&mut self, value: &Value<'_>) -> Option<Located<Size>> {
+        let text = self.scalar(value)?;
+        let size = self.noted(value.span(), text.parse().map_err(|error: SizeError| error.to_string()))?;
+        Some(self.located(value, size))
+    }
+
     fn hosts(&mut self, value: &Value<'_>, config: &mut Config) {
         for (name, value) in self.table(value, "[hosts.NAME]").into_iter().flatten() {
             let mut host = HostConfig::default();
@@ -153,6 +160,8 @@ impl Reader<'_> {
                     "migration_uri" => {
                         host.migration_uri = self.uri(value, "a URI such as \"tcp://10.1.0.2\"", uri::migration);
                     }
+                    "memory" => host.memory = self.size(value),
+                    "memory_reserve" => host.memory_reserve = self.size(value),
                     _ => host.link = self.as_option("link", value),
                 }
             }
@@ -263,6 +272,11 @@ mod tests {
         for (text, wanted) in [
             ("[hosts.a]\nlnk = '10Gbit'", "c.toml:2:1: unknown key `lnk` in [hosts.a]; did you mean `link`?"),
             ("[hosts.a]\nlink = '10G'", "c.toml:2:8: \"10G\" is not a rate"),
+            (
+                "[hosts.a]\nmemory = '64GB/s'",
+                "c.toml:2:10: \"64GB/s\" is not a size: the unit is unknown; write for example 512MiB",
+            ),
+            ("[hosts.a]\nmemory_reserve = 4", "c.toml:2:18: \"4\" is not a size: the unit is missing"),
             ("[hosts.a]\nuri = 5", "c.toml:2:7: it is no string; write a libvirt URI"),
             (
                 "[hosts.a]\nuri = 'not a uri'",

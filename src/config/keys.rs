@@ -20,7 +20,7 @@ pub struct Key {
 pub const SECTIONS: [&str; 4] = ["hosts", "defaults", "domains", "hooks"];
 
 /// `[hosts.NAME]`.
-pub const HOSTS: [Key; 3] = [
+pub const HOSTS: [Key; 5] = [
     Key { name: "uri", value: "URI", about: "Its libvirt URI; without it, qemu+ssh://NAME/system." },
     Key {
         name: "migration_uri",
@@ -31,6 +31,18 @@ pub const HOSTS: [Key; 3] = [
         name: "link",
         value: "RATE",
         about: "Capacity of its NIC each way; beats the link of [defaults], and --link beats it.",
+    },
+    Key {
+        name: "memory",
+        value: "SIZE",
+        about: "Memory that its guests may have as a destination, all together, for example 240GiB. Without it, what the \
+                host says is available.",
+    },
+    Key {
+        name: "memory_reserve",
+        value: "SIZE",
+        about: "Memory that stays free for the host itself. Without it, what Linux gives to no process: four times the \
+                square root of its memory, both in KiB, which is 64 MiB of 256 GiB. It does not count beside memory.",
     },
 ];
 

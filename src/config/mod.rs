@@ -22,7 +22,7 @@ use crate::cli::TechniqueArg;
 use crate::evacuate::Timeout;
 use crate::hypervisor::libvirt::Endpoint;
 use crate::profile::{Link, LinkOrigin};
-use crate::units::Rate;
+use crate::units::{Rate, Size};
 
 /// The merged configuration.
 #[derive(Debug, Clone, Default)]
@@ -54,6 +54,10 @@ pub struct HostConfig {
     pub migration_uri: Option<Located<String>>,
     /// Capacity of its NIC each way.
     pub link: Option<Located<Rate>>,
+    /// Memory that its guests may have.
+    pub memory: Option<Located<Size>>,
+    /// Memory that stays free for the host.
+    pub memory_reserve: Option<Located<Size>>,
 }
 
 /// What holds for the domains that a pattern matches; `None` where it says nothing.
@@ -248,6 +252,8 @@ impl Config {
             earlier.uri = host.uri.or(earlier.uri.take());
             earlier.migration_uri = host.migration_uri.or(earlier.migration_uri.take());
             earlier.link = host.link.or(earlier.link.take());
+            earlier.memory = host.memory.or(earlier.memory.take());
+            earlier.memory_reserve = host.memory_reserve.or(earlier.memory_reserve.take());
         }
         self.defaults.extend(later.defaults);
         self.domains.extend(later.domains);
@@ -281,6 +287,16 @@ impl Config {
     /// Where a destination takes migrated memory in, where that is configured.
     pub fn migration_uri(&self, name: &str) -> Option<String> {
         self.host(name).and_then(|host| host.migration_uri.clone()).map(|uri| uri.value)
+    }
+
+    /// What a host's guests may have of its memory, in bytes, where that is configured.
+    pub fn guest_memory(&self, name: &str) -> Option<u64> {
+        self.host(name)?.memory.as_ref().map(|memory| memory.value.bytes())
+    }
+
+    /// What has to stay free of a host's memory, in bytes, where that is configured.
+    pub fn memory_reserve(&self, name: &str) -> Option<u64> {
+        self.host(name)?.memory_reserve.as_ref().map(|reserve| reserve.value.bytes())
     }
 
     fn uri(&self, name: &str) -> String {

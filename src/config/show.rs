@@ -53,6 +53,8 @@ impl Effective {
             add(format!("hosts.{name}.uri"), host.uri.clone());
             add(format!("hosts.{name}.migration_uri"), host.migration_uri.clone());
             add(format!("hosts.{name}.link"), text(host.link.as_ref()));
+            add(format!("hosts.{name}.memory"), text(host.memory.as_ref()));
+            add(format!("hosts.{name}.memory_reserve"), text(host.memory_reserve.as_ref()));
         }
         for (i, rule) in config.domains.iter().enumerate() {
             let key = |key| format!("domains[{i}].{key}");

@@ -210,7 +210,8 @@ pub(crate) fn start_dirty_rate(domain: &Domain, seconds: u8) -> Result<(), Error
     check(unsafe { sys::virDomainStartDirtyRateCalc(domain.as_ptr(), seconds.into(), 0) })
 }
 
-/// `virNodeGetMemoryStats`: the host's memory by kind (`total`, `free`, `buffers`, `cached`), in KiB.
+/// `virNodeGetMemoryStats`: the host's memory by kind (`total`, `free`, `buffers`, `cached`; `available` from libvirt 12.3
+/// on), in KiB.
 pub(crate) fn node_memory(connection: &Connect) -> Result<HashMap<String, u64>, Error> {
     let mut count: c_int = 0;
     // SAFETY: the connection is alive while it is borrowed; without an array libvirt only tells how many there are.

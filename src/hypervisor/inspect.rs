@@ -264,12 +264,15 @@ impl Host {
             let mut huge = BTreeMap::new();
             let (cells, sizes) = (cells(&capabilities), huge_page_sizes(&capabilities));
             for size in sizes {
-                // In a host without such pages the call fails for them.
-                let free = connection.free_pages(&[size], 0, cells, 0).unwrap_or_default();
-                let size = u64::from(size) << 10;
-                huge.insert(size, free.iter().sum::<u64>() * size);
+                // Where it can't be told, it is not known to be none.
+                if let Ok(free) = connection.free_pages(&[size], 0, cells, 0) {
+                    let size = u64::from(size) << 10;
+                    huge.insert(size, free.iter().sum::<u64>() * size);
+                }
             }
-            Ok(Memory { available: of("free") + of("buffers") + of("cached"), huge })
+            let by_kernel = stats.contains_key("available");
+            let available = if by_kernel { of("available") } else { of("free") + of("buffers") + of("cached") };
+            Ok(Memory { available, by_kernel, total: of("total"), huge })
         })?;
         Ok(memory.ok())
     }

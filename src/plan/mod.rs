@@ -192,6 +192,9 @@ pub struct Step {
     /// What it was seen to receive, in bits per second.
     #[serde(default)]
     pub inbound_bits_per_second: f64,
+    /// Memory that it takes at the destination as it arrives, in bytes.
+    #[serde(default)]
+    pub memory_bytes: u64,
     /// One sentence with the numbers that decided.
     pub reason: String,
     /// By the contention model.
@@ -379,6 +382,7 @@ pub fn plan(source: &Profile, destination: &Profile, rules: &[Rule], demands: &D
                 forced: matches!(techniques, classify::Techniques::Forced(..)),
                 outbound_bits_per_second: domain.outbound_bits_per_second,
                 inbound_bits_per_second: domain.inbound_bits_per_second,
+                memory_bytes: domain.resident_bytes,
                 reason,
                 predicted,
             }
@@ -395,6 +399,7 @@ pub fn plan(source: &Profile, destination: &Profile, rules: &[Rule], demands: &D
             forced: false,
             outbound_bits_per_second: 0.0,
             inbound_bits_per_second: 0.0,
+            memory_bytes: 0,
             reason: format!("{}: only its definition moves", domain.state),
             predicted: StepPrediction {
                 bytes: Some(0),

@@ -18,6 +18,8 @@ pub struct Facts {
     pub residents: Vec<Resident>,
     /// What the destination can spare; `None` where it does not tell.
     pub memory: Option<Memory>,
+    /// What is known of its memory beside that.
+    pub allowance: Allowance,
     /// Whether the destination has a file, by its path; what it does not tell is missing here.
     pub files: BTreeMap<String, bool>,
     /// The destination's libvirt networks that a domain asks for.
@@ -115,13 +117,37 @@ pub struct Resident {
     pub needs: Needs,
 }
 
-/// Memory that a host can give to guests, in bytes.
+/// Memory of a host, in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// Free, or held by caches that give way.
+    /// Free, or held by caches.
     pub available: u64,
-    /// Free in huge pages, by the size of a page.
+    /// Whether that is the kernel's own judgement of what it can give to processes.
+    pub by_kernel: bool,
+    /// All of it.
+    pub total: u64,
+    /// Free in huge pages, by the size of a page; sizes that the host did not tell of are missing.
     pub huge: BTreeMap<u64, u64>,
+}
+
+/// What is known of the destination's memory otherwise than from its libvirt, in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Allowance {
+    /// What its guests may have, all together, by the configuration.
+    pub guests: Option<u64>,
+    /// What has to stay free for the host itself, by the configuration.
+    pub reserve: Option<u64>,
+    /// What other runs of this machine still bring.
+    pub promised: Vec<Promise>,
+}
+
+/// What another run still brings to the destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promise {
+    /// Its source, as its user named it.
+    pub source: String,
+    /// Memory of the domains that have not arrived, in bytes.
+    pub bytes: u64,
 }
 
 /// A libvirt network.

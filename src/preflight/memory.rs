@@ -2,56 +2,172 @@
 //!
 //! QEMU takes memory as the guest touches it, so what is resident at the source is what the destination must have; all
 //! of it at once where it is locked, preallocated or in huge pages.
+//!
+//! What the destination has to give is what its kernel calls available. A libvirt before 12.3 does not tell that: then
+//! it is what is free or in caches, less what can't be freed (shared memory of guests is among the caches) and what the
+//! kernel keeps for itself. What other runs still bring is not free either.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use super::facts::{Facts, Memory};
+use super::facts::Facts;
 use super::needs::Backing;
-use crate::profile::Profile;
+use crate::plan::Step;
+use crate::profile::{DomainProfile, Profile};
 use crate::units::size;
 
-/// The domains that find no room when they come in this order, by UUID, each with the finding.
-pub(super) fn without_room<'a>(
+/// The destination's memory after all have come that find room.
+#[derive(Debug, Default)]
+pub(super) struct Filling {
+    /// The domains that find none, by UUID, each with the finding.
+    pub(super) crowded: HashMap<String, String>,
+    /// What is worth knowing beside that.
+    pub(super) notes: Vec<String>,
+}
+
+/// Ordinary memory that the destination can give.
+struct Room {
+    bytes: u64,
+    /// What was counted, in words.
+    counted: String,
+}
+
+/// Lets domains come in this order.
+pub(super) fn fill<'a>(
     arrivals: impl Iterator<Item = &'a str>,
     source: &Profile,
+    destination: &Profile,
     facts: &Facts,
-) -> HashMap<String, String> {
-    let Some(mut memory) = facts.memory.clone() else { return HashMap::new() };
+) -> Filling {
     let host = &facts.destination.name;
-    let mut crowded = HashMap::new();
+    let mut room = room(destination, facts);
+    let mut huge = facts.memory.as_ref().map(|memory| memory.huge.clone()).unwrap_or_default();
+    let (mut filling, mut taken) = (Filling::default(), 0);
     for uuid in arrivals {
         let Some(domain) = source.domains.iter().find(|domain| domain.uuid == uuid) else { continue };
-        let backing = facts.domains.get(uuid).map(|found| found.needs.backing).unwrap_or_default();
-        let need = if backing == Backing::Lazy { domain.resident_bytes } else { domain.memory_bytes };
-        let (left, kind) = pool(&mut memory, backing);
+        let need = need(domain, facts);
+        let (left, kind, counted) = match backing(facts, uuid) {
+            Backing::Huge(page) => {
+                let Some((page, left)) = pool(&mut huge, page) else { continue };
+                (left, format!("huge pages of {}", size(page)), String::new())
+            }
+            Backing::Lazy | Backing::Whole => {
+                let Some(room) = &mut room else { continue };
+                taken += need;
+                (&mut room.bytes, "memory".to_owned(), format!(" (counted: {})", room.counted))
+            }
+        };
         if need <= *left {
             *left -= need;
         } else {
-            crowded.insert(
+            filling.crowded.insert(
                 uuid.to_owned(),
                 format!(
-                    "it needs {} of {kind} at {host}, which has {} left when the domains before it in the plan are there; \
-                     free some there, or exclude some domains",
+                    "it needs {} of {kind} at {host}, which has {} left when the domains before it in the plan are \
+                     there{counted}; free some there, or exclude some domains",
                     size(need),
                     size(*left)
                 ),
             );
         }
     }
-    crowded
+    for promise in &facts.allowance.promised {
+        filling.notes.push(format!(
+            "another run still brings {} from {} to {host}: that much is not counted as free",
+            size(promise.bytes),
+            promise.source
+        ));
+    }
+    if let Some(room) = room.filter(|room| taken > room.bytes && filling.crowded.is_empty()) {
+        filling.notes.push(format!(
+            "{} of memory are left at {host} when all are there (counted: {}, less {} for the plan); runs from other \
+             machines or of other users are not known here",
+            size(room.bytes),
+            room.counted,
+            size(taken)
+        ));
+    }
+    filling
 }
 
-/// Where a guest's memory comes from, and what that is called.
-fn pool(memory: &mut Memory, backing: Backing) -> (&mut u64, String) {
-    let Backing::Huge(page) = backing else { return (&mut memory.available, "memory".to_owned()) };
+/// Tells each step what memory its domain takes at the destination.
+pub(super) fn tell(steps: &mut [Step], source: &Profile, facts: &Facts) {
+    for step in steps {
+        if let Some(domain) = source.domains.iter().find(|domain| domain.uuid == step.uuid) {
+            step.memory_bytes = if domain.state.is_active() { need(domain, facts) } else { 0 };
+        }
+    }
+}
+
+fn need(domain: &DomainProfile, facts: &Facts) -> u64 {
+    match backing(facts, &domain.uuid) {
+        Backing::Lazy => domain.resident_bytes,
+        Backing::Whole | Backing::Huge(_) => domain.memory_bytes,
+    }
+}
+
+fn backing(facts: &Facts, uuid: &str) -> Backing {
+    facts.domains.get(uuid).map(|found| found.needs.backing).unwrap_or_default()
+}
+
+/// Huge pages of a size; `None` if the host did not tell how many are free.
+fn pool(huge: &mut BTreeMap<u64, u64>, page: Option<u64>) -> Option<(u64, &mut u64)> {
     // The default size is the smallest on every architecture that libvirt tells the sizes of.
-    let page = page.or_else(|| memory.huge.keys().next().copied()).unwrap_or(0);
-    (memory.huge.entry(page).or_default(), format!("huge pages of {}", size(page)))
+    let page = page.or_else(|| huge.keys().next().copied())?;
+    Some((page, huge.get_mut(&page)?))
+}
+
+/// `None` if nobody tells.
+fn room(destination: &Profile, facts: &Facts) -> Option<Room> {
+    let allowance = &facts.allowance;
+    let (mut bytes, mut counted, keeps) = match (allowance.guests, &facts.memory) {
+        (Some(guests), _) => {
+            let residents = resident(destination, facts, |backing, _| !matches!(backing, Backing::Huge(_)));
+            let counted =
+                format!("{} for guests by the configuration, less {} that are taken", size(guests), size(residents));
+            (guests.saturating_sub(residents), counted, 0)
+        }
+        (None, Some(memory)) if memory.by_kernel => {
+            (memory.available, format!("{} available", size(memory.available)), 0)
+        }
+        (None, Some(memory)) => {
+            let shared = resident(destination, facts, |backing, shared| shared && !matches!(backing, Backing::Huge(_)));
+            let mut counted = format!("{} free or in caches", size(memory.available));
+            if shared > 0 {
+                counted += &format!(", less {} of shared memory of its guests", size(shared));
+            }
+            (memory.available.saturating_sub(shared), counted, kernel_keeps(memory.total))
+        }
+        (None, None) => return None,
+    };
+    let reserve = allowance.reserve.unwrap_or(keeps);
+    let promised: u64 = allowance.promised.iter().map(|promise| promise.bytes).sum();
+    for (less, what) in [(reserve, "for the host itself"), (promised, "that other runs still bring")] {
+        if less > 0 {
+            bytes = bytes.saturating_sub(less);
+            counted += &format!(", less {} {what}", size(less));
+        }
+    }
+    Some(Room { bytes, counted })
+}
+
+/// What is resident of the destination's guests whose memory is `of` that kind: how it is taken, and whether it is shared.
+fn resident(destination: &Profile, facts: &Facts, of: impl Fn(Backing, bool) -> bool) -> u64 {
+    let counts = |uuid: &str| {
+        let found = facts.residents.iter().find(|resident| resident.uuid == uuid);
+        found.is_some_and(|resident| of(resident.needs.backing, resident.needs.shared_memory))
+    };
+    destination.domains.iter().filter(|domain| counts(&domain.uuid)).map(|domain| domain.resident_bytes).sum()
+}
+
+/// What Linux gives to no process, by the formula of its vm.min_free_kbytes: four times the square root of all memory, both
+/// in KiB. It is among what is told to be free.
+fn kernel_keeps(total: u64) -> u64 {
+    (4.0 * ((total >> 10) as f64).sqrt()) as u64 * 1024
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::DomainFacts;
+    use super::super::facts::{Allowance, DomainFacts, Memory, Promise, Resident};
     use super::super::needs::Needs;
     use super::*;
     use crate::plan::{Demands, plan};
@@ -59,21 +175,30 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// Which of these domains (resident and whole memory in MiB, backing) have no room, in the plan's order.
-    fn crowded(memory: Memory, domains: &[(u64, u64, Backing)]) -> Vec<(usize, String)> {
+    /// These domains (resident and whole memory in MiB, backing) come in the plan's order; with each place the finding of
+    /// the domain there that has no room.
+    fn come(mut facts: Facts, domains: &[(u64, u64, Backing)]) -> (Vec<(usize, String)>, Vec<String>) {
         let names: Vec<_> = (1..=domains.len()).map(|n| format!("n{n}")).collect();
         let named: Vec<_> = names.iter().map(|n| (n.as_str(), n.as_str(), DomainState::Running)).collect();
         let mut source = fixture::host("a", &named);
-        let mut facts = Facts { memory: Some(memory), ..Facts::default() };
         for (profile, (resident, whole, backing)) in source.domains.iter_mut().zip(domains) {
             (profile.resident_bytes, profile.memory_bytes) = (resident * MIB, whole * MIB);
             let needs = Needs { backing: *backing, ..Needs::default() };
             facts.domains.insert(profile.uuid.clone(), DomainFacts { needs, ..DomainFacts::default() });
         }
-        let plan = plan(&source, &fixture::host("b", &[]), &[], &Demands::default());
-        let crowded = without_room(plan.migrations.iter().map(|step| step.uuid.as_str()), &source, &facts);
-        let order = plan.migrations.iter().filter_map(|s| Some((s.order, crowded.get(&s.uuid)?.clone())));
-        order.collect()
+        let residents: Vec<_> =
+            facts.residents.iter().map(|r| (r.name.as_str(), r.uuid.as_str(), DomainState::Running)).collect();
+        let mut destination = fixture::host("b", &residents);
+        destination.domains.iter_mut().for_each(|domain| domain.resident_bytes = 100 * MIB);
+        let plan = plan(&source, &destination, &[], &Demands::default());
+        let arrivals = plan.migrations.iter().map(|step| step.uuid.as_str());
+        let filling = fill(arrivals, &source, &destination, &facts);
+        let order = plan.migrations.iter().filter_map(|s| Some((s.order, filling.crowded.get(&s.uuid)?.clone())));
+        (order.collect(), filling.notes)
+    }
+
+    fn crowded(memory: Memory, domains: &[(u64, u64, Backing)]) -> Vec<(usize, String)> {
+        come(Facts { memory: Some(memory), ..Facts::default() }, domains).0
     }
 
     fn memory(mib: u64) -> Memory {
@@ -88,6 +213,7 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].0, 3, "the last one");
         assert!(found[0].1.contains("100.0 MiB of memory") && found[0].1.contains("50.0 MiB left"), "{found:?}");
+        assert!(found[0].1.contains("counted: 250.0 MiB free or in caches)"), "{found:?}");
     }
 
     #[test]
@@ -99,7 +225,7 @@ mod tests {
     #[test]
     fn huge_pages_have_their_own_room() {
         let (two_mib, gib) = (2 * MIB, 1 << 30);
-        let memory = || Memory { available: u64::MAX, huge: [(two_mib, 64 * MIB), (gib, gib)].into() };
+        let memory = || Memory { huge: [(two_mib, 64 * MIB), (gib, gib)].into(), ..memory(1 << 20) };
         assert!(crowded(memory(), &[(1, 64, Backing::Huge(Some(two_mib)))]).is_empty());
         assert!(crowded(memory(), &[(1, 64, Backing::Huge(None))]).is_empty());
         let found = crowded(memory(), &[(1, 65, Backing::Huge(None))]);
@@ -108,5 +234,88 @@ mod tests {
             crowded(memory(), &[(1, 512, Backing::Huge(Some(gib))), (1, 600, Backing::Huge(Some(gib)))]).len(),
             1
         );
+    }
+
+    #[test]
+    fn huge_pages_that_the_host_did_not_tell_of_are_not_taken_to_be_none() {
+        let memory = || Memory { huge: [(2 * MIB, 0)].into(), ..memory(1000) };
+        assert_eq!(crowded(memory(), &[(1, 64, Backing::Huge(Some(2 * MIB)))]).len(), 1);
+        assert!(crowded(memory(), &[(1, 64, Backing::Huge(Some(1 << 30)))]).is_empty());
+        assert!(crowded(Memory { huge: BTreeMap::new(), ..memory() }, &[(1, 64, Backing::Huge(None))]).is_empty());
+    }
+
+    #[test]
+    fn shared_memory_of_the_destination_s_guests_is_not_free_unless_the_kernel_has_judged_that() {
+        let resident = |name: &str, inside: &str| Resident {
+            name: name.to_owned(),
+            uuid: name.to_owned(),
+            needs: Needs::read(&format!("<domain><memoryBacking>{inside}</memoryBacking><devices/></domain>")),
+        };
+        let shared = "<source type='memfd'/><access mode='shared'/>";
+        let residents = vec![
+            resident("private", "<source type='memfd'/>"),
+            resident("shared", shared),
+            resident("huge", &format!("<hugepages/>{shared}")),
+        ];
+        let facts = |by_kernel| Facts {
+            memory: Some(Memory { by_kernel, ..memory(250) }),
+            residents: residents.clone(),
+            ..Facts::default()
+        };
+        let found = come(facts(false), &[(200, 200, Backing::Lazy)]).0;
+        assert!(found[0].1.contains("250.0 MiB free or in caches, less 100.0 MiB of shared memory"), "{found:?}");
+        assert!(come(facts(true), &[(200, 200, Backing::Lazy)]).0.is_empty());
+    }
+
+    #[test]
+    fn the_host_keeps_some_by_its_kernel_or_by_the_configuration() {
+        let memory = |by_kernel| Memory { total: 16 << 30, by_kernel, ..memory(116) };
+        let facts = |by_kernel, reserve: Option<u64>| Facts {
+            memory: Some(memory(by_kernel)),
+            allowance: Allowance { reserve: reserve.map(|mib| mib * MIB), ..Allowance::default() },
+            ..Facts::default()
+        };
+        let fits = |facts, mib| come(facts, &[(mib, mib, Backing::Lazy)]).0.is_empty();
+        assert!(fits(facts(false, None), 100) && !fits(facts(false, None), 101), "16 MiB of 16 GiB");
+        assert!(fits(facts(true, None), 116), "the kernel has taken it off");
+        assert!(fits(facts(false, Some(0)), 116));
+        assert!(fits(facts(true, Some(50)), 66) && !fits(facts(true, Some(50)), 67));
+    }
+
+    #[test]
+    fn the_configuration_may_say_what_guests_have() {
+        let resident =
+            Resident { name: "r".to_owned(), uuid: "r".to_owned(), needs: Needs::read("<domain><devices/></domain>") };
+        let facts = || Facts {
+            memory: Some(memory(1)),
+            residents: vec![resident.clone()],
+            allowance: Allowance { guests: Some(300 * MIB), ..Allowance::default() },
+            ..Facts::default()
+        };
+        assert!(come(facts(), &[(200, 200, Backing::Lazy)]).0.is_empty());
+        let found = come(facts(), &[(201, 201, Backing::Lazy)]).0;
+        assert!(found[0].1.contains("300.0 MiB for guests by the configuration, less 100.0 MiB"), "{found:?}");
+    }
+
+    #[test]
+    fn what_another_run_brings_is_not_free_and_what_cannot_be_known_is_told_when_memory_is_near() {
+        let facts = |mib, promised: &[u64]| Facts {
+            memory: Some(memory(mib)),
+            allowance: Allowance {
+                promised: promised
+                    .iter()
+                    .map(|mib| Promise { source: "host-c".to_owned(), bytes: mib * MIB })
+                    .collect(),
+                ..Allowance::default()
+            },
+            ..Facts::default()
+        };
+        let domains = [(100, 100, Backing::Lazy)];
+        let (found, notes) = come(facts(150, &[60]), &domains);
+        assert!(found[0].1.contains("less 60.0 MiB that other runs still bring"), "{found:?}");
+        assert!(notes[0].contains("another run still brings 60.0 MiB from host-c"), "{notes:?}");
+        let (found, notes) = come(facts(150, &[]), &domains);
+        assert!(found.is_empty() && notes[0].contains("runs from other machines"), "{notes:?}");
+        assert_eq!(come(facts(200, &[]), &domains).1, Vec::<String>::new(), "another like it would fit");
     }
 }

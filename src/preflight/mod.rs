@@ -14,6 +14,8 @@ pub(crate) mod offline;
 mod places;
 mod source;
 
+use std::collections::HashMap;
+
 use crate::drift::Checked;
 use crate::plan::{self, Demands, HostRefusal, Plan, Rule};
 use crate::profile::{Eligibility, Profile};
@@ -40,22 +42,25 @@ pub fn examine(
     };
     mark(&mut source, destination, facts);
     let mut checked = make(&source);
-    if mark_crowded(&mut source, &checked, facts) {
+    let mut filling = memory::fill(checked.arrivals(), &source, destination, facts);
+    if !filling.crowded.is_empty() {
+        mark_crowded(&mut source, &filling.crowded);
         checked = make(&source);
+        filling = memory::fill(checked.arrivals(), &source, destination, facts);
     }
-    Checked { plan: remark(checked.plan, facts), ..checked }
+    let mut plan = remark(checked.plan, facts);
+    memory::tell(&mut plan.migrations, &source, facts);
+    plan.notes.extend(filling.notes);
+    Checked { plan, ..checked }
 }
 
-/// Marks each domain of `source` that no longer fits into the destination's memory in the plan's order; says whether
-/// there is any.
-fn mark_crowded(source: &mut Profile, checked: &Checked, facts: &Facts) -> bool {
-    let crowded = memory::without_room(checked.arrivals(), source, facts);
+/// Marks each domain of `source` that no longer fits into the destination's memory in the plan's order.
+fn mark_crowded(source: &mut Profile, crowded: &HashMap<String, String>) {
     for domain in &mut source.domains {
         if let Some(reason) = crowded.get(&domain.uuid) {
             domain.migration = Eligibility::no(reason.clone());
         }
     }
-    !crowded.is_empty()
 }
 
 /// Marks each domain of `source` that the facts or the profiles show to be stuck there.
@@ -128,9 +133,10 @@ fn notes(facts: &Facts, plan: &Plan) -> Vec<String> {
         ));
     }
     for step in &plan.migrations {
-        let belongings = facts.domains.get(&step.uuid).and_then(|found| found.belongings.as_ref());
-        let assumed = belongings.map(|found| offline::assumptions(&destination.name, found)).unwrap_or_default();
-        notes.extend(assumed.iter().map(|clause| format!("{}: {clause}", step.domain)));
+        let Some(found) = facts.domains.get(&step.uuid) else { continue };
+        let clauses = found.belongings.as_ref().map(|found| offline::assumptions(&destination.name, found));
+        let clauses = clauses.unwrap_or_default();
+        notes.extend(clauses.iter().map(|clause| format!("{}: {clause}", step.domain)));
     }
     notes
 }

@@ -19,6 +19,8 @@ pub struct Needs {
     pub nics: Vec<Nic>,
     /// How its memory is taken from the host.
     pub backing: Backing,
+    /// Whether its memory is shared with other processes: the kernel counts it among the caches, and can't free it.
+    pub shared_memory: bool,
 }
 
 /// A kind of machine, as libvirt's domain capabilities distinguish them.
@@ -116,6 +118,7 @@ impl Needs {
             tpm: child(devices, "tpm").is_some(),
             nics: children(devices, "interface").filter_map(nic).collect(),
             backing: child(domain, "memoryBacking").map(backing).unwrap_or_default(),
+            shared_memory: shares_memory(domain),
         }
     }
 }
@@ -205,6 +208,13 @@ fn backing(backing: Node<'_, '_>) -> Backing {
     }
     let immediate = child(backing, "allocation").is_some_and(|a| a.attribute("mode") == Some("immediate"));
     if immediate || child(backing, "locked").is_some() { Backing::Whole } else { Backing::Lazy }
+}
+
+fn shares_memory(domain: Node<'_, '_>) -> bool {
+    let access = child(domain, "memoryBacking").and_then(|backing| child(backing, "access"));
+    let cells = child(domain, "cpu").and_then(|cpu| child(cpu, "numa"));
+    access.is_some_and(|access| access.attribute("mode") == Some("shared"))
+        || cells.is_some_and(|numa| children(numa, "cell").any(|cell| cell.attribute("memAccess") == Some("shared")))
 }
 
 fn page_bytes(page: Node<'_, '_>) -> Option<u64> {
@@ -334,6 +344,10 @@ mod tests {
         assert_eq!(backing("<source type='memfd'/>"), Backing::Lazy);
         assert_eq!(backing("<locked/>"), Backing::Whole);
         assert_eq!(backing("<allocation mode='immediate'/>"), Backing::Whole);
+        let shares = |xml: &str| needs(xml, "").shared_memory;
+        assert!(shares("<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"));
+        assert!(shares("<cpu><numa><cell id='0' memAccess='shared'/></numa></cpu>"));
+        assert!(!shares("<memoryBacking><source type='memfd'/><access mode='private'/></memoryBacking>"));
         assert_eq!(backing("<hugepages/>"), Backing::Huge(None));
         assert_eq!(backing("<hugepages><page size='2048' unit='KiB'/></hugepages>"), Backing::Huge(Some(2 << 20)));
     }

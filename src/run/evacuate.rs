@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use super::connect::{connect, endpoints};
 use super::hooks::hooks;
 use super::interrupts::Interrupts;
+use super::live::{Live, announce};
 use super::output::{ResultFile, conclude, show};
 use super::plan::{Basis, earlier_run, make_plan};
 use super::sample::sample_both;
@@ -21,6 +22,7 @@ use crate::history::Recorder;
 use crate::hooks::AfterDomains;
 use crate::hypervisor::Side;
 use crate::hypervisor::libvirt::Host;
+use crate::journal::Journal;
 use crate::plan::{Plan, Step};
 use crate::profile_file::load_plan;
 use crate::recover::Scope;
@@ -43,21 +45,22 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
     let inputs = [("--plan", arguments.plan.as_deref()), ("--from-report", arguments.planning.from_report.as_deref())];
     let file = ResultFile::open("--report", arguments.report.as_deref(), &inputs, config)?;
     let (source_host, destination_host) = connect(endpoints)?;
-    let profile_and_plan = |from: &Host, to: &Host| {
+    let profile_and_plan = |from: &Host, to: &Host, journal: Option<&Journal>| {
         let (source, destination) = sample_both(config, output, &arguments.sampling, timing, from, to)?;
         let basis = match (&saved, &returning) {
             (Some(plan), _) => Basis::Plan(plan),
             (None, Some(report)) => Basis::Report(report),
             (None, None) => Basis::Options,
         };
-        let checked = make_plan(config, source, &destination, &arguments.planning, basis, Some((from, to)))?;
+        let checked =
+            make_plan(config, source, &destination, &arguments.planning, basis, Some(Live { from, to, journal }))?;
         if saved.is_some() {
             still_holds(&checked.differences, arguments, output)?;
         }
         anyhow::Ok(checked.plan)
     };
     if arguments.dry_run {
-        let plan = profile_and_plan(&source_host, &destination_host)?;
+        let plan = profile_and_plan(&source_host, &destination_host, None)?;
         show(output, &plan, || tables::plan(&plan))?;
         stop_where_refused(&plan, arguments)?;
         if !output.quiet && !plan.migrations.is_empty() {
@@ -88,12 +91,13 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
     // Already now, so that it is connected when the first domain moves.
     let watched = file.is_some();
     let readings = watched.then(|| watch(source_host.endpoint().clone(), destination_host.endpoint().clone()));
-    let plan = profile_and_plan(source_host, destination_host)?;
+    let plan = profile_and_plan(source_host, destination_host, Some(&claim.journal))?;
     if output.output == Format::Text && !output.quiet {
         // Where nobody reads, the evacuation goes on: its outcome is in the exit status.
         let _ = print_line(&tables::plan(&plan));
     }
     stop_where_refused(&plan, arguments)?;
+    announce(&claim.journal, &plan)?;
     if plan.migrations.is_empty() && !output.quiet {
         say(&format!("{} has no domain to move", plan.source));
     }

@@ -5,6 +5,7 @@ mod connect;
 mod evacuate;
 mod hooks;
 mod interrupts;
+mod live;
 mod output;
 mod plan;
 mod profile;

@@ -3,13 +3,13 @@
 use anyhow::Result;
 
 use super::connect::{connect, endpoints};
+use super::live::Live;
 use super::output::{ResultFile, show};
 use super::sample::sample_both;
 use super::usage;
 use crate::cli::{OutputArgs, PlanArgs, PlanningArgs};
 use crate::config::{Config, checks};
 use crate::drift::{self, Checked};
-use crate::hypervisor::libvirt::Host;
 use crate::plan::{Demands, Plan, Rule};
 use crate::preflight;
 use crate::profile::{LinkOrigin, Profile};
@@ -45,7 +45,8 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &PlanArgs) ->
             file = open_file()?;
             let (from, to) = connect(endpoints)?;
             let (source, destination) = sample_both(config, output, &arguments.sampling, timing, &from, &to)?;
-            make_plan(config, source, &destination, &arguments.planning, basis, Some((&from, &to)))?
+            let live = Live { from: &from, to: &to, journal: None };
+            make_plan(config, source, &destination, &arguments.planning, basis, Some(live))?
         }
         (None, ..) => return Err(usage("plan needs SOURCE and DESTINATION, or --profile FILE")),
     };
@@ -83,7 +84,7 @@ pub(super) fn make_plan(
     destination: &Profile,
     arguments: &PlanningArgs,
     basis: Basis<'_>,
-    hosts: Option<(&Host, &Host)>,
+    live: Option<Live<'_>>,
 ) -> Result<Checked> {
     let mut rules = rules(&source, destination, arguments, config).map_err(usage)?;
     if let Basis::Report(report) = basis {
@@ -91,7 +92,7 @@ pub(super) fn make_plan(
             say(&format!("warning: {absent}"));
         }
     }
-    let facts = |rules: &[Rule]| hosts.map(|(from, to)| preflight::gather(from, to, &source, rules)).transpose();
+    let facts = |rules: &[Rule]| live.map(|live| live.facts(config, &source, rules)).transpose();
     if let Basis::Plan(saved) = basis {
         let facts = facts(&drift::examined(saved, &source, &rules))?;
         let look_again = |source: &Profile| drift::check(saved, source, destination, &rules);

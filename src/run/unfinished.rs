@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use super::connect::is_remote;
 use super::interrupts::Interrupts;
+use super::live::identity;
 use crate::cli::OutputArgs;
 use crate::config::Config;
 use crate::evacuate::{Evacuation, Options, Timeout};
@@ -29,8 +30,7 @@ pub(super) struct Claim {
 impl Claim {
     /// Takes the journal of the source. Where another run has it, or it can't be written, nothing is moved.
     pub(super) fn take(source: Host, destination: Host) -> Result<Self> {
-        let id = |host: &Host| Ok::<_, anyhow::Error>(host.machine_uuid()?.unwrap_or(host.endpoint().uri.clone()));
-        let (source_id, destination_id) = (id(&source)?, id(&destination)?);
+        let (source_id, destination_id) = (identity(&source)?, identity(&destination)?);
         let (names, directory) = ([&source, &destination].map(|h| h.endpoint().name.clone()), journal::directory());
         let (journal, unfinished) = Journal::open(&directory, &source_id, &names[0])?;
         journal.begin(&names[0], &names[1], &destination_id).context("the journal can't be written")?;

@@ -1,6 +1,7 @@
 //! What keeps a domain or a host from taking part is found before anything moves, all of it at once.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,9 @@ use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 use tsmig_lab::{GuestSpec, Lab, Node, Rate};
 
-use crate::harness::{Guests, Run, Test, assert_states, receiver, run, tsmig};
+use tsmig::journal::{self, Entry, Journal};
+
+use crate::harness::{Guests, Run, Test, assert_states, receiver, run, start, tsmig};
 
 pub const TESTS: &[(&str, Test)] = &[
     ("everything_that_keeps_a_domain_is_found_at_once", findings),
@@ -17,6 +20,8 @@ pub const TESTS: &[(&str, Test)] = &[
     ("a_destination_whose_libvirt_is_stopped_holds_up_nothing", stopped),
     ("an_emulator_that_hangs_keeps_its_own_domain_only", hanging),
     ("domains_without_room_at_the_destination_are_named", memory),
+    ("shared_memory_of_the_destination_s_guests_is_not_free", shared_memory),
+    ("what_another_run_still_brings_is_not_free", two_runs),
     ("a_domain_that_migrates_already_is_refused", migrating),
     ("file_backed_memory_is_never_post_copied", file_backed),
     ("what_changes_while_profiling_is_no_fault", profiling),
@@ -234,6 +239,62 @@ fn memory(lab: &Lab) -> Result<()> {
     let moved = if stayed == "g1" { "g2" } else { "g1" };
     assert_states(lab, stayed, Some("running"), None)?;
     assert_states(lab, moved, None, Some("running"))?;
+    guests.assert_alive(lab)
+}
+
+fn shared_memory(lab: &Lab) -> Result<()> {
+    let guests = Guests::boot(lab, vec![receiver("g1")])?;
+    let resident = "<domain type='qemu'><name>resident</name><memory unit='MiB'>128</memory><memoryBacking>\
+                    <source type='memfd'/><access mode='shared'/><allocation mode='immediate'/></memoryBacking>\
+                    <os><type arch='x86_64' machine='pc'>hvm</type></os></domain>";
+    let script = "printf %s \"$1\" > /run/resident.xml && virsh create --paused /run/resident.xml && \
+                  printf 'MemTotal: 16777216 kB\nMemFree: 65536 kB\nBuffers: 0 kB\nCached: 163840 kB\n' > /run/meminfo && \
+                  mount --bind /run/meminfo /proc/meminfo";
+    lab.run(Node::HostB, &["sh", "-ec", script, "sh", resident])?;
+    let config = Path::new(env!("CARGO_TARGET_TMPDIR")).join("memory.toml");
+    std::fs::write(&config, "[hosts.host-b]\nmemory = \"1GiB\"\n")?;
+    let refused = run(lab, &["evacuate", "host-a", "host-b"]);
+    let config = config.to_str().context("a path in UTF-8")?;
+    let told = run(lab, &["plan", "host-a", "host-b", "--config", config, "--output", "json"]);
+    lab.set_free_memory(Node::HostB, None)?;
+    let words = ["of memory at host-b", "224.0 MiB free or in caches, less 128.0 MiB of shared memory of its guests"];
+    assert_refused(lab, &guests, &refused?, &words)?;
+    let told = told?.plan()?;
+    ensure!(told["migrations"][0]["domain"] == "g1", "the configuration says what guests may have: {told}");
+    Ok(())
+}
+
+fn two_runs(lab: &Lab) -> Result<()> {
+    let guests = Guests::boot(lab, vec![receiver("g1")])?;
+    let state = lab.run(Node::Client, &["sh", "-c", "printf %s \"$XDG_STATE_HOME\""])?;
+    let directory = Path::new(state.trim()).join("tsmig");
+    let capabilities = lab.run(Node::HostB, &["virsh", "capabilities"])?;
+    let uuid = capabilities.split_once("<uuid>").and_then(|(_, rest)| rest.split_once("</uuid>"));
+    let destination = uuid.context("host-b has a UUID")?.0;
+
+    // The other run is this process: there are but two hosts, and its source would be a third.
+    let other = Journal::open(&directory, "host-c", "host-c")?.0;
+    other.begin("host-c", "host-b", destination)?;
+    other.record(&Entry::Plan { memory: [("c1".to_owned(), 100 << 20)].into() })?;
+    lab.set_free_memory(Node::HostB, Some(200))?;
+    let refused = run(lab, &["evacuate", "host-a", "host-b"]);
+    drop(other);
+    let words = ["of memory at host-b", "less 100.0 MiB that other runs still bring"];
+    let refused = refused.and_then(|refused| assert_refused(lab, &guests, &refused, &words).map(|()| refused));
+    let told =
+        refused.map(|refused| refused.stdout.contains("another run still brings 100.0 MiB from host-c to host-b"));
+
+    // It has ended; and what this one brings is known as long as it is on its way.
+    let mut running = start(lab, &["evacuate", "host-a", "host-b"])?;
+    let moving = running.wait_for_progress("g1");
+    let seen = journal::promises(&directory, "host-c", destination);
+    let run = running.end();
+    lab.set_free_memory(Node::HostB, None)?;
+    ensure!(told?, "the plan tells of the other run");
+    moving?;
+    ensure!(seen.len() == 1 && seen[0].source == "host-a" && seen[0].bytes > 64 << 20, "{seen:?}");
+    run?.expect(0, "g1", "migrated")?;
+    ensure!(journal::promises(&directory, "host-c", destination).is_empty(), "it has ended, too");
     guests.assert_alive(lab)
 }
 
