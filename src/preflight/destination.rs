@@ -25,7 +25,7 @@ pub(super) fn findings(facts: &Facts, uuid: &str, domain: &str, found: &DomainFa
     // What a definition needs beside its disks can be set right before it is started.
     let needed = |file: &&File| found.belongings.is_none() || matches!(file.role, Role::Disk(_));
     let files = found.needs.files.iter().filter(needed);
-    findings.extend(files.filter(|file| missing(&file.path)).map(|file| without_file(host, domain, file)));
+    findings.extend(files.filter(|file| missing(&file.path)).filter_map(|file| without_file(host, domain, file)));
     for nic in &found.needs.nics {
         let there = plug_path(&nic.plug).is_none_or(|path| !missing(&path));
         findings.extend(without_plug(facts, nic, there));
@@ -34,8 +34,21 @@ pub(super) fn findings(facts: &Facts, uuid: &str, domain: &str, found: &DomainFa
     findings
 }
 
-fn without_file(host: &str, domain: &str, File { path, role }: &File) -> String {
-    match role {
+/// What libvirt drops on the way, as clauses after the domain's name.
+pub(super) fn dropped(facts: &Facts, found: &DomainFacts) -> Vec<String> {
+    let missing = found.needs.files.iter().filter(|file| facts.files.get(&file.path) == Some(&false));
+    let clause = |File { path, role }: &File| match role {
+        Role::Dispensable(drive) => Some(format!(
+            "the medium in its drive {drive} ({path}) is not at {}; libvirt drops it, and the drive arrives empty",
+            facts.destination.name
+        )),
+        _ => None,
+    };
+    missing.filter_map(clause).collect()
+}
+
+fn without_file(host: &str, domain: &str, File { path, role }: &File) -> Option<String> {
+    Some(match role {
         Role::Disk(target) => {
             format!(
                 "its disk {target} ({path}) is not at {host}; mount the storage with it there, or exclude the domain"
@@ -46,7 +59,8 @@ fn without_file(host: &str, domain: &str, File { path, role }: &File) -> String 
              {domain} {target} --eject)"
         ),
         Role::Boot(what) => format!("its {what} ({path}) is not at {host}; install it there"),
-    }
+        Role::Dispensable(_) => return None,
+    })
 }
 
 fn without_plug(facts: &Facts, nic: &Nic, there: bool) -> Option<String> {

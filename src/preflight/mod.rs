@@ -134,8 +134,10 @@ fn notes(facts: &Facts, plan: &Plan) -> Vec<String> {
     }
     for step in &plan.migrations {
         let Some(found) = facts.domains.get(&step.uuid) else { continue };
-        let clauses = found.belongings.as_ref().map(|found| offline::assumptions(&destination.name, found));
-        let clauses = clauses.unwrap_or_default();
+        let clauses = match &found.belongings {
+            Some(belongings) => offline::assumptions(&destination.name, belongings),
+            None => destination::dropped(facts, found),
+        };
         notes.extend(clauses.iter().map(|clause| format!("{}: {clause}", step.domain)));
     }
     notes

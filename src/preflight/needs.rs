@@ -61,6 +61,8 @@ pub enum Role {
     Disk(String),
     /// The medium in a drive, with the guest's name for the drive.
     Medium(String),
+    /// A medium that libvirt drops where it is missing: an optional one, or one that the guest has ejected.
+    Dispensable(String),
     /// Firmware, kernel or initial ramdisk: what it is called in the XML.
     Boot(&'static str),
 }
@@ -172,6 +174,7 @@ fn disks(devices: Node<'_, '_>) -> Vec<File> {
     let files = |disk| {
         let target = child(disk, "target").and_then(|t| t.attribute("dev")).unwrap_or("?").to_owned();
         let role = match disk.attribute("device") {
+            Some("cdrom" | "floppy") if is_dispensable(disk) => Role::Dispensable(target),
             Some("cdrom" | "floppy") => Role::Medium(target),
             _ => Role::Disk(target),
         };
@@ -183,6 +186,12 @@ fn disks(devices: Node<'_, '_>) -> Vec<File> {
         paths.filter(|path| path.starts_with('/')).map(file).collect::<Vec<_>>()
     };
     children(devices, "disk").flat_map(files).collect()
+}
+
+/// `requisite` media are needed at the start of a domain only.
+fn is_dispensable(disk: Node<'_, '_>) -> bool {
+    let of = |name, attribute| child(disk, name).and_then(|node| node.attribute(attribute));
+    of("target", "tray") == Some("open") || matches!(of("source", "startupPolicy"), Some("optional" | "requisite"))
 }
 
 fn nic(interface: Node<'_, '_>) -> Option<Nic> {
@@ -274,7 +283,11 @@ mod tests {
              <disk type='block' device='disk'><source dev='/dev/vg/b'/><target dev='vdb'/></disk>
              <disk type='network' device='disk'><source protocol='rbd' name='pool/c'/><target dev='vdc'/></disk>
              <disk type='file' device='cdrom'><source file='/a/cd.iso'/><target dev='sda'/></disk>
-             <disk type='file' device='cdrom'><target dev='sdb'/></disk>",
+             <disk type='file' device='cdrom'><target dev='sdb'/></disk>
+             <disk type='file' device='cdrom'><source file='/a/o.iso' startupPolicy='optional'/><target dev='sdc'/></disk>
+             <disk type='file' device='cdrom'><source file='/a/r.iso' startupPolicy='requisite'/><target dev='sdd'/></disk>
+             <disk type='file' device='cdrom'><source file='/a/m.iso' startupPolicy='mandatory'/><target dev='sde'/></disk>
+             <disk type='file' device='cdrom'><source file='/a/e.iso'/><target dev='sdf' tray='open'/></disk>",
         );
         let found: Vec<_> = needs.files.iter().map(|file| (file.path.as_str(), &file.role)).collect();
         let disk = |name: &str| Role::Disk(name.to_owned());
@@ -285,6 +298,10 @@ mod tests {
                 ("/a/base.qcow2", &disk("vda")),
                 ("/dev/vg/b", &disk("vdb")),
                 ("/a/cd.iso", &Role::Medium("sda".to_owned())),
+                ("/a/o.iso", &Role::Dispensable("sdc".to_owned())),
+                ("/a/r.iso", &Role::Dispensable("sdd".to_owned())),
+                ("/a/m.iso", &Role::Medium("sde".to_owned())),
+                ("/a/e.iso", &Role::Dispensable("sdf".to_owned())),
             ]
         );
     }

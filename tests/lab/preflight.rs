@@ -22,6 +22,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("domains_without_room_at_the_destination_are_named", memory),
     ("shared_memory_of_the_destination_s_guests_is_not_free", shared_memory),
     ("what_another_run_still_brings_is_not_free", two_runs),
+    ("a_medium_that_libvirt_drops_keeps_no_domain", media),
     ("a_domain_that_migrates_already_is_refused", migrating),
     ("file_backed_memory_is_never_post_copied", file_backed),
     ("what_changes_while_profiling_is_no_fault", profiling),
@@ -295,6 +296,33 @@ fn two_runs(lab: &Lab) -> Result<()> {
     ensure!(seen.len() == 1 && seen[0].source == "host-a" && seen[0].bytes > 64 << 20, "{seen:?}");
     run?.expect(0, "g1", "migrated")?;
     ensure!(journal::promises(&directory, "host-c", destination).is_empty(), "it has ended, too");
+    guests.assert_alive(lab)
+}
+
+fn media(lab: &Lab) -> Result<()> {
+    lab.run(Node::HostA, &["sh", "-c", "cd /srv/private && truncate -s 1M optional.iso ejected.iso"])?;
+    let drive = |file: &str, policy: &str, target: &str| {
+        format!(
+            "<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='/srv/private/{file}.iso'{policy}/>\
+             <target dev='{target}' bus='ide'/><readonly/></disk>"
+        )
+    };
+    let (optional, ejected) = (drive("optional", " startupPolicy='optional'", "hdc"), drive("ejected", "", "hdd"));
+    let guests = Guests::boot(lab, vec![receiver("g1").device(&optional).device(&ejected)])?;
+    let eject = "virsh qemu-monitor-command g1 '{\"execute\":\"eject\",\"arguments\":{\"id\":\"ide0-1-1\",\"force\":true}}' && \
+                 until virsh dumpxml g1 | grep -q \"tray='open'\"; do sleep 0.1; done";
+    lab.run(Node::HostA, &["timeout", "30", "sh", "-ec", eject])?;
+    let moved = run(lab, &["evacuate", "host-a", "host-b"])?;
+    lab.run(Node::HostA, &["sh", "-c", "rm -f /srv/private/*"])?;
+    ensure!(moved.status == 0, "{} {}", moved.stdout, moved.stderr);
+    for words in [
+        "drive hdc (/srv/private/optional.iso) is not at host-b; libvirt drops it",
+        "drive hdd (/srv/private/ejected.iso)",
+    ] {
+        ensure!(moved.stdout.contains(words), "{words:?} is not in {}", moved.stdout);
+    }
+    let drives = lab.run(Node::HostB, &["virsh", "domblklist", "g1"])?;
+    ensure!(!drives.contains(".iso"), "{drives}");
     guests.assert_alive(lab)
 }
 
