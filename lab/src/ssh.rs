@@ -29,7 +29,6 @@ PermitRootLogin prohibit-password
 StrictModes no
 UsePAM no
 UseDNS no
-MaxStartups 100
 ";
 
 /// Fills a new directory with a fresh key and the configuration of both sides.

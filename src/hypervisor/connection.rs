@@ -54,19 +54,62 @@ impl Endpoint {
         HostError { host: self.name.clone(), kind, message: format!("{}{advice}", one_line(error.message())) }
     }
 
+    /// The URI by which libvirt connects. ssh must not ask for a password: tsmig opens several connections, and so does the
+    /// libvirt of the source. By `no_tty` libvirt runs it with `BatchMode=yes`; what the user says of that stands.
+    pub(crate) fn unprompted_uri(&self) -> String {
+        let uri = &self.uri;
+        let decides =
+            |query: &str| query.split(['&', ';']).any(|parameter| parameter.split('=').next() == Some("no_tty"));
+        match uri.split_once('?') {
+            _ if !self.is_by_ssh() => uri.clone(),
+            Some((_, query)) if decides(query) => uri.clone(),
+            Some((_, "")) => format!("{uri}no_tty=1"),
+            Some(_) => format!("{uri}&no_tty=1"),
+            None => format!("{uri}?no_tty=1"),
+        }
+    }
+
+    /// Whether libvirt runs the program ssh; by the libraries libssh and libssh2 it asks for nothing.
+    fn is_by_ssh(&self) -> bool {
+        self.uri.split_once("://").is_some_and(|(scheme, _)| scheme.ends_with("+ssh"))
+    }
+
     /// Opens a connection.
     ///
     /// # Errors
     /// libvirt's error, or that the host did not answer within [`OPEN_LIMIT`].
     pub(crate) fn open(&self) -> Result<Connect, HostError> {
         start_event_loop();
-        let uri = self.uri.clone();
+        let uri = self.unprompted_uri();
         let connection = within(OPEN_LIMIT, move || Connect::open(Some(&uri)))
             .ok_or_else(|| self.silent(HostErrorKind::NoConnection, OPEN_LIMIT))?
-            .map_err(|e| self.error(&e))?;
+            .map_err(|error| self.not_opened(&error))?;
         // Local drivers have no keepalive and need none.
         let _ = connection.set_keep_alive(KEEPALIVE_SECONDS, KEEPALIVE_COUNT);
         Ok(connection)
+    }
+
+    /// Makes libvirt's error one of this host, with what to do if ssh could not log in.
+    fn not_opened(&self, error: &Error) -> HostError {
+        let error = self.error(error);
+        let says = |text| error.message.contains(text);
+        let login = ssh_arguments(&self.uri);
+        let advice = if !self.is_by_ssh() {
+            String::new()
+        } else if says("Permission denied") {
+            format!(
+                "; tsmig opens several connections, so it never lets ssh ask for a password or a passphrase: install a key \
+                 there (ssh-copy-id {login}), or load yours into ssh-agent (ssh-add), until `ssh -o BatchMode=yes {login} \
+                 true` succeeds"
+            )
+        } else if says("Host key verification failed") {
+            format!("; run `ssh {login} true` once and check the key that it shows")
+        } else if says("End of file while reading data") {
+            format!("; see what `ssh -o BatchMode=yes {login} true` says")
+        } else {
+            String::new()
+        };
+        HostError { message: error.message.clone() + &advice, ..error }
     }
 
     fn silent(&self, kind: HostErrorKind, limit: Duration) -> HostError {
@@ -78,6 +121,17 @@ impl Endpoint {
 /// Words of libvirt's, among which those of ssh have several lines.
 fn one_line(words: &str) -> String {
     words.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The host of a URI as ssh takes it: `-p 2222 root@host-a`.
+fn ssh_arguments(uri: &str) -> String {
+    let server = uri.split_once("://").map_or(uri, |(_, rest)| rest);
+    let server = server.split(['/', '?']).next().unwrap_or_default();
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    match server.rsplit_once(':') {
+        Some((host, port)) if is_port(port) => format!("-p {port} {}", host.replace(['[', ']'], "")),
+        _ => server.replace(['[', ']'], ""),
+    }
 }
 
 /// The result of a call to libvirt that can't be interrupted; `None` where it took longer than `limit`. Then its thread
@@ -100,6 +154,12 @@ fn start_event_loop() {
     });
 }
 
+/// What ssh says when sshd drops it unheard, since too many log in at the same time (`MaxStartups`, by default from ten on).
+pub(super) const SSHD_IS_BUSY: &str = "kex_exchange_identification";
+
+/// How long to wait before each further try at a busy sshd.
+const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+
 /// The way to a host's libvirt. One connection is opened after the other: sshd drops log-ins when many come at once.
 pub(crate) struct Door {
     pub(crate) endpoint: Endpoint,
@@ -113,7 +173,13 @@ impl Door {
 
     fn open(&self) -> Result<Connect, HostError> {
         let _alone = lock(&self.opening);
-        self.endpoint.open()
+        let mut pauses = PAUSES.into_iter();
+        loop {
+            match (self.endpoint.open(), pauses.next()) {
+                (Err(error), Some(pause)) if error.message.contains(SSHD_IS_BUSY) => thread::sleep(pause),
+                (opened, _) => return opened,
+            }
+        }
     }
 }
 
@@ -262,6 +328,35 @@ mod tests {
     /// libvirt's own test driver, which needs no host.
     fn door() -> Arc<Door> {
         Door::new(Endpoint { name: "t".to_owned(), uri: "test:///default".to_owned() })
+    }
+
+    #[test]
+    fn ssh_is_told_to_ask_for_nothing_unless_the_uri_says_otherwise() {
+        let unprompted = |uri: &str| Endpoint { name: "t".to_owned(), uri: uri.to_owned() }.unprompted_uri();
+        for (uri, expected) in [
+            ("qemu+ssh://a/system", "qemu+ssh://a/system?no_tty=1"),
+            ("qemu+ssh://a/system?", "qemu+ssh://a/system?no_tty=1"),
+            ("qemu+ssh://a/system?command=/no_tty", "qemu+ssh://a/system?command=/no_tty&no_tty=1"),
+        ] {
+            assert_eq!(unprompted(uri), expected);
+        }
+        for uri in [
+            "qemu+ssh://a/system?no_tty=0",
+            "qemu+ssh://a/system?keyfile=/k;no_tty=1",
+            "qemu+libssh2://a/system?sshauth=agent",
+            "qemu+tls://a/system",
+            "qemu:///system",
+        ] {
+            assert_eq!(unprompted(uri), uri);
+        }
+    }
+
+    #[test]
+    fn the_advice_names_the_host_as_ssh_takes_it() {
+        assert_eq!(ssh_arguments("qemu+ssh://host-a/system"), "host-a");
+        assert_eq!(ssh_arguments("qemu+ssh://root@host-a:2222/system?command=/x/y"), "-p 2222 root@host-a");
+        assert_eq!(ssh_arguments("qemu+ssh://[fe80::1]/system"), "fe80::1");
+        assert_eq!(ssh_arguments("qemu+ssh://[fe80::1]:22/system"), "-p 22 fe80::1");
     }
 
     #[test]

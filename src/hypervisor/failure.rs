@@ -1,10 +1,12 @@
 //! What an error of libvirt's migration call means: libvirt has no codes for most of this, so its words are read.
 
 use super::HostErrorKind;
+use super::connection::SSHD_IS_BUSY;
 
 /// What a destination says that could take the domain later: it has no port left for one more stream of memory, or
-/// its libvirt did not get to it in time.
-const BUSY: [&str; 2] = ["unable to find an unused port in range 'migration'", "cannot acquire state change lock"];
+/// its libvirt did not get to it in time, or its sshd had too many log-ins.
+const BUSY: [&str; 3] =
+    ["unable to find an unused port in range 'migration'", "cannot acquire state change lock", SSHD_IS_BUSY];
 
 /// Ports on which a libvirt listens if its URI names none: plain, TLS, and ssh without the ssh program.
 const LIBVIRT_PORTS: [&str; 3] = ["16509", "16514", "22"];
@@ -128,6 +130,11 @@ mod tests {
                 NoData,
             ),
             (ssh, "internal error: Unable to find an unused port in range 'migration' (49152-49152)", Busy),
+            (
+                ssh,
+                "Cannot recv data: kex_exchange_identification: Connection closed by remote host: Connection reset by peer",
+                Busy,
+            ),
             (ssh, "argument unsupported: Postcopy is not supported", NoPostCopy),
             (ssh, "another migration job is already running for domain 't1'", Taken),
         ] {

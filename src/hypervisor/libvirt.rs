@@ -63,7 +63,7 @@ impl Pair {
             ..MigrateParameters::default()
         };
         let flags = flags(request);
-        let peer = &self.destination.endpoint().uri;
+        let peer = &self.destination.endpoint().unprompted_uri();
         let result = lookup(source, &request.uuid).and_then(|domain| match destination {
             Some(destination) => domain.migrate3(destination, parameters, flags).map(drop),
             None => domain.migrate_to_uri3(Some(peer), parameters, flags),

@@ -6,6 +6,7 @@
 
 mod ansible;
 mod automation;
+mod connections;
 mod domains;
 mod evacuations;
 mod faults;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         automation::TESTS,
         saved_plans::TESTS,
         ansible::TESTS,
+        connections::TESTS,
         readme::TESTS,
         releases::TESTS,
         screen::TESTS,
