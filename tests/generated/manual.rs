@@ -22,6 +22,15 @@ A domain is between the hosts, or lost. It is named.
 Interrupted. What moved and what did not is named.
 ";
 
+const HOSTS: &str = r".SH HOSTS
+A host is a libvirt URI, a name in the configuration, or any other name, which means qemu+ssh://NAME/system.
+.PP
+Over ssh tsmig opens several connections to each host, and ssh never asks for anything:
+.B ssh \-o BatchMode=yes NAME true
+has to succeed, by a key without a passphrase or one in ssh\-agent. A shared connection (ControlMaster) is not enough, since
+sshd serves ten sessions on one. A URI with no_tty=0 lets ssh ask.
+";
+
 const FILES: &str = r".SH FILES
 .TP
 .I /etc/tsmig/config.toml
@@ -83,6 +92,9 @@ const EVACUATE: &[(&str, &str)] = &[
 pub fn complete(name: &str, page: &str) -> String {
     let end = page.find(".SH EXTRA").or_else(|| page.find(".SH VERSION")).unwrap_or(page.len());
     let mut text = page[..end].to_owned() + EXIT_STATUS;
+    if ["tsmig", "tsmig-evacuate", "tsmig-plan", "tsmig-profile", "tsmig-recover"].contains(&name) {
+        text += HOSTS;
+    }
     if name != "tsmig-report" {
         text += FILES;
     }
