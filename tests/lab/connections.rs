@@ -1,4 +1,4 @@
-//! Connections: log-ins by ssh that need a person, an sshd that has too many, and the address that the memory goes to.
+//! Connections: log-ins by ssh that need a person, an sshd that has too many, TLS, and the address that the memory goes to.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, kill};
 use tsmig_lab::{GuestSpec, Lab, Node};
 
 use crate::harness::{Guests, Run, Test, assert_states, run, start, tsmig};
@@ -13,6 +14,7 @@ use crate::harness::{Guests, Run, Test, assert_states, run, start, tsmig};
 pub const TESTS: &[(&str, Test)] = &[
     ("ssh_never_asks_and_what_to_do_is_said", ssh_never_asks),
     ("a_log_in_that_a_busy_sshd_drops_is_tried_again", busy_sshd),
+    ("over_tls_from_client_to_hosts_and_from_host_to_host", over_tls),
     ("memory_goes_to_the_migration_uri_of_the_configuration", migration_uri),
 ];
 
@@ -134,5 +136,46 @@ fn migration_uri(lab: &Lab) -> Result<()> {
         assert_states(lab, guest, None, Some("running"))?;
     }
     addresses("del")?;
+    guests.assert_alive(lab)
+}
+
+/// A certificate authority, a certificate for each host, and what a client needs, in the directory where the script runs.
+const CERTIFICATES: &str = "
+    new='-nodes -newkey ec -pkeyopt ec_paramgen_curve:prime256v1'
+    openssl req -x509 $new -subj /CN=lab -addext keyUsage=critical,keyCertSign -keyout ca.key -out cacert.pem
+    for host in host-a host-b; do
+        openssl req $new -subj /CN=$host -keyout $host.key -out $host.request
+        printf 'subjectAltName=DNS:%s\\nkeyUsage=digitalSignature\\nextendedKeyUsage=serverAuth,clientAuth' $host > $host.ext
+        openssl x509 -req -in $host.request -CA cacert.pem -CAkey ca.key -extfile $host.ext -out $host.pem
+    done
+    cp host-a.pem clientcert.pem
+    cp host-a.key clientkey.pem";
+
+/// Lets a host's libvirt listen by TLS, and take the client's certificates from where the client has them.
+const LISTEN_BY_TLS: &str = "
+    mkdir -p /etc/pki/CA /etc/pki/libvirt/private \"$(dirname \"$1\")\"
+    ln -sfn /srv/shared \"$1\"
+    cd /srv/shared/tls
+    cp cacert.pem /etc/pki/CA/
+    cp \"$(hostname).pem\" /etc/pki/libvirt/servercert.pem
+    cp \"$(hostname).key\" /etc/pki/libvirt/private/serverkey.pem
+    sed -i 's/^listen_tls = 0/listen_tls = 1/' /etc/libvirt/libvirtd.conf";
+
+fn over_tls(lab: &Lab) -> Result<()> {
+    let directory = directory(lab, "tls")?;
+    let make = format!("cd {} && {CERTIFICATES}", directory.display());
+    lab.run(Node::Client, &["sh", "-ec", &make])?;
+    for host in Node::HOSTS {
+        lab.run(host, &["sh", "-ec", LISTEN_BY_TLS, "sh", &lab.shared_dir().to_string_lossy()])?;
+        kill(lab.libvirtd_pid(host)?, Signal::SIGKILL)?;
+    }
+    lab.start_daemons()?;
+    let guests = Guests::boot(lab, vec![GuestSpec::new("i1")])?;
+    let uri = |host: Node| format!("qemu+tls://{host}/system?pkipath={}", directory.display());
+    let (from, to) = (uri(Node::HostA), uri(Node::HostB));
+    let run = run(lab, &["evacuate", &from, &to, "--link", "100Mbit", "--output", "json"])?;
+    ensure!(run.status == 0, "{} {}", run.stdout, run.stderr);
+    ensure!(run.notices()?.is_empty(), "the source's libvirt reaches host-b by TLS, too: {}", run.stdout);
+    assert_states(lab, "i1", None, Some("running"))?;
     guests.assert_alive(lab)
 }
