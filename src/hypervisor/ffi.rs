@@ -46,6 +46,12 @@ impl Parameters {
         }
     }
 
+    /// Parameters that hold these numbers.
+    #[cfg(test)]
+    pub(crate) fn of(numbers: &[(&str, u64)]) -> Self {
+        Self(numbers.iter().map(|(name, number)| ((*name).to_owned(), Value::Unsigned(*number))).collect())
+    }
+
     /// # Safety
     /// `params` must point to `count` typed parameters that libvirt filled, or `count` must be 0.
     unsafe fn copy(params: sys::virTypedParameterPtr, count: c_int) -> Self {

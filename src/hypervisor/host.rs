@@ -21,7 +21,7 @@ use crate::profile::{DomainState, Eligibility};
 /// A host that is connected.
 pub struct Host {
     pub(super) line: Line,
-    /// Final statistics of jobs that ended, by domain UUID, as the host's events brought them.
+    /// Final statistics of outgoing migrations that ended, by domain UUID, as the host's events brought them.
     pub(super) completed: Arc<Mutex<HashMap<String, JobStats>>>,
     /// Its other lines.
     pub(super) pool: Arc<Pool>,
@@ -39,7 +39,9 @@ impl Host {
         let line = Line::new(Arc::clone(&door), move |connection| {
             let events = Arc::clone(&events);
             let handler = move |uuid, parameters: Parameters| {
-                lock(&events).insert(uuid, job_stats(&parameters));
+                if let Some(job) = migration(&parameters) {
+                    lock(&events).insert(uuid, job);
+                }
             };
             // Without events the final statistics are missing from the report; nothing else depends on them.
             ffi::on_job_completed(connection, handler).ok()
@@ -292,7 +294,18 @@ pub(super) fn domain_state(state: u32) -> DomainState {
     }
 }
 
-pub(super) fn job_stats(parameters: &Parameters) -> JobStats {
+/// Whether a job is an outgoing migration; a backup or a snapshot is a job, too. A libvirt that does not tell the operation
+/// gives the benefit of the doubt.
+pub(super) fn is_migration(job: &Parameters) -> bool {
+    job.number("operation").is_none_or(|n| n == u64::from(sys::VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT))
+}
+
+/// The statistics of an outgoing migration; `None` of any other job.
+pub(super) fn migration(job: &Parameters) -> Option<JobStats> {
+    is_migration(job).then(|| job_stats(job))
+}
+
+fn job_stats(parameters: &Parameters) -> JobStats {
     let number = |name| parameters.number(name).unwrap_or(0);
     let page = parameters.number("memory_page_size").unwrap_or(4096);
     JobStats {
@@ -348,5 +361,16 @@ mod tests {
             Err(host.hang())
         });
         assert_eq!((failed, begun.into_inner()), (Err(host.hang()), 1));
+    }
+
+    #[test]
+    fn only_an_outgoing_migration_has_statistics_to_keep() {
+        let job = |operation| {
+            let numbers = [("operation", operation), ("downtime", 250)];
+            migration(&Parameters::of(&numbers)).and_then(|job| job.downtime_seconds)
+        };
+        assert_eq!(job(sys::VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT.into()), Some(0.25));
+        // What libvirt 11.3 says of a backup that ended.
+        assert_eq!(job(sys::VIR_DOMAIN_JOB_OPERATION_BACKUP.into()), None);
     }
 }

@@ -9,9 +9,9 @@ pub use super::connection::Endpoint;
 use super::connection::lock;
 use super::domain_xml::XmlFacts;
 use super::failure::{self, Failure};
-use super::ffi::{self, Parameters};
+use super::ffi;
 pub use super::host::Host;
-use super::host::{domain_state, job_stats, lookup};
+use super::host::{domain_state, is_migration, lookup, migration};
 use super::{
     Condition, Definition, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Presence, Route, Side,
     Tidied, no_data,
@@ -159,7 +159,7 @@ impl Hosts for Pair {
 
     fn job(&self, uuid: &str) -> Result<Option<JobStats>, HostError> {
         let job = self.source.ask_domain(uuid, ffi::job_stats)?;
-        Ok(job.filter(is_migration).as_ref().map(job_stats))
+        Ok(job.as_ref().and_then(migration))
     }
 
     fn completed(&self, uuid: &str) -> Option<JobStats> {
@@ -279,12 +279,6 @@ fn undefine(domain: &Domain) -> Result<(), Error> {
     }
 }
 
-/// Whether a job is an outgoing migration; a backup or a snapshot is a job, too. A libvirt that does not tell the operation
-/// gives the benefit of the doubt.
-fn is_migration(job: &Parameters) -> bool {
-    job.number("operation").is_none_or(|n| n == u64::from(sys::VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT))
-}
-
 /// `UNDEFINE_SOURCE` without `PERSIST_DEST` would leave the domain transient at the destination, `PERSIST_DEST`
 /// would make a transient domain persistent: so both or none, while it runs. `POSTCOPY` only enables it; the engine starts it.
 /// A resumption has to repeat the flags of the start.
@@ -325,7 +319,8 @@ fn condition(state: u32, reason: u32) -> Condition {
         (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_MIGRATION) => Condition::PausedMigration,
         (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_STARTING_UP) => Condition::PausedStartingUp,
         (DomainState::ShutOff, sys::VIR_DOMAIN_SHUTOFF_MIGRATED) => Condition::ShutOffMigrated,
-        (DomainState::ShutOff | DomainState::ShuttingDown, _) => Condition::ShutOff,
+        (DomainState::ShuttingDown, _) => Condition::ShuttingDown,
+        (DomainState::ShutOff, _) => Condition::ShutOff,
         (DomainState::Crashed, _) => Condition::Crashed,
         (DomainState::Paused | DomainState::PmSuspended | DomainState::Unknown, _) => Condition::Paused,
     }

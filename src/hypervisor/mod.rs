@@ -222,7 +222,9 @@ pub enum Condition {
     Crashed,
     /// Defined, not running, and it left by migration.
     ShutOffMigrated,
-    /// Defined, not running, or on its way there.
+    /// It is about to end; its emulator still runs.
+    ShuttingDown,
+    /// Defined, not running.
     ShutOff,
 }
 
@@ -245,6 +247,7 @@ impl fmt::Display for Condition {
             Self::PausedPostCopy => "paused (post-copy)",
             Self::PausedPostCopyFailed => "paused (post-copy failed)",
             Self::Crashed => "crashed",
+            Self::ShuttingDown => "shutting down",
             Self::ShutOffMigrated => "shut off (migrated)",
             Self::ShutOff => "shut off",
         })
