@@ -89,7 +89,7 @@ pub enum DomainOutcome {
 pub enum Outcome {
     /// Every selected domain is at the destination.
     Evacuated,
-    /// Some are, some remain.
+    /// Some are, some remain; or some ended by themselves and are nowhere.
     Partial,
     /// None is.
     Failed,
@@ -119,10 +119,12 @@ impl Outcome {
         let any = |outcome| domains.iter().any(|d| d.outcome == outcome);
         if any(DomainOutcome::NeedsRecovery) || any(DomainOutcome::Lost) {
             Self::NeedsRecovery
+        } else if any(DomainOutcome::Remains) && interrupted {
+            Self::Interrupted
+        } else if any(DomainOutcome::Gone) {
+            Self::Partial
         } else if !any(DomainOutcome::Remains) {
             Self::Evacuated
-        } else if interrupted {
-            Self::Interrupted
         } else if any(DomainOutcome::Migrated) {
             Self::Partial
         } else {
@@ -170,7 +172,11 @@ mod tests {
         for (domains, interrupted, status) in [
             (vec![], false, 0),
             (vec![Migrated, Migrated], false, 0),
-            (vec![Migrated, Gone], false, 0),
+            (vec![Migrated, Gone], false, 3),
+            (vec![Gone, Gone], false, 3),
+            (vec![Gone, Remains], false, 3),
+            (vec![Gone, Gone], true, 3),
+            (vec![Gone, Lost], false, 4),
             (vec![Migrated, Remains], false, 3),
             (vec![Remains, Remains], false, 1),
             (vec![Migrated, Remains], true, 130),

@@ -174,7 +174,6 @@ pub(super) fn outcome_line(report: &Report) -> String {
     if report.job == Job::Recover && report.domains.is_empty() {
         return format!("nothing is left to recover between {source} and {destination}");
     }
-    let moved = report.domains.iter().filter(|d| d.outcome == DomainOutcome::Migrated).count();
     let end = match report.outcome {
         Outcome::Evacuated if report.job == Job::Recover => "recovered",
         Outcome::Partial if report.job == Job::Recover => "recovered",
@@ -185,13 +184,17 @@ pub(super) fn outcome_line(report: &Report) -> String {
         Outcome::NeedsRecovery => "needs attention",
     };
     let predicted = report.predicted_seconds.map_or_else(String::new, |s| format!(" ({} predicted)", span(s)));
-    format!(
-        "{} {end}: {moved} of {} at {}, total migration time {}{predicted}",
-        report.source,
-        domains(report.domains.len()),
-        report.destination,
-        span(report.total_seconds),
-    )
+    let time = format!("total migration time {}{predicted}", span(report.total_seconds));
+    let count = |outcome| report.domains.iter().filter(|domain| domain.outcome == outcome).count();
+    let (moved, gone) = (count(DomainOutcome::Migrated), count(DomainOutcome::Gone));
+    let all = domains(report.domains.len());
+    if report.outcome == Outcome::Partial && moved + gone == report.domains.len() {
+        return format!(
+            "{source} has no domain left to move, but {gone} of {all} ended and {} not at {destination}, {time}",
+            if gone == 1 { "is" } else { "are" }
+        );
+    }
+    format!("{source} {end}: {moved} of {all} at {destination}, {time}")
 }
 
 fn table(header: &[&str]) -> Table {
@@ -262,6 +265,38 @@ fn domains(count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn domains_that_ended_are_counted_as_such() {
+        let gone = DomainReport {
+            domain: "o1".to_owned(),
+            uuid: "u1".to_owned(),
+            technique: None,
+            outcome: DomainOutcome::Gone,
+            seconds: 1.0,
+            downtime_seconds: None,
+            bytes: 0,
+            passes: 0,
+            error: None,
+        };
+        let end = |domains: Vec<DomainReport>| {
+            outcome_line(&Report {
+                schema: crate::report::SCHEMA.to_owned(),
+                job: Job::Evacuate,
+                source: "host-a".to_owned(),
+                destination: "host-b".to_owned(),
+                outcome: Outcome::of(&domains, false),
+                total_seconds: 1.0,
+                predicted_seconds: None,
+                domains,
+            })
+        };
+        let all = end(vec![gone.clone(), gone.clone()]);
+        assert!(all.contains("2 of 2 domains ended and are not at host-b") && !all.contains("evacuated"), "{all}");
+        let remains = DomainReport { outcome: DomainOutcome::Remains, ..gone.clone() };
+        let partly = end(vec![gone, remains]);
+        assert!(partly.contains("partly evacuated: 0 of 2"), "{partly}");
+    }
 
     #[test]
     fn a_bar_shows_a_part_of_the_link_and_never_nothing_for_something() {
