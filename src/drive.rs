@@ -50,6 +50,8 @@ pub(crate) enum Input {
     Abort(String),
     /// The migration's share of the bandwidth has changed.
     Share(Share),
+    /// Whether it may switch to post-copy; forbidden until this comes.
+    MaySwitch(bool),
 }
 
 /// What a driver tells.
@@ -68,11 +70,15 @@ pub(crate) enum Update {
     NoData(HostError),
     /// The destination can't post-copy: this migration goes on by pre-copy alone.
     NoPostCopy(HostError),
+    /// It goes by pre-copy, though post-copy was planned: the domain can't be post-copied as it is now.
+    ByPreCopy,
+    /// The guest runs at the destination in post-copy, so the destination could load its device state.
+    Loaded,
     /// The destination can't take it just now; it has not begun and this driver has ended.
     Busy(HostError),
     /// No byte crosses: it is being cancelled.
     Silent,
-    /// Pre-copy got nowhere: in one clause, what was seen. It is switched to post-copy.
+    /// Pre-copy got nowhere: in one clause, what was seen. It is to be switched to post-copy.
     Switching(String),
     /// Its post-copy failed, with libvirt's words where there are any, and is resumed.
     Resuming(Option<HostError>),
@@ -93,6 +99,10 @@ pub(crate) struct Ended {
     pub(crate) technique: Technique,
     /// Why the domain is not at the destination, in one clause.
     pub(crate) cause: Option<String>,
+    /// Whether the domain had a stored definition.
+    pub(crate) persistent: bool,
+    /// Whether this driver did not move it: somebody else did, or it was found moved.
+    pub(crate) foreign: bool,
     pub(crate) seconds: f64,
     pub(crate) downtime_seconds: Option<f64>,
     pub(crate) bytes: u64,
@@ -100,19 +110,19 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// A migration that libvirt was not even asked for.
-    pub(crate) fn not_started(technique: Technique, error: &HostError) -> Self {
-        let verdict = match error.kind {
-            HostErrorKind::NoSuchDomain => Verdict::Gone("it left the source before its turn".to_owned()),
-            _ => Verdict::Remains,
-        };
-        Self { verdict, ..Self::not_wanted(technique, error.to_string()) }
-    }
-
-    /// One that was not asked for, since something was in its way.
+    /// A migration that was not asked for, or not begun, since something was in its way.
     pub(crate) fn not_wanted(technique: Technique, cause: String) -> Self {
-        let (verdict, cause) = (Verdict::Remains, Some(cause));
-        Self { verdict, technique, cause, seconds: 0.0, downtime_seconds: None, bytes: 0, passes: 0 }
+        Self {
+            verdict: Verdict::Remains,
+            technique,
+            cause: Some(cause),
+            persistent: false,
+            foreign: false,
+            seconds: 0.0,
+            downtime_seconds: None,
+            bytes: 0,
+            passes: 0,
+        }
     }
 }
 
@@ -154,6 +164,10 @@ struct Work {
     told: Option<Cause>,
     /// Why it is to be cancelled, where somebody else wants that.
     wish: String,
+    /// Whether the switch to post-copy is in the journal.
+    switch_recorded: bool,
+    /// Whether it was seen running at the destination in post-copy.
+    loaded: bool,
 }
 
 impl Work {
@@ -216,6 +230,8 @@ impl<F: Fn(Update)> Driver<F> {
             awaited_since: None,
             told: None,
             wish: String::new(),
+            switch_recorded: false,
+            loaded: false,
         };
         (self.tell)(Update::Phase(work.migration.phase()));
         work
@@ -250,7 +266,9 @@ impl<F: Fn(Update)> Driver<F> {
 
     fn see_through(&mut self, mut work: Work) {
         let verdict = loop {
-            let close = work.migration.is_urgent() || work.migration.phase() == Phase::Checking;
+            let phase = work.migration.phase();
+            let loads = phase == Phase::PostCopy && !work.loaded;
+            let close = work.migration.is_urgent() || phase == Phase::Checking || loads;
             // This end holds a sender itself, so the only error is that nothing came in time.
             match self.inbox.recv_timeout(if close { CLOSE_LOOK } else { LOOK }) {
                 // One that was let go changes nothing any more by its return.
@@ -269,6 +287,7 @@ impl<F: Fn(Update)> Driver<F> {
                     self.limit = Some(share.mib);
                     work.migration.share_again(share.of, share.held_back);
                 }
+                Ok(Input::MaySwitch(may_switch)) => work.migration.allow_switch(may_switch),
                 Err(_) => {}
             }
             if let Some(verdict) = self.look(&mut work) {
@@ -357,7 +376,12 @@ impl<F: Fn(Update)> Driver<F> {
         // Before anything else: while libvirt connects to the destination's port in vain, other questions wait.
         self.look_for_wait(work);
         let source = self.hosts.presence(Side::Source, &uuid);
-        let destination = (!work.calling).then(|| self.hosts.presence(Side::Destination, &uuid));
+        // Others wait for the word that the destination could load the guest.
+        let loads = source == Presence::Present(Condition::PausedPostCopy) && !work.loaded;
+        let destination = (!work.calling || loads).then(|| self.hosts.presence(Side::Destination, &uuid));
+        let runs =
+            |place: &Presence| matches!(place, Presence::Present(Condition::RunningPostCopy | Condition::Running));
+        let has_loaded = loads && destination.as_ref().is_some_and(runs);
         let job = match source {
             Presence::Present(_) => self.hosts.job(&uuid),
             Presence::Absent | Presence::Unknown(_) => Ok(None),
@@ -391,6 +415,10 @@ impl<F: Fn(Update)> Driver<F> {
         if work.migration.phase() != phase {
             (self.tell)(Update::Phase(work.migration.phase()));
         }
+        if has_loaded {
+            work.loaded = true;
+            (self.tell)(Update::Loaded);
+        }
         if let Some(job) = &job {
             // What is set before memory crosses libvirt takes for the domain's own limit, and puts it back after a failure.
             if job.transferred > 0 {
@@ -400,13 +428,16 @@ impl<F: Fn(Update)> Driver<F> {
         }
         let first_time = work.told != work.migration.cause();
         work.told = work.migration.cause();
+        if let (Some(cause @ Cause::Stalled { .. }), true) = (work.told, first_time)
+            && work.migration.switches()
+        {
+            (self.tell)(Update::Switching(self.explain(cause)));
+        }
         match action? {
             // Both may be refused because it is too early or too late; the next look tells.
             Action::StartPostCopy => {
-                if let (Some(cause @ Cause::Stalled { .. }), true) = (work.told, first_time) {
-                    (self.tell)(Update::Switching(self.explain(cause)));
-                }
-                self.record(&Entry::PostCopy { uuid: uuid.clone() }, first_time || phase == Phase::Starting);
+                self.record(&Entry::PostCopy { uuid: uuid.clone() }, !work.switch_recorded);
+                work.switch_recorded = true;
                 drop(self.hosts.start_post_copy(&uuid));
             }
             Action::Abort => {
@@ -465,6 +496,8 @@ impl<F: Fn(Update)> Driver<F> {
             verdict,
             technique: work.migration.technique(),
             cause: seen.or_else(located),
+            persistent: self.before.persistent,
+            foreign: work.foreign || work.calls == 0,
             seconds: work.now(),
             downtime_seconds: completed.and_then(|job| job.downtime_seconds),
             bytes,

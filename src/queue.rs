@@ -46,6 +46,11 @@ impl Queue {
         }
     }
 
+    /// Whose turn is next.
+    pub(crate) fn front(&self) -> Option<usize> {
+        self.waiting.front().copied()
+    }
+
     /// Takes the next, if it is its turn.
     pub(crate) fn next(&mut self, now: Duration, in_flight: usize) -> Turn {
         match self.waiting.front() {

@@ -89,6 +89,38 @@ fn glob(option: &'static str, text: &str) -> Result<GlobMatcher, SelectError> {
     Ok(glob.compile_matcher())
 }
 
+/// Which domains the user wants moved, by their names alone: also of one that was not there when the plan was made.
+pub struct Selection {
+    only: Vec<Pattern>,
+    exclude: Vec<Pattern>,
+    config: Config,
+}
+
+impl Selection {
+    /// The selection of the command line and the configuration.
+    ///
+    /// # Errors
+    /// A pattern is no glob.
+    pub fn new(arguments: &PlanningArgs, config: &Config) -> Result<Self, SelectError> {
+        Ok(Self {
+            only: compile("--only", &arguments.only)?,
+            exclude: compile("--exclude", &arguments.exclude)?,
+            config: config.clone(),
+        })
+    }
+
+    /// Whether a domain of that name is to move.
+    pub fn takes(&self, name: &str) -> bool {
+        let selected = self.only.is_empty() || best(&self.only, name).is_some();
+        selected && best(&self.exclude, name).is_none() && !self.keeps(name)
+    }
+
+    /// Whether the configuration keeps it. Whoever names it in --only means it.
+    fn keeps(&self, name: &str) -> bool {
+        self.only.is_empty() && self.config.rule(name, |rule| &rule.keep) == Some(true)
+    }
+}
+
 /// The rules for the source's domains, in their order.
 ///
 /// # Errors
@@ -100,8 +132,9 @@ pub fn rules(
     config: &Config,
 ) -> Result<Vec<Rule>, SelectError> {
     let patterns = |option, texts: &[String]| patterns(option, texts, source, destination);
-    let only = patterns("--only", &arguments.only)?;
+    patterns("--only", &arguments.only)?;
     let exclude = patterns("--exclude", &arguments.exclude)?;
+    let selection = Selection::new(arguments, config)?;
     let pre_copy = patterns("--pre-copy", &arguments.pre_copy)?;
     let post_copy = patterns("--post-copy", &arguments.post_copy)?;
     let first = patterns("--first", &arguments.first)?;
@@ -113,8 +146,6 @@ pub fn rules(
         None => (given(arguments.technique), given(arguments.technique).map(|_| "--technique")),
     };
     let rule = |name: &str| {
-        let selected = only.is_empty() || best(&only, name).is_some();
-        let excluded = best(&exclude, name).is_some();
         let (technique, technique_origin) = match either(name, &pre_copy, &post_copy)? {
             Some(Either::One) => (Some(Technique::PreCopy), Some("--pre-copy")),
             Some(Either::Other) => (Some(Technique::PostCopy), Some("--post-copy")),
@@ -130,10 +161,10 @@ pub fn rules(
                 Some(Order::Any) | None => 0,
             },
         };
-        // Whoever names it in --only means it.
-        let kept = only.is_empty() && config.rule(name, |rule| &rule.keep) == Some(true);
-        let stays_because = if kept && !excluded { StayKind::Kept } else { StayKind::NotSelected };
-        let stays = !selected || excluded || kept;
+        let excluded = best(&exclude, name).is_some();
+        let stays = !selection.takes(name);
+        let kept = selection.keeps(name) && !excluded;
+        let stays_because = if kept { StayKind::Kept } else { StayKind::NotSelected };
         Ok(Rule { stays, stays_because, technique, technique_origin, rank, offline: arguments.offline })
     };
     source.domains.iter().map(|domain| rule(&domain.name)).collect()
@@ -153,19 +184,24 @@ fn patterns(
     source: &Profile,
     destination: &Profile,
 ) -> Result<Vec<Pattern>, SelectError> {
-    let pattern = |text: &String| {
-        let pattern = Pattern { option, text: text.clone(), glob: glob(option, text)? };
-        if source.domains.iter().chain(&destination.domains).all(|domain| pattern.rank(&domain.name) == 0) {
+    let patterns = compile(option, texts)?;
+    let domains = || source.domains.iter().chain(&destination.domains);
+    match patterns.iter().find(|pattern| domains().all(|domain| pattern.rank(&domain.name) == 0)) {
+        None => Ok(patterns),
+        Some(pattern) => {
             let names: Vec<_> = source.domains.iter().map(|domain| domain.name.as_str()).collect();
-            return Err(SelectError::NoMatch {
+            Err(SelectError::NoMatch {
                 option,
-                pattern: pattern.text,
+                pattern: pattern.text.clone(),
                 host: source.host.clone(),
                 domains: if names.is_empty() { "none".to_owned() } else { names.join(", ") },
-            });
+            })
         }
-        Ok(pattern)
-    };
+    }
+}
+
+fn compile(option: &'static str, texts: &[String]) -> Result<Vec<Pattern>, SelectError> {
+    let pattern = |text: &String| Ok(Pattern { option, text: text.clone(), glob: glob(option, text)? });
     texts.iter().map(pattern).collect()
 }
 

@@ -21,7 +21,7 @@ use tsmig::migration::Phase;
 use tsmig::plan::{self, Objective, Plan, Step, StepPrediction, Technique, Totals};
 use tsmig::profile::{Link, LinkOrigin};
 use tsmig::recover::{Scope, survey};
-use tsmig::report::{DomainOutcome, Outcome, Report};
+use tsmig::report::{DomainOutcome, DomainReport, Outcome, Report};
 
 /// How a scripted domain behaves when it is migrated.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,6 +46,16 @@ enum Script {
     Copies,
     /// As that, with hardly anything left to copy.
     HasNearlyArrived,
+    /// As [`Script::Copies`]; in post-copy it runs at the destination only when the test says so.
+    LoadsSlowly,
+    /// As [`Script::Copies`]; the destination can't load it in post-copy.
+    CannotBeLoaded,
+    /// It copies the same again in each pass.
+    Stalls,
+    /// It is in a last pass.
+    NearlyConverged,
+    /// It is not at the source any more when its turn comes.
+    HasLeft,
 }
 
 struct Domain {
@@ -70,6 +80,8 @@ struct Scripted {
     in_flight: Mutex<Vec<String>>,
     /// How many others were in flight at each launch, in launch order.
     company: Mutex<Vec<usize>>,
+    /// The bandwidth limits that were set, with whose they are, in MiB/s.
+    limits: Mutex<Vec<(String, u64)>>,
 }
 
 impl Scripted {
@@ -90,6 +102,7 @@ impl Scripted {
             post_copies: true,
             in_flight: Mutex::default(),
             company: Mutex::default(),
+            limits: Mutex::default(),
         }
     }
 
@@ -187,10 +200,19 @@ impl Hosts for Scripted {
                 self.arrive(uuid);
                 Ok(())
             }
-            Script::Copies | Script::HasNearlyArrived => {
+            Script::Copies
+            | Script::HasNearlyArrived
+            | Script::LoadsSlowly
+            | Script::CannotBeLoaded
+            | Script::Stalls
+            | Script::NearlyConverged
+            | Script::HasLeft => {
                 woken.recv().unwrap();
                 match self.with(uuid, |domain| domain.source.clone()) {
                     Presence::Absent => Ok(()),
+                    Presence::Present(Condition::PausedPostCopyFailed) => {
+                        Err(error(HostErrorKind::Other, "QEMU unexpectedly closed the monitor"))
+                    }
                     _ => Err(error(HostErrorKind::Other, "operation aborted: canceled by client")),
                 }
             }
@@ -219,6 +241,14 @@ impl Hosts for Scripted {
             (Some(_), _) if domain.script == Script::HasNearlyArrived => {
                 domain.looks += 1;
                 Some(JobStats { transferred: 10 * domain.looks, remaining: 1, ..job })
+            }
+            (Some(_), _) if domain.script == Script::NearlyConverged => {
+                domain.looks += 1;
+                Some(JobStats { transferred: 10 * domain.looks, remaining: 1, pass: 2, ..job })
+            }
+            (Some(_), _) if domain.script == Script::Stalls => {
+                domain.looks += 1;
+                Some(JobStats { transferred: 10 * domain.looks, pass: domain.looks, ..job })
             }
             (Some(_), _) => Some(job),
         }))
@@ -256,9 +286,19 @@ impl Hosts for Scripted {
                 // As measured: too early, then accepted without effect, then done.
                 1 => Err(error(HostErrorKind::Other, "Enable postcopy before the start of migration")),
                 2 => Ok(()),
+                _ if domain.script == Script::CannotBeLoaded => {
+                    domain.source = Presence::Present(Condition::PausedPostCopyFailed);
+                    domain.destination = Presence::Absent;
+                    if let Some(wake) = domain.wake.take() {
+                        wake.send(()).unwrap();
+                    }
+                    Ok(())
+                }
                 _ => {
+                    let loads = domain.script == Script::LoadsSlowly;
+                    let arrives = if loads { Condition::PausedMigration } else { Condition::RunningPostCopy };
                     domain.source = Presence::Present(Condition::PausedPostCopy);
-                    domain.destination = Presence::Present(Condition::RunningPostCopy);
+                    domain.destination = Presence::Present(arrives);
                     Ok(())
                 }
             }
@@ -275,11 +315,15 @@ impl Hosts for Scripted {
         })
     }
 
-    fn limit_bandwidth(&self, _: &str, _: Technique, _: u64) -> Result<(), HostError> {
+    fn limit_bandwidth(&self, uuid: &str, _: Technique, mib: u64) -> Result<(), HostError> {
+        self.limits.lock().unwrap().push((uuid.to_owned(), mib));
         Ok(())
     }
 
     fn definition(&self, uuid: &str) -> Result<Definition, HostError> {
+        if self.with(uuid, |domain| domain.script == Script::HasLeft) {
+            return Err(error(HostErrorKind::NoSuchDomain, "no domain with matching uuid"));
+        }
         Ok(Definition { persistent: uuid != "transient", memory_bytes: 1 << 30, ..Definition::default() })
     }
 
@@ -385,9 +429,22 @@ fn start(plan: Plan, hosts: &Arc<Scripted>) -> (Receiver<Event>, impl Fn() + use
     (events, move || interrupter.interrupt(), thread)
 }
 
+/// Whether an event tells that this domain has reached this phase.
+fn reaches(wanted: &str, phase: Phase) -> impl Fn(&Event) -> bool {
+    move |event| matches!(event, Event::Phase { domain, phase: p } if domain == wanted && *p == phase)
+}
+
 fn await_phase(events: &Receiver<Event>, wanted: &str, phase: Phase) {
-    let reached = |event: &Event| matches!(event, Event::Phase { domain, phase: p } if domain == wanted && *p == phase);
-    events.iter().find(reached).unwrap();
+    await_all(events, &[&reaches(wanted, phase)]);
+}
+
+/// Waits for one event of each kind, in whatever order they come.
+fn await_all(events: &Receiver<Event>, wanted: &[&dyn Fn(&Event) -> bool]) {
+    let mut open = wanted.to_vec();
+    while !open.is_empty() {
+        let event = events.recv().unwrap();
+        open.retain(|is_wanted| !is_wanted(&event));
+    }
 }
 
 fn outcomes(report: &Report) -> Vec<DomainOutcome> {
@@ -658,4 +715,209 @@ fn what_is_found_between_the_hosts_is_seen_to_its_end() {
     assert_eq!(hosts.presence(Side::Source, "moved"), Presence::Absent);
     assert_eq!(recover().domains, [], "the second time there is nothing to do");
     assert!(hosts.with("here", |domain| domain.requests.is_empty()));
+}
+
+/// The domains that were launched by now, as far as that has not been heard.
+fn launched(events: &Receiver<Event>) -> Vec<String> {
+    let launch = |event| if let Event::Launch { domain, .. } = event { Some(domain) } else { None };
+    events.try_iter().filter_map(launch).collect()
+}
+
+#[test]
+fn the_first_post_copy_goes_alone_until_its_guest_runs_at_the_destination() {
+    let hosts = Arc::new(Scripted::new(&[("p1", Script::LoadsSlowly), ("p2", Script::Copies)]));
+    let steps = ["p1", "p2"].map(|name| (name, Technique::PostCopy, 2));
+    let (events, _, thread) = start(plan(&steps), &hosts);
+    await_phase(&events, "p1", Phase::PostCopy);
+    assert_eq!(launched(&events), [""; 0], "p2 waits, though two may be in flight");
+    assert!(hosts.with("p2", |domain| domain.requests.is_empty()));
+    hosts.with("p1", |domain| domain.destination = Presence::Present(Condition::RunningPostCopy));
+    await_phase(&events, "p2", Phase::PostCopy);
+    hosts.finish("p1");
+    hosts.finish("p2");
+    assert_eq!(outcomes(&thread.join().unwrap()), [DomainOutcome::Migrated; 2]);
+}
+
+#[test]
+fn a_stalled_pre_copy_switches_only_once_the_first_post_copy_runs_at_the_destination() {
+    let hosts = Arc::new(Scripted::new(&[("stalls", Script::Stalls), ("post", Script::LoadsSlowly)]));
+    let steps = [("stalls", Technique::PreCopy, 2), ("post", Technique::PostCopy, 2)];
+    let (events, _, thread) = start(plan(&steps), &hosts);
+    let stalled = |event: &Event| matches!(event, Event::Notice { message } if message.contains("does not converge"));
+    await_all(&events, &[&reaches("post", Phase::PostCopy), &stalled]);
+    // Several looks later it still has not been asked to switch.
+    let looks = hosts.with("stalls", |domain| domain.looks);
+    while hosts.with("stalls", |domain| domain.looks) < looks + 3 {
+        thread::yield_now();
+    }
+    assert_eq!(hosts.with("stalls", |domain| domain.post_copy_requests), 0);
+    hosts.with("post", |domain| domain.destination = Presence::Present(Condition::RunningPostCopy));
+    await_phase(&events, "stalls", Phase::PostCopy);
+    hosts.finish("stalls");
+    hosts.finish("post");
+    assert_eq!(outcomes(&thread.join().unwrap()), [DomainOutcome::Migrated; 2]);
+}
+
+#[test]
+fn a_destination_that_cannot_load_a_guest_loses_one_and_pre_copies_go_on() {
+    let hosts = Arc::new(Scripted::new(&[
+        ("pre", Script::Copies),
+        ("lost", Script::CannotBeLoaded),
+        ("never", Script::CannotBeLoaded),
+    ]));
+    let steps = [("pre", Technique::PreCopy, 3), ("lost", Technique::PostCopy, 3), ("never", Technique::PostCopy, 3)];
+    let (events, _, thread) = start(plan(&steps), &hosts);
+    let lost = events.iter().find_map(|event| if let Event::Done(report) = event { Some(report) } else { None });
+    assert_eq!(lost.unwrap().outcome, DomainOutcome::Lost);
+    hosts.finish("pre");
+    let report = thread.join().unwrap();
+    let (migrated, lost, remains) = (DomainOutcome::Migrated, DomainOutcome::Lost, DomainOutcome::Remains);
+    assert_eq!(outcomes(&report), [migrated, lost, remains]);
+    assert_eq!(report.outcome.exit_status(), 4);
+    assert!(hosts.with("never", |domain| domain.requests.is_empty()));
+    let error = report.domains[1].error.as_deref().unwrap();
+    for words in ["host-a", "`virsh destroy lost`, then `virsh start lost`", "memory is lost"] {
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    let error = report.domains[2].error.as_deref().unwrap();
+    assert!(error.contains("lost was lost"), "{error}");
+}
+
+#[test]
+fn a_post_copy_that_has_not_switched_is_cancelled_when_another_is_lost() {
+    let hosts = Arc::new(Scripted::new(&[
+        ("first", Script::Copies),
+        ("lost", Script::Copies),
+        ("waits", Script::Stalls),
+        ("never", Script::Copies),
+    ]));
+    let steps = [
+        ("first", Technique::PostCopy, 3),
+        ("lost", Technique::PostCopy, 3),
+        ("waits", Technique::PreCopy, 3),
+        ("never", Technique::PostCopy, 3),
+    ];
+    let (events, _, thread) = start(plan(&steps), &hosts);
+    await_all(&events, &[&reaches("lost", Phase::PostCopy), &reaches("waits", Phase::PreCopy)]);
+    hosts.with("lost", |domain| {
+        domain.source = Presence::Present(Condition::PausedPostCopyFailed);
+        domain.destination = Presence::Present(Condition::ShutOff);
+        domain.wake.take().unwrap().send(()).unwrap();
+    });
+    // It stalls after the loss, and is cancelled instead of switched.
+    let done = |event| if let Event::Done(report) = event { Some(report.domain) } else { None };
+    assert_eq!(events.iter().filter_map(done).take(2).collect::<Vec<_>>(), ["lost", "waits"]);
+    hosts.finish("first");
+    let report = thread.join().unwrap();
+    assert_eq!(
+        outcomes(&report),
+        [DomainOutcome::Migrated, DomainOutcome::Lost, DomainOutcome::Remains, DomainOutcome::Remains]
+    );
+    assert_eq!(hosts.with("waits", |domain| domain.post_copy_requests), 0);
+    assert!(hosts.with("never", |domain| domain.requests.is_empty()));
+    let error = report.domains[1].error.as_deref().unwrap();
+    assert!(error.contains("on host-b: `virsh undefine lost --keep-nvram --keep-tpm`"), "{error}");
+}
+
+#[test]
+fn after_a_loss_in_an_earlier_run_all_go_by_pre_copy() {
+    let hosts = Arc::new(Scripted::new(&[("o1", Script::Arrives), ("was-lost", Script::Arrives)]));
+    let earlier = run(&plan(&[("was-lost", Technique::PostCopy, 1)]), &hosts).1.domains;
+    let earlier = earlier.into_iter().map(|report| DomainReport { outcome: DomainOutcome::Lost, ..report }).collect();
+    let plan = plan(&[("o1", Technique::PostCopy, 1)]);
+    let evacuation = Evacuation::new(&plan, earlier, hosts.clone(), journal(), options());
+    let report = evacuation.run(&mut |_| {});
+    assert_eq!(outcomes(&report), [DomainOutcome::Lost, DomainOutcome::Migrated]);
+    assert_eq!(hosts.with("o1", |domain| domain.requests[0].technique), Technique::PreCopy);
+}
+
+#[test]
+fn a_domain_that_somebody_else_has_moved_is_looked_for_at_the_destination() {
+    let hosts =
+        Arc::new(Scripted::new(&[("moved", Script::HasLeft), ("moves", Script::HasLeft), ("off", Script::HasLeft)]));
+    hosts.arrive("moved");
+    for (name, destination) in [("moves", Presence::Present(Condition::PausedMigration)), ("off", Presence::Absent)] {
+        hosts.with(name, |domain| (domain.source, domain.destination) = (Presence::Absent, destination));
+    }
+    let steps = ["moved", "moves", "off"].map(|name| (name, Technique::PreCopy, 3));
+    let (events, _, thread) = start(plan(&steps), &hosts);
+    await_phase(&events, "moves", Phase::Checking);
+    hosts.arrive("moves");
+    let report = thread.join().unwrap();
+    assert_eq!(outcomes(&report), [DomainOutcome::Migrated, DomainOutcome::Migrated, DomainOutcome::Gone]);
+    assert_eq!(report.outcome.exit_status(), 3);
+    let told = events.iter().filter(
+        |event| matches!(event, Event::Notice { message } if message.contains("was moved by somebody else and is at host-b")),
+    );
+    assert_eq!(told.count(), 2);
+    let error = report.domains[2].error.as_deref().unwrap();
+    assert!(error.contains("third host") && !error.contains("virsh start"), "{error}");
+}
+
+#[test]
+fn a_domain_that_started_at_the_source_meanwhile_is_in_the_report_and_the_status() {
+    let hosts =
+        Arc::new(Scripted::new(&[("web", Script::Arrives), ("late", Script::Arrives), ("kept", Script::Arrives)]));
+    let mut plan = plan(&[("web", Technique::PreCopy, 1)]);
+    // Shut off when planned; the other was excluded.
+    for (name, kind) in [("late", plan::StayKind::ShutOff), ("kept", plan::StayKind::NotSelected)] {
+        let (domain, uuid, reason) = (name.to_owned(), name.to_owned(), kind.to_string());
+        plan.stays.push(plan::Stay { domain, uuid, kind: Some(kind), reason });
+    }
+    let evacuation = Evacuation::new(&plan, Vec::new(), hosts.clone(), journal(), options());
+    let report = evacuation.wanting(|name, _| name != "kept").run(&mut |_| {});
+    let names: Vec<_> = report.domains.iter().map(|domain| domain.domain.as_str()).collect();
+    assert_eq!(names, ["web", "late"]);
+    assert_eq!(report.outcome.exit_status(), 3);
+    let error = report.domains[1].error.as_deref().unwrap();
+    assert!(error.contains("started on host-a after planning and was not moved"), "{error}");
+}
+
+#[test]
+fn domains_that_all_ended_are_no_success() {
+    let hosts = Arc::new(Scripted::new(&[("o1", Script::HasLeft)]));
+    hosts.with("o1", |domain| domain.source = Presence::Present(Condition::ShutOff));
+    let (_, report) = run(&plan(&[("o1", Technique::PreCopy, 1)]), &hosts);
+    assert_eq!(outcomes(&report), [DomainOutcome::Gone]);
+    assert_eq!((report.outcome, report.outcome.exit_status()), (Outcome::Partial, 3));
+    let error = report.domains[0].error.as_deref().unwrap();
+    assert!(error.contains("shut off at host-a; `virsh start o1` there starts it"), "{error}");
+}
+
+#[test]
+fn a_pre_copy_that_was_switched_gets_the_share_of_a_post_copy() {
+    let hosts = Arc::new(Scripted::new(&[("stalls", Script::Stalls), ("other", Script::Copies)]));
+    let steps = ["stalls", "other"].map(|name| (name, Technique::PreCopy, 2));
+    let (events, _, thread) = start(plan(&steps), &hosts);
+    await_phase(&events, "stalls", Phase::PostCopy);
+    let set = || hosts.limits.lock().unwrap().iter().filter(|(name, _)| name == "stalls").count();
+    let before = set();
+    // Others are held back for its sake now, but for a guest that waits for its memory.
+    hosts.with("other", |domain| domain.script = Script::NearlyConverged);
+    while set() == before {
+        thread::yield_now();
+    }
+    let limit = hosts.limits.lock().unwrap().iter().rev().find(|(name, _)| name == "stalls").map(|(_, mib)| *mib);
+    assert!(limit >= Some(59), "half of 119 MiB/s: {limit:?}");
+    hosts.finish("stalls");
+    hosts.finish("other");
+    assert_eq!(outcomes(&thread.join().unwrap()), [DomainOutcome::Migrated; 2]);
+}
+
+#[test]
+fn one_that_a_busy_destination_turned_away_is_not_left_open_in_the_journal() {
+    let directory =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join("journals").join(format!("busy-{}", std::process::id()));
+    let open = || Journal::open(&directory, "id", "host-a").unwrap();
+    let hosts = Arc::new(Scripted::new(&[("a", Script::NeedsThePort), ("b", Script::NeedsThePort)]));
+    let steps = ["a", "b"].map(|name| (name, Technique::PreCopy, 2));
+    let (sender, events) = channel();
+    let evacuation = Evacuation::new(&plan(&steps), Vec::new(), hosts.clone(), Arc::new(open().0), options());
+    let interrupter = evacuation.interrupter();
+    let thread = thread::spawn(move || evacuation.run(&mut |timed: &Timed| drop(sender.send(timed.event.clone()))));
+    let turned_away = |event: &Event| matches!(event, Event::Notice { message } if message.contains("busy"));
+    events.iter().find(turned_away).unwrap();
+    interrupter.interrupt();
+    assert_eq!(thread.join().unwrap().outcome, Outcome::Interrupted);
+    assert_eq!(open().1, []);
 }

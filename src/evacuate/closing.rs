@@ -1,5 +1,7 @@
 //! The end of an evacuation: both hosts are listed again, and the report says what is true then.
 
+use std::collections::HashSet;
+
 use super::{Evacuation, Task};
 use crate::ending::{self, Names};
 use crate::event::Timed;
@@ -18,28 +20,37 @@ impl Evacuation {
             }
         };
         for index in 0..self.tasks.len() {
-            let uuid = &self.tasks[index].uuid;
+            let Task { domain, uuid, .. } = &self.tasks[index];
             let (here, there) = (place(&source, uuid), place(&destination, uuid));
             let Some(report) = &mut self.states[index].report else { continue };
             let names = Names { source: &self.source, destination: &self.destination };
-            if let Some((outcome, error)) = ending::last_look(names, report.outcome, &here, &there) {
+            if let Some((outcome, error)) = ending::last_look(names, domain, report.outcome, &here, &there) {
                 (report.outcome, report.error) = (outcome, error);
             }
         }
-        let expected = |listed: &Listed| {
-            let name = &listed.domain;
-            self.tasks.iter().any(|task| task.uuid == listed.uuid)
-                || self.stays.contains(name)
-                || self.refused.iter().any(|refusal| refusal.domain == *name)
+        self.newcomers = self.find_newcomers(&source);
+    }
+
+    /// Domains that are active at the source although the rules want them moved, and that the plan did not know, or knew as
+    /// inactive.
+    fn find_newcomers(&self, source: &[Listed]) -> Vec<DomainReport> {
+        let reported = self.tasks.iter().map(|task| &task.uuid);
+        let reported = reported.chain(self.earlier.iter().map(|report| &report.uuid));
+        let reported: HashSet<_> = reported.chain(self.refused.iter().map(|refusal| &refusal.uuid)).collect();
+        let refused = |name: &String| self.refused.iter().any(|refusal| refusal.domain == *name);
+        let is_new = |listed: &&Listed| {
+            let Listed { domain, uuid, condition } = listed;
+            condition.is_active() && !reported.contains(uuid) && !refused(domain) && (self.wanted)(domain, uuid)
         };
-        let newcomers = source.iter().filter(|listed| !self.adopts() && listed.condition.is_active());
-        for newcomer in newcomers.filter(|listed| !expected(listed)).collect::<Vec<_>>() {
-            let message = format!(
-                "{} is {} at {} and was not part of the plan: it came meanwhile",
-                newcomer.domain, newcomer.condition, self.source
+        let newcomers = source.iter().filter(is_new).map(|listed| {
+            let (domain, uuid, source) = (&listed.domain, &listed.uuid, &self.source);
+            let state = listed.condition;
+            let error = format!(
+                "it was started on {source} after planning and was not moved: it is {state} there; run this again"
             );
-            self.notice(tell, message);
-        }
+            ending::untouched((domain, uuid), None, error)
+        });
+        newcomers.collect()
     }
 
     /// A domain that has no report yet: never launched, or still on its way when tsmig was told to leave.
@@ -83,8 +94,9 @@ impl Evacuation {
     pub(super) fn report(&self) -> Report {
         let planned = (0..self.tasks.len())
             .map(|index| self.states[index].report.clone().unwrap_or_else(|| self.unreported(index)));
-        let domains: Vec<_> =
-            self.earlier.iter().cloned().chain(planned).chain(self.refused.iter().map(ending::refused)).collect();
+        let refused = self.refused.iter().map(ending::refused);
+        let newcomers = self.newcomers.iter().cloned();
+        let domains: Vec<_> = self.earlier.iter().cloned().chain(planned).chain(refused).chain(newcomers).collect();
         let outcome = match Outcome::of(&domains, self.interrupts > 0) {
             // Left on the user's word: that is the news, and the status; what is on its way is named.
             _ if self.left() => Outcome::Interrupted,

@@ -2,8 +2,8 @@
 
 use super::options::Options;
 use crate::drive::{Driver, Ended, Update};
-use crate::hypervisor::{Condition, MigrationRequest, Presence, Side};
-use crate::migration::{Course, OnStall};
+use crate::hypervisor::{Condition, HostErrorKind, MigrationRequest, Presence, Side};
+use crate::migration::{Course, OnStall, Places, Verdict};
 use crate::plan::Technique;
 
 /// Reads what the domain is like right now, and launches its migration.
@@ -14,16 +14,15 @@ pub(super) fn launch<F: Fn(Update)>(driver: Driver<F>, options: &Options, forced
     }
     let before = match driver.hosts.definition(&driver.request.uuid) {
         Ok(before) => before,
-        Err(error) => {
-            return (driver.tell)(Update::Ended(Ended::not_started(driver.course.technique, &error)));
-        }
+        Err(error) if error.kind == HostErrorKind::NoSuchDomain => return has_left(driver),
+        Err(error) => return (driver.tell)(Update::Ended(Ended::not_wanted(technique, error.to_string()))),
     };
     if technique == Technique::Offline {
         // What was saved since the plan was made must not be lost either.
         match driver.hosts.left_behind(&driver.request.uuid) {
             Ok(found) if found.is_empty() => {}
             Ok(found) => return (driver.tell)(Update::Ended(Ended::not_wanted(technique, found.join("; ")))),
-            Err(error) => return (driver.tell)(Update::Ended(Ended::not_started(technique, &error))),
+            Err(error) => return (driver.tell)(Update::Ended(Ended::not_wanted(technique, error.to_string()))),
         }
     }
     let default = if forced { OnStall::Abort } else { OnStall::PostCopy };
@@ -40,6 +39,9 @@ pub(super) fn launch<F: Fn(Update)>(driver: Driver<F>, options: &Options, forced
         Technique::PostCopy if !post_copy => Technique::PreCopy,
         technique => technique,
     };
+    if technique != driver.course.technique {
+        (driver.tell)(Update::ByPreCopy);
+    }
     let timeout = options.timeouts.get(&driver.request.uuid).copied().unwrap_or(options.timeout);
     let course = Course {
         technique,
@@ -58,4 +60,21 @@ pub(super) fn launch<F: Fn(Update)>(driver: Driver<F>, options: &Options, forced
         return (driver.tell)(Update::Ended(Ended::not_wanted(driver.course.technique, cause)));
     }
     Driver { request, before, course, ..driver }.launch();
+}
+
+/// A domain that left the source before its turn: it ended, or somebody else moves it, which is watched to its end.
+fn has_left<F: Fn(Update)>(driver: Driver<F>) {
+    if driver.course.technique != Technique::Offline {
+        return driver.adopt();
+    }
+    let destination = driver.hosts.presence(Side::Destination, &driver.request.uuid);
+    let verdict = match destination {
+        Presence::Present(_) => Verdict::Migrated,
+        _ => {
+            let places = Places { source: Presence::Absent, destination };
+            Verdict::Gone("it was undefined before its turn".to_owned(), places)
+        }
+    };
+    let ended = Ended::not_wanted(driver.course.technique, String::new());
+    (driver.tell)(Update::Ended(Ended { verdict, foreign: true, ..ended }));
 }

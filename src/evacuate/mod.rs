@@ -2,11 +2,12 @@
 //! that run already, and tells by [`Event`]s what happens.
 //!
 //! One thread coordinates; each migration has its driver. A failed migration is data in the report and never
-//! cancels its siblings, but a network over which nothing crosses ends the launching. After a first interrupt nothing
+//! cancels its siblings, but a network over which nothing crosses ends the launching, and so does a guest that is lost. After a first interrupt nothing
 //! more is launched, pre-copies are cancelled and post-copies finish; after a second one this returns at once and the
 //! report says what is still on its way. At the end both hosts are listed again, and the report says what is true then.
 
 mod closing;
+mod gate;
 mod launch;
 mod options;
 
@@ -21,7 +22,7 @@ use crate::ending::{self, Names};
 use crate::event::{Event, Timed};
 use crate::hypervisor::{Definition, HostError, HostErrorKind, Hosts, MigrationRequest, Route, no_data};
 use crate::journal::{Entry, Journal};
-use crate::migration::{Course, Phase, Progress};
+use crate::migration::{Course, Phase, Progress, Verdict};
 use crate::plan::{Plan, Refusal, Technique};
 use crate::queue::{Queue, Turn};
 use crate::recover::Finding;
@@ -48,6 +49,9 @@ impl Interrupter {
     }
 }
 
+/// Whether a domain is wanted elsewhere, by its name and UUID.
+type Wanted = Box<dyn Fn(&str, &str) -> bool + Send>;
+
 /// One domain to see to.
 struct Task {
     domain: String,
@@ -70,6 +74,12 @@ struct State {
     /// The driver's inbox, while it runs.
     driver: Option<Sender<Input>>,
     phase: Option<Phase>,
+    /// How it moves by now, which may differ from the plan.
+    technique: Technique,
+    /// Whether it was seen in post-copy.
+    switched: bool,
+    /// Whether its driver was told that it may switch to post-copy.
+    may_switch: bool,
     progress: Progress,
     /// Who drives it.
     route: Route,
@@ -82,10 +92,13 @@ struct State {
 }
 
 impl State {
-    fn new() -> Self {
+    fn new(technique: Technique) -> Self {
         Self {
             driver: None,
             phase: None,
+            technique,
+            switched: false,
+            may_switch: false,
             progress: Progress::default(),
             route: Route::PeerToPeer,
             awaited_at: None,
@@ -106,8 +119,10 @@ pub struct Evacuation {
     known_link: Option<f64>,
     launch_ahead: bool,
     refused: Vec<Refusal>,
-    /// Domains that are to be at the source in the end.
-    stays: Vec<String>,
+    /// Whether the user's rules want a domain moved, by its name and UUID.
+    wanted: Wanted,
+    /// Domains that came to the source after planning, as the last look finds them.
+    newcomers: Vec<DomainReport>,
     /// What a recovery before this run made of other domains.
     earlier: Vec<DomainReport>,
     hosts: Arc<dyn Hosts>,
@@ -124,6 +139,8 @@ pub struct Evacuation {
     post_copy_works: bool,
     /// Whether it was said that no data gets through.
     told_mute: bool,
+    /// Whether a guest was seen to run at the destination in post-copy: it can load what the source sends.
+    proven: bool,
     unrecorded: bool,
     interrupts: usize,
     /// At which interrupt it leaves at once.
@@ -153,10 +170,16 @@ impl Evacuation {
             known_link: plan.known_link(),
             launch_ahead: plan.launch_ahead,
             refused: plan.refused.clone(),
-            stays: plan.stays.iter().map(|stay| stay.domain.clone()).collect(),
+            post_copy_works: !earlier.iter().any(|report| report.outcome == DomainOutcome::Lost),
             earlier: earlier.into_iter().filter(|report| !planned(report)).collect(),
             ..Self::of(report::Job::Evacuate, &plan.source, &plan.destination, tasks.collect(), hosts, journal, options)
         }
+    }
+
+    /// The same, with what tells by a domain's name and UUID whether the user's rules want it moved: one that was started at
+    /// the source after planning is then in the report.
+    pub fn wanting(self, wanted: impl Fn(&str, &str) -> bool + Send + 'static) -> Self {
+        Self { wanted: Box::new(wanted), ..self }
     }
 
     /// Prepares to finish what was found between two hosts. It cancels nothing: the first interrupt makes it leave.
@@ -198,7 +221,8 @@ impl Evacuation {
             known_link: None,
             launch_ahead: false,
             refused: Vec::new(),
-            stays: Vec::new(),
+            wanted: Box::new(|_, _| false),
+            newcomers: Vec::new(),
             earlier: Vec::new(),
             hosts,
             journal,
@@ -206,12 +230,13 @@ impl Evacuation {
             sender,
             inbox,
             start: Instant::now(),
-            states: tasks.iter().map(|_| State::new()).collect(),
+            states: tasks.iter().map(|task| State::new(task.technique)).collect(),
             queue: Queue::new(tasks.iter().map(|task| task.concurrency)),
             tasks,
             halted: None,
             post_copy_works: true,
             told_mute: false,
+            proven: false,
             unrecorded: false,
             interrupts: 0,
             leaves_at: 2,
@@ -236,8 +261,14 @@ impl Evacuation {
                 predicted_seconds: self.predicted_seconds,
             },
         );
+        if let Some(lost) = self.earlier.iter().find(|report| report.outcome == DomainOutcome::Lost) {
+            let message =
+                format!("{} was lost in an earlier run: until it is started again, all go by pre-copy", lost.domain);
+            self.notice(tell, message);
+        }
         while self.interrupts < self.leaves_at {
             let pause = self.launch_due(tell);
+            self.allow_switches();
             if pause.is_none() && self.in_flight() == 0 {
                 break;
             }
@@ -288,12 +319,14 @@ impl Evacuation {
     /// Launches what is due; returns how long to wait at the most for the next, `None` where that depends on others.
     fn launch_due(&mut self, tell: &mut dyn FnMut(&Timed)) -> Option<Duration> {
         loop {
-            // A post-copy that broke says that the network is not to be trusted with another.
-            if self.interrupts > 0 || self.halted.is_some() || self.count(Phase::Recovering) > 0 && !self.adopts() {
+            if self.interrupts > 0 || self.halted.is_some() || self.is_broken() && !self.adopts() {
                 return None;
             }
             if self.patience() == Some(Duration::ZERO) {
                 self.say_mute(tell);
+                return None;
+            }
+            if self.queue.front().is_some_and(|next| self.waits_for_proof(next)) {
                 return None;
             }
             match self.queue.next(self.start.elapsed(), self.in_flight() - self.about_to_end()) {
@@ -336,7 +369,7 @@ impl Evacuation {
 
     fn flight(&self, index: usize) -> InFlight {
         let Progress { pass, remaining, eta_seconds, .. } = self.states[index].progress;
-        InFlight { technique: self.tasks[index].technique, pass, remaining, eta_seconds }
+        InFlight { technique: self.states[index].technique, pass, remaining, eta_seconds }
     }
 
     fn adopts(&self) -> bool {
@@ -455,8 +488,13 @@ impl Evacuation {
         let destination = self.destination.clone();
         match update {
             Update::Phase(phase) => {
-                self.states[index].phase = Some(phase);
+                let state = &mut self.states[index];
+                state.phase = Some(phase);
+                if matches!(phase, Phase::PostCopy | Phase::Recovering) {
+                    (state.technique, state.switched) = (Technique::PostCopy, true);
+                }
                 self.tell(tell, Event::Phase { domain, phase });
+                self.share_bandwidth();
             }
             Update::Progress(progress) => {
                 self.tell(tell, Event::Progress { domain, progress });
@@ -472,7 +510,10 @@ impl Evacuation {
             // What has got through before says that the way is open.
             Update::NoData(error) if !self.has_moved() => self.halt(&error.message, "then run this again", tell),
             Update::NoData(_) => {}
+            Update::ByPreCopy => self.states[index].technique = Technique::PreCopy,
+            Update::Loaded => self.proven = true,
             Update::NoPostCopy(error) => {
+                self.states[index].technique = Technique::PreCopy;
                 if self.post_copy_works {
                     self.post_copy_works = false;
                     self.notice(
@@ -487,7 +528,14 @@ impl Evacuation {
             }
             Update::Busy(error) => self.busy(index, &error, tell),
             Update::Silent => self.silent(index, tell),
-            Update::Switching(why) => self.notice(tell, format!("{domain}: {why}; it is switched to post-copy")),
+            Update::Switching(why) => {
+                self.notice(tell, format!("{domain}: {why}; it is switched to post-copy"));
+                self.states[index].technique = Technique::PostCopy;
+                self.share_bandwidth();
+                if let Some(reason) = self.halted.clone() {
+                    self.cancel(index, &reason);
+                }
+            }
             Update::Resuming(error) => {
                 let cause = error.map_or_else(String::new, |error| format!(" ({error})"));
                 self.notice(
@@ -511,8 +559,16 @@ impl Evacuation {
                 }
             }
             Update::Ended(ended) => {
+                self.proven |= ended.verdict == Verdict::Migrated && self.states[index].switched;
+                let stop = self.ends_post_copy(index, &ended.verdict);
+                if ended.foreign && ended.verdict == Verdict::Migrated && !self.adopts() {
+                    self.notice(tell, format!("{domain} was moved by somebody else and is at {destination}"));
+                }
                 let report = ending::report(self.names(), (&domain, &self.tasks[index].uuid), ended);
                 self.ended(index, report, tell);
+                if let Some(reason) = stop {
+                    self.stop_post_copy(reason, tell);
+                }
             }
         }
     }
@@ -557,9 +613,11 @@ impl Evacuation {
     }
 
     fn busy(&mut self, index: usize, error: &HostError, tell: &mut dyn FnMut(&Timed)) {
-        let state = &mut self.states[index];
-        (state.driver, state.phase, state.share, state.awaited_at) = (None, None, Share::ALL, None);
-        let domain = self.tasks[index].domain.clone();
+        let Task { domain, uuid, technique, .. } = &self.tasks[index];
+        let (domain, uuid, technique) = (domain.clone(), uuid.clone(), *technique);
+        self.states[index] = State::new(technique);
+        // It has not begun, and a later run has nothing to finish.
+        self.record(index, Entry::End { uuid: uuid.clone(), outcome: DomainOutcome::Remains }, tell);
         if self.interrupts > 0 || self.halted.is_some() {
             return;
         }
@@ -567,8 +625,8 @@ impl Evacuation {
             let message = format!("{domain}: {} is busy ({}); it is tried again", error.host, error.message);
             self.notice(tell, message);
         } else {
-            let ended = Ended::not_started(self.tasks[index].technique, error);
-            let report = ending::report(self.names(), (&domain, &self.tasks[index].uuid), ended);
+            let ended = Ended::not_wanted(technique, error.to_string());
+            let report = ending::report(self.names(), (&domain, &uuid), ended);
             self.ended(index, report, tell);
         }
     }
@@ -579,9 +637,13 @@ impl Evacuation {
         let end = Entry::End { uuid: self.tasks[index].uuid.clone(), outcome: report.outcome };
         self.states[index].report = Some(report.clone());
         self.tell(tell, Event::Done(report));
-        if let Err(error) = self.journal.record(&end) {
+        self.record(index, end, tell);
+        self.share_bandwidth();
+    }
+
+    fn record(&mut self, index: usize, entry: Entry, tell: &mut dyn FnMut(&Timed)) {
+        if let Err(error) = self.journal.record(&entry) {
             self.update(index, Update::Unrecorded(error), tell);
         }
-        self.share_bandwidth();
     }
 }

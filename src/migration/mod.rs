@@ -19,7 +19,7 @@ use crate::share::{LAST_PASS, LAST_SECONDS};
 use passes::Passes;
 use progress::Gauge;
 pub use progress::Progress;
-pub use verdict::{Verdict, verdict};
+pub use verdict::{Places, Verdict, verdict};
 
 /// What a running migration is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -139,6 +139,8 @@ pub struct Migration {
     course: Course,
     started: f64,
     phase: Phase,
+    /// Whether it may switch to post-copy now, where it is to.
+    may_switch: bool,
     /// Once the switch was seen, for good.
     post_copied: bool,
     cause: Option<Cause>,
@@ -163,6 +165,7 @@ impl Migration {
             course,
             started: now,
             phase: Phase::Starting,
+            may_switch: false,
             post_copied: false,
             cause: None,
             passes: Passes::default(),
@@ -224,11 +227,16 @@ impl Migration {
         let last_pass = self.phase == Phase::PreCopy
             && (2..=LAST_PASS).contains(&pass)
             && eta_seconds.is_some_and(|seconds| seconds <= LAST_SECONDS);
-        last_pass || self.switches() && matches!(self.phase, Phase::Starting | Phase::PreCopy)
+        last_pass || self.may_switch && self.switches() && matches!(self.phase, Phase::Starting | Phase::PreCopy)
     }
 
-    /// Whether it is to be switched to post-copy.
-    fn switches(&self) -> bool {
+    /// Allows the switch to post-copy, or forbids it until further notice; forbidden from the start.
+    pub fn allow_switch(&mut self, may_switch: bool) {
+        self.may_switch = may_switch;
+    }
+
+    /// Whether it is to be switched to post-copy, as soon as it may.
+    pub fn switches(&self) -> bool {
         let stalled = matches!(self.cause, Some(Cause::Stalled { .. }))
             && self.course.on_stall == Some(OnStall::PostCopy)
             && self.course.post_copy;
@@ -305,7 +313,7 @@ impl Migration {
             Some(Cause::Wanted | Cause::Timeout | Cause::Silent) => Some(Action::Abort),
             // Asked again until the source is seen in post-copy: success of the request is not the switch, and a
             // request that comes too early fails without harm.
-            _ if self.switches() => job.is_some().then_some(Action::StartPostCopy),
+            _ if self.switches() => (self.may_switch && job.is_some()).then_some(Action::StartPostCopy),
             Some(Cause::Stalled { .. }) => Some(Action::Abort),
             None => None,
         }
@@ -320,7 +328,10 @@ impl Migration {
     fn settle(&mut self, now: f64, sight: &Sight<'_>, broken: bool, failed: bool) -> Option<Action> {
         let source = sight.source;
         let destination = sight.destination?;
-        let verdict = verdict(self.course.technique, self.post_copied, failed, source, destination);
+        // Its memory crosses still: to whatever host that is, both halves are needed.
+        let crosses = *source == Presence::Present(Condition::PausedPostCopy) && sight.job.is_some();
+        let verdict =
+            verdict(self.course.technique, self.post_copied, failed, source, destination).filter(|_| !crosses);
         // The source is looked at first: what has left it by then does not come back.
         let arrived = verdict == Some(Verdict::Migrated) && *source == Presence::Absent;
         if verdict.is_some() && (arrived || verdict == self.likely) {
@@ -395,6 +406,7 @@ mod tests {
     #[test]
     fn post_copy_is_asked_for_until_it_is_seen() {
         let mut migration = Migration::new(course(Technique::PostCopy), 0.0);
+        migration.allow_switch(true);
         let running = Present(Running);
         let mut look = |now, source: &Presence, job: Option<&JobStats>| {
             let action = migration.observe(now, &during(source, job), false);
@@ -404,6 +416,35 @@ mod tests {
         assert_eq!(look(0.2, &running, Some(&job(0, 1000, 1))).0, Some(Action::StartPostCopy));
         assert_eq!(look(0.3, &running, Some(&job(1, 999, 1))).0, Some(Action::StartPostCopy));
         assert_eq!(look(0.4, &Present(PausedPostCopy), Some(&job(2, 998, 2))), (None, Phase::PostCopy));
+    }
+
+    #[test]
+    fn a_switch_waits_until_it_is_allowed_and_is_not_asked_for_once_it_is_forbidden() {
+        let mut migration = Migration::new(course(Technique::PostCopy), 0.0);
+        let running = Present(Running);
+        let mut look = |may_switch: bool, now: u32| {
+            migration.allow_switch(may_switch);
+            let job = job(now.into(), 900, 1);
+            migration.observe(now.into(), &during(&running, Some(&job)), false)
+        };
+        assert_eq!(look(false, 1), None);
+        assert_eq!(look(true, 2), Some(Action::StartPostCopy));
+        assert_eq!(look(false, 3), None);
+        migration.want_abort();
+        let job = job(4, 900, 1);
+        assert_eq!(migration.observe(4.0, &during(&running, Some(&job)), false), Some(Action::Abort));
+    }
+
+    #[test]
+    fn a_post_copy_whose_memory_still_crosses_is_not_lost() {
+        let mut migration = Migration::new(course(Technique::PostCopy), 0.0);
+        let (half, absent) = (Present(PausedPostCopy), Absent);
+        // Somebody else's, to a third host.
+        for second in 1..10_u32 {
+            let job = job(second.into(), 900, 1);
+            let sight = Sight { job: Some(&job), ..after(&half, &absent) };
+            assert_eq!(migration.observe(second.into(), &sight, true), None);
+        }
     }
 
     #[test]
@@ -417,6 +458,7 @@ mod tests {
     fn action_on_a_stall(on_stall: Option<OnStall>, post_copy: bool) -> Option<Action> {
         let course = Course { technique: Technique::PreCopy, post_copy, on_stall, timeout_seconds: None };
         let mut migration = Migration::new(course, 0.0);
+        migration.allow_switch(true);
         (1..=8_u32).find_map(|pass| {
             let job = job(u64::from(pass) * 400, 400, pass.into());
             migration.observe(f64::from(pass) * 2.0, &during(&Present(Running), Some(&job)), false)
@@ -435,6 +477,7 @@ mod tests {
     #[test]
     fn a_silent_network_is_no_place_to_switch_over() {
         let mut migration = Migration::new(course(Technique::PostCopy), 0.0);
+        migration.allow_switch(true);
         let job = job(5, 995, 1);
         let actions: Vec<_> = (0..30)
             .filter_map(|half| migration.observe(f64::from(half) / 2.0, &during(&Present(Running), Some(&job)), false))
@@ -448,6 +491,7 @@ mod tests {
         let late = Course { timeout_seconds: Some(5.0), ..course(Technique::PostCopy) };
         let mut migration = Migration::new(late, 0.0);
         let source = Present(PausedPostCopy);
+        migration.allow_switch(true);
         migration.observe(1.0, &during(&source, Some(&job(1, 999, 1))), false);
         migration.want_abort();
         // Late, silent, unwanted; also when the source does not answer, or says that it runs.

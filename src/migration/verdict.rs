@@ -12,10 +12,19 @@ pub enum Verdict {
     Remains,
     /// It is half here and half there, or can't be seen; it must not be touched without a look.
     NeedsRecovery(String),
-    /// It can't have survived.
-    Lost(String),
-    /// It ended by itself meanwhile.
-    Gone(String),
+    /// It can't have survived; with how that is known, in one clause.
+    Lost(String, Places),
+    /// It runs on neither host, and no migration of it is under way between them.
+    Gone(String, Places),
+}
+
+/// Where a domain was seen on both hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    /// At the source.
+    pub source: Presence,
+    /// At the destination.
+    pub destination: Presence,
 }
 
 /// Judges where a domain ended from its state on both hosts; `None` while that is still moving.
@@ -34,12 +43,14 @@ pub fn verdict(
     };
     use Presence::{Absent, Present, Unknown};
 
+    let places = || Places { source: source.clone(), destination: destination.clone() };
+    let lost = |how: &str| Some(Verdict::Lost(how.to_owned(), places()));
     if technique == Technique::Offline {
         return match (source, destination) {
             (Unknown(_), _) | (_, Unknown(_)) => None,
             (Absent, Present(_)) => Some(Verdict::Migrated),
             (Present(_), _) => Some(Verdict::Remains),
-            (Absent, Absent) => Some(Verdict::Lost("its definition is on neither host".to_owned())),
+            (Absent, Absent) => lost("its definition is on neither host"),
         };
     }
     match (source, destination) {
@@ -49,17 +60,17 @@ pub fn verdict(
         )),
         (Present(Running | Paused | Crashed), Absent | Present(ShutOff | ShutOffMigrated)) => Some(Verdict::Remains),
         (Present(PausedPostCopy | PausedPostCopyFailed), Absent | Present(ShutOff | ShutOffMigrated)) => {
-            Some(Verdict::Lost("it was in post-copy and its half at the destination is gone".to_owned()))
+            lost("it was in post-copy and its half at the destination is gone")
         }
         (Absent | Present(ShutOff), Present(RunningPostCopyFailed)) => {
-            Some(Verdict::Lost("it was in post-copy and its half at the source is gone".to_owned()))
+            lost("it was in post-copy and its half at the source is gone")
         }
         (Absent | Present(ShutOff | ShutOffMigrated), Absent | Present(ShutOff | ShutOffMigrated)) => {
-            Some(if post_copy && failed {
-                Verdict::Lost("it was in post-copy and runs on neither host".to_owned())
+            if post_copy && failed {
+                lost("it was in post-copy and runs on neither host")
             } else {
-                Verdict::Gone("it stopped running while it was migrated".to_owned())
-            })
+                Some(Verdict::Gone("it stopped running while it was migrated".to_owned(), places()))
+            }
         }
         // A switch-over or a post-copy on its way, a broken one that may still mend, a host that does not answer.
         _ => None,
@@ -89,12 +100,13 @@ mod tests {
         assert_eq!(judge(&Present(Running), &Present(PausedMigration), false, true), None);
         assert_eq!(judge(&Present(Running), &Unknown("no answer".into()), false, true), None);
         // Nowhere.
-        assert!(matches!(judge(&Present(PausedPostCopyFailed), &Absent, true, true), Some(Verdict::Lost(_))));
-        assert!(matches!(judge(&Absent, &Absent, true, true), Some(Verdict::Lost(_))));
-        assert!(matches!(judge(&Absent, &Present(RunningPostCopyFailed), true, true), Some(Verdict::Lost(_))));
+        assert!(matches!(judge(&Present(PausedPostCopyFailed), &Absent, true, true), Some(Verdict::Lost(..))));
+        assert!(matches!(judge(&Absent, &Absent, true, true), Some(Verdict::Lost(..))));
+        assert!(matches!(judge(&Absent, &Present(RunningPostCopyFailed), true, true), Some(Verdict::Lost(..))));
         // A finished source has this for a moment before the destination knows that all has arrived.
         assert_eq!(judge(&Present(ShutOffMigrated), &Present(RunningPostCopy), true, true), None);
-        assert!(matches!(judge(&Absent, &Absent, false, true), Some(Verdict::Gone(_))));
+        assert!(matches!(judge(&Absent, &Absent, false, true), Some(Verdict::Gone(..))));
+        assert_eq!(judge(&Present(ShuttingDown), &Absent, false, true), None, "its emulator still runs");
         assert!(matches!(judge(&Present(Running), &Present(Running), false, true), Some(Verdict::NeedsRecovery(_))));
     }
 

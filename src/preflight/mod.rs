@@ -124,8 +124,14 @@ fn notes(facts: &Facts, plan: &Plan) -> Vec<String> {
             source.name,
         ));
     }
-    let post_copies = plan.migrations.iter().any(|step| step.technique == plan::Technique::PostCopy);
-    if let Some(user) = destination.qemu_user.filter(|user| *user != 0 && post_copies) {
+    let post_copies = plan.migrations.iter().filter(|step| step.technique == plan::Technique::PostCopy).count();
+    if post_copies > 1 {
+        notes.push(format!(
+            "the first post-copy goes alone until its guest runs at {}: if that can't load it, no other is lost",
+            destination.name
+        ));
+    }
+    if let Some(user) = destination.qemu_user.filter(|user| *user != 0 && post_copies > 0) {
         notes.push(format!(
             "QEMU runs as user {user} at {}: post-copy needs vm.unprivileged_userfaultfd=1 there (sysctl), or a readable \
              /dev/userfaultfd; without, domains go by pre-copy",
@@ -204,6 +210,19 @@ mod tests {
         let plan = plan_with(&facts);
         let hosts: Vec<_> = plan.blocked.iter().map(|blocked| blocked.host.as_str()).collect();
         assert_eq!(hosts, ["a", "b"]);
+    }
+
+    #[test]
+    fn a_plan_with_several_post_copies_says_that_the_first_goes_alone() {
+        let notes = |count: usize| {
+            let running = |name| (name, name, DomainState::Running);
+            let (source, destination) =
+                (fixture::host("a", &["n1", "n2"].map(running)[..count]), fixture::host("b", &[]));
+            let post_copy = Rule { technique: Some(plan::Technique::PostCopy), ..Rule::default() };
+            plan(source, &destination, &[post_copy; 2][..count], &Demands::default(), Some(&facts())).notes
+        };
+        assert_eq!(notes(1), Vec::<String>::new());
+        assert!(notes(2)[0].contains("the first post-copy goes alone until its guest runs at b"), "{:?}", notes(2));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `tsmig evacuate`: finish what an earlier run left, profile, plan, migrate, report.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::thread;
 
@@ -29,7 +29,8 @@ use crate::recover::Scope;
 use crate::render::{Screen, print_line, say, tables};
 use crate::report::{DomainOutcome, DomainReport, Outcome, Report};
 use crate::report_file::SavedReport;
-use crate::select;
+use crate::return_trip;
+use crate::select::{self, Selection};
 use crate::units::span;
 use crate::watch::watch;
 
@@ -120,7 +121,13 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
     };
     let mut recorder = watched.then(|| Recorder::new(&plan, readings));
     let (hosts, journal) = (Arc::clone(&claim.hosts), Arc::clone(&claim.journal));
-    let evacuation = Evacuation::new(&plan, earlier, hosts, journal, options);
+    let selection = Selection::new(&arguments.planning, config).map_err(usage)?;
+    let uuids = |report| return_trip::moved(report).map(|domain| domain.uuid.clone()).collect::<HashSet<_>>();
+    let returns = returning.as_ref().map(uuids);
+    let wanted = move |name: &str, uuid: &str| {
+        selection.takes(name) && returns.as_ref().is_none_or(|returns| returns.contains(uuid))
+    };
+    let evacuation = Evacuation::new(&plan, earlier, hosts, journal, options).wanting(wanted);
     let mut screen = Screen::new(output);
     let mut after_domains = AfterDomains::new(&hooks);
     let report = interrupts.during(evacuation.interrupter(), || {

@@ -1,15 +1,19 @@
 //! Domains that are not just running and persistent, and domains that can't move.
 
+use std::process::Stdio;
+
 use anyhow::{Context, Result, ensure};
 use tsmig_lab::{GuestSpec, Lab, Node};
 
-use crate::harness::{Guests, Test, assert_states, info, receiver, run, sender};
+use crate::harness::{Guests, Run, Test, assert_states, info, receiver, run, sender, start, tsmig};
 
 pub const TESTS: &[(&str, Test)] = &[
     ("a_transient_domain_arrives_transient_and_a_persistent_one_persistent", persistence),
     ("a_paused_domain_arrives_paused", paused),
     ("an_inactive_definition_moves_when_asked_for", inactive),
     ("what_a_definition_alone_would_leave_behind_is_refused_by_name_and_nothing_is_deleted", left_behind),
+    ("a_domain_that_is_started_at_the_source_meanwhile_is_reported", started_meanwhile),
+    ("two_runs_on_one_source_that_do_not_know_of_each_other_say_nothing_false", two_runs),
     ("a_taken_name_stops_everything_unless_partial", collision),
 ];
 
@@ -140,6 +144,59 @@ fn left_behind(lab: &Lab) -> Result<()> {
     lab.run(Node::HostA, &["sh", "-c", "virsh undefine --tpm tpm; rm -f /usr/bin/swtpm* /srv/private/*"])?;
     lab.run(Node::HostB, &["sh", "-c", "virsh destroy nv; virsh undefine --nvram nv; virsh undefine --nvram nvs"])?;
     Ok(())
+}
+
+fn started_meanwhile(lab: &Lab) -> Result<()> {
+    let guests = Guests::boot(lab, vec![sender("o1").memory_mib(96)])?;
+    lab.add_guests(&[GuestSpec::new("known").inactive(), GuestSpec::new("kept").inactive()])?;
+    let options =
+        ["evacuate", "host-a", "host-b", "--exclude", "kept", "--technique", "pre-copy", "--bandwidth", "42Mbit"];
+    let mut running = start(lab, &options)?;
+    running.wait_for_progress("o1")?;
+    lab.add_guests(&[GuestSpec::new("new").inactive()])?;
+    for name in ["known", "new", "kept"] {
+        lab.run(Node::HostA, &["virsh", "start", name])?;
+    }
+    let run = running.end()?;
+    run.expect(3, "o1", "migrated")?;
+    for name in ["known", "new"] {
+        let error = run.expect(3, name, "remains")?;
+        ensure!(error.contains("started on host-a after planning and was not moved"), "{error}");
+    }
+    ensure!(run.expect(3, "kept", "remains").is_err(), "it is to stay: {}", run.stdout);
+    guests.assert_alive(lab)
+}
+
+fn two_runs(lab: &Lab) -> Result<()> {
+    let names = ["o1", "o2", "o3"];
+    // Without traffic, so that two at a time converge.
+    let guests = Guests::boot(lab, names.map(|name| GuestSpec::new(name).memory_mib(96)).to_vec())?;
+    // As two users have them: each a journal of its own.
+    let journals = [tempfile::tempdir()?, tempfile::tempdir()?];
+    let runs: Vec<_> = journals
+        .iter()
+        .map(|journal| {
+            let options = ["--concurrency", "1", "--technique", "pre-copy", "--output", "json"];
+            let mut command = tsmig(lab, &[&["evacuate", "host-a", "host-b"], options.as_slice()].concat());
+            command.env("XDG_STATE_HOME", journal.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+        })
+        .collect::<Result<_, _>>()?;
+    for run in runs {
+        let run = Run::of(run.wait_with_output()?)?;
+        // One that finds the other's migrations while it plans refuses.
+        if run.status == 1 {
+            ensure!(run.stderr.contains("migrat"), "{}", run.stderr);
+            continue;
+        }
+        for domain in run.report()?["domains"].as_array().context("domains")? {
+            let outcome = domain["outcome"].as_str();
+            ensure!(matches!(outcome, Some("migrated" | "remains")), "it was alive all the time: {domain}");
+        }
+    }
+    for name in names {
+        assert_states(lab, name, None, Some("running"))?;
+    }
+    guests.assert_alive(lab)
 }
 
 fn collision(lab: &Lab) -> Result<()> {

@@ -25,15 +25,18 @@ fn recover(lab: &Lab) -> Result<Run> {
 fn powers_off(lab: &Lab) -> Result<()> {
     let (_, running) = begin(lab, "pre-copy", "pre-copy")?;
     lab.power_off("o1")?;
-    let error = running.end()?.expect(0, "o1", "gone")?;
+    let error = running.end()?.expect(3, "o1", "gone")?;
     ensure!(error.contains("stopped running"), "{error}");
-    assert_states(lab, "o1", Some("shut off"), None)
+    assert_states(lab, "o1", Some("shut off"), None)?;
+    ensure!(error.contains("shut off at host-a; `virsh start o1` there starts it"), "{error}");
+    lab.run(Node::HostA, &["virsh", "start", "o1"])?;
+    assert_states(lab, "o1", Some("running"), None)
 }
 
 fn destroyed(lab: &Lab) -> Result<()> {
     let (_, running) = begin(lab, "pre-copy", "pre-copy")?;
     lab.run(Node::HostA, &["virsh", "destroy", "o1"])?;
-    let error = running.end()?.expect(0, "o1", "gone")?;
+    let error = running.end()?.expect(3, "o1", "gone")?;
     ensure!(error.contains("stopped running"), "{error}");
     assert_states(lab, "o1", Some("shut off"), None)
 }

@@ -7,6 +7,7 @@ mod daemons;
 mod guests;
 mod interruption;
 mod links;
+mod loading;
 mod policy;
 mod reach;
 
@@ -20,7 +21,7 @@ use crate::harness::{Guests, Running, Test, assert_states, info, start};
 
 /// All of them.
 pub fn tests() -> impl Iterator<Item = &'static (&'static str, Test)> {
-    [daemons::TESTS, links::TESTS, guests::TESTS, policy::TESTS, interruption::TESTS, reach::TESTS]
+    [daemons::TESTS, links::TESTS, loading::TESTS, guests::TESTS, policy::TESTS, interruption::TESTS, reach::TESTS]
         .into_iter()
         .flatten()
 }
