@@ -158,8 +158,10 @@ impl fmt::Display for Then {
 fn beside(plan: &Plan, domain: &DomainProfile, rule: &Rule) -> Beside {
     let stayed = plan.stays.iter().find(|stay| stay.uuid == domain.uuid);
     // The options of the saved plan chose this, and are not given again.
-    if let Some(Stay { kind: Some(kind @ (StayKind::NotSelected | StayKind::NotInReport)), reason, .. }) = stayed {
-        return Beside::Stays(*kind, reason.clone());
+    if let Some(stay) = stayed.filter(|stay| stay.is_by_options())
+        && let Some(kind) = stay.kind
+    {
+        return Beside::Stays(kind, stay.reason.clone());
     }
     let refused = plan.refused.iter().find(|refusal| refusal.uuid == domain.uuid);
     let moved_offline = plan.migrations.iter().any(|step| step.technique == Technique::Offline);

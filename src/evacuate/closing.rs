@@ -45,9 +45,12 @@ impl Evacuation {
         let newcomers = source.iter().filter(is_new).map(|listed| {
             let (domain, uuid, source) = (&listed.domain, &listed.uuid, &self.source);
             let state = listed.condition;
-            let error = format!(
-                "it was started on {source} after planning and was not moved: it is {state} there; run this again"
-            );
+            let error = match self.not_in_plan.get(uuid) {
+                Some(reason) => format!("it is {state} at {source}: {reason}; make a new plan to move it"),
+                None => format!(
+                    "it was started on {source} after planning and was not moved: it is {state} there; run this again"
+                ),
+            };
             ending::untouched((domain, uuid), None, error)
         });
         newcomers.collect()

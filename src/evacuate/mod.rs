@@ -11,6 +11,7 @@ mod gate;
 mod launch;
 mod options;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -23,7 +24,7 @@ use crate::event::{Event, Timed};
 use crate::hypervisor::{Definition, HostError, HostErrorKind, Hosts, MigrationRequest, Route, no_data};
 use crate::journal::{Entry, Journal};
 use crate::migration::{Course, Phase, Progress, Verdict};
-use crate::plan::{Plan, Refusal, Technique};
+use crate::plan::{Plan, Refusal, StayKind, Technique};
 use crate::queue::{Queue, Turn};
 use crate::recover::Finding;
 use crate::report::{self, DomainOutcome, DomainReport, Report};
@@ -119,6 +120,8 @@ pub struct Evacuation {
     known_link: Option<f64>,
     launch_ahead: bool,
     refused: Vec<Refusal>,
+    /// Why the plan does not move domains that the rules want moved, by UUID.
+    not_in_plan: HashMap<String, String>,
     /// Whether the user's rules want a domain moved, by its name and UUID.
     wanted: Wanted,
     /// Domains that came to the source after planning, as the last look finds them.
@@ -163,6 +166,7 @@ impl Evacuation {
             concurrency: step.concurrency,
             start: Start::Launch { forced: step.forced },
         });
+        let not_in_plan = plan.stays.iter().filter(|stay| stay.kind == Some(StayKind::NotInPlan));
         let planned = |report: &DomainReport| plan.migrations.iter().any(|step| step.uuid == report.uuid);
         Self {
             predicted_seconds: plan.predicted.total_seconds,
@@ -170,6 +174,7 @@ impl Evacuation {
             known_link: plan.known_link(),
             launch_ahead: plan.launch_ahead,
             refused: plan.refused.clone(),
+            not_in_plan: not_in_plan.map(|stay| (stay.uuid.clone(), stay.reason.clone())).collect(),
             post_copy_works: !earlier.iter().any(|report| report.outcome == DomainOutcome::Lost),
             earlier: earlier.into_iter().filter(|report| !planned(report)).collect(),
             ..Self::of(report::Job::Evacuate, &plan.source, &plan.destination, tasks.collect(), hosts, journal, options)
@@ -221,6 +226,7 @@ impl Evacuation {
             known_link: None,
             launch_ahead: false,
             refused: Vec::new(),
+            not_in_plan: HashMap::new(),
             wanted: Box::new(|_, _| false),
             newcomers: Vec::new(),
             earlier: Vec::new(),

@@ -245,6 +245,13 @@ pub struct Stay {
     pub reason: String,
 }
 
+impl Stay {
+    /// Whether the options of the plan chose it.
+    pub(crate) fn is_by_options(&self) -> bool {
+        matches!(self.kind, Some(StayKind::NotSelected | StayKind::NotInReport))
+    }
+}
+
 /// Why a domain is to stay at the source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -124,8 +124,12 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
     let selection = Selection::new(&arguments.planning, config).map_err(usage)?;
     let uuids = |report| return_trip::moved(report).map(|domain| domain.uuid.clone()).collect::<HashSet<_>>();
     let returns = returning.as_ref().map(uuids);
+    // A saved plan knows what its own options left out.
+    let left_out = plan.stays.iter().filter(|stay| stay.is_by_options()).map(|stay| stay.uuid.clone());
+    let left_out: HashSet<_> = left_out.collect();
     let wanted = move |name: &str, uuid: &str| {
-        selection.takes(name) && returns.as_ref().is_none_or(|returns| returns.contains(uuid))
+        let returns = returns.as_ref().is_none_or(|returns| returns.contains(uuid));
+        selection.takes(name) && returns && !left_out.contains(uuid)
     };
     let evacuation = Evacuation::new(&plan, earlier, hosts, journal, options).wanting(wanted);
     let mut screen = Screen::new(output);

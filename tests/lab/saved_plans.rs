@@ -80,7 +80,15 @@ fn started(lab: &Lab) -> Result<()> {
 
     lab.run(Node::HostA, &["virsh", "start", "db"])?;
     let refused = by_plan(lab, &plan, &[])?;
-    assert_does_not_hold(lab, &refused, "db is running at host-a and not in the plan", &["web", "db", "left"])
+    assert_does_not_hold(lab, &refused, "db is running at host-a and not in the plan", &["web", "db", "left"])?;
+
+    let accepted = by_plan(lab, &plan, &["--accept-drift", "--output", "json"])?;
+    accepted.expect(3, "web", "migrated")?;
+    let error = accepted.expect(3, "db", "remains")?;
+    ensure!(error.contains("it was shut off when the plan was made; make a new plan"), "{error}");
+    let report = accepted.report()?;
+    ensure!(report["domains"].as_array().is_some_and(|domains| domains.len() == 2), "left is to stay: {report}");
+    assert_states(lab, "left", Some("running"), None)
 }
 
 /// A configuration that keeps `web`.
@@ -149,7 +157,7 @@ fn looked_at_again(lab: &Lab) -> Result<()> {
     assert_does_not_hold(lab, &refused, "web can be moved now, and the plan refuses it", &["web", "db"])?;
     let accepted = by_plan(lab, &plan, &["--accept-drift"])?;
     let words = "web: stays: it could not be moved when the plan was made";
-    ensure!(accepted.stdout.contains(words), "{} {}", accepted.stdout, accepted.stderr);
+    ensure!(accepted.status == 3 && accepted.stdout.contains(words), "{} {}", accepted.stdout, accepted.stderr);
     assert_states(lab, "web", Some("running"), None)?;
     assert_states(lab, "db", None, Some("running"))
 }
