@@ -124,9 +124,26 @@ pub enum JournalError {
 /// The journal of one source, held by this run.
 #[derive(Debug)]
 pub struct Journal {
-    file: Mutex<File>,
+    file: Mutex<Lines<File>>,
     /// Held until this is dropped, or the process ends however it ends.
     _lock: File,
+}
+
+/// Writes whole lines; what a failed write leaves of one does not swallow the next.
+#[derive(Debug)]
+struct Lines<W> {
+    to: W,
+    /// The last one may lack its end.
+    torn: bool,
+}
+
+impl<W: Write> Lines<W> {
+    fn write(&mut self, line: &str) -> io::Result<()> {
+        let torn = std::mem::replace(&mut self.torn, true);
+        self.to.write_all(format!("{}{line}\n", if torn { "\n" } else { "" }).as_bytes())?;
+        self.torn = false;
+        Ok(())
+    }
 }
 
 /// `$XDG_STATE_HOME/tsmig` where that is set, else `/var/lib/tsmig` for root, else `~/.local/state/tsmig`.
@@ -151,7 +168,7 @@ impl Journal {
         let stem = stem(id);
         let lock = take_lock(&directory.join(format!("{stem}.lock")), name)?;
         let path = directory.join(format!("{stem}.jsonl"));
-        let open = || -> io::Result<(File, Vec<Unfinished>)> {
+        let open = || -> io::Result<(Lines<File>, Vec<Unfinished>)> {
             let mut file = File::options().read(true).append(true).create(true).open(&path)?;
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes)?;
@@ -160,13 +177,11 @@ impl Journal {
                 // Nobody needs the story of what has ended.
                 file.set_len(0)?;
                 file.rewind()?;
-            } else if bytes.last() != Some(&b'\n') {
-                // A torn line must not swallow the next.
-                file.write_all(b"\n")?;
             }
+            let torn = !unfinished.is_empty() && bytes.last() != Some(&b'\n');
             // The files' own names must be on the disk as well.
             File::open(directory)?.sync_all()?;
-            Ok((file, unfinished))
+            Ok((Lines { to: file, torn }, unfinished))
         };
         let (file, unfinished) = open().map_err(unusable(&path))?;
         Ok((Self { file: Mutex::new(file), _lock: lock }, unfinished))
@@ -196,11 +211,10 @@ impl Journal {
             #[serde(flatten)]
             entry: &'a Entry,
         }
-        let mut line = serde_json::to_string(&Line { at: now(), entry })?;
-        line.push('\n');
+        let line = serde_json::to_string(&Line { at: now(), entry })?;
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.write_all(line.as_bytes())?;
-        file.sync_data()
+        file.write(&line)?;
+        file.to.sync_data()
     }
 }
 
@@ -381,6 +395,39 @@ mod tests {
         }
         assert_eq!(names(&Journal::open(&directory, "id", "host-a").unwrap().1), ["later", "open"]);
         fs::remove_dir_all(&directory).unwrap();
+    }
+
+    /// A disk on which there is room for that many bytes only.
+    struct Disk {
+        bytes: Vec<u8>,
+        room: usize,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let length = bytes.len().min(self.room - self.bytes.len());
+            self.bytes.extend_from_slice(&bytes[..length]);
+            if length == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(length) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_full_disk_leaves_of_an_entry_does_not_swallow_the_next() {
+        let line = |name| serde_json::to_string(&launch(name)).unwrap();
+        let mut journal = Lines { to: Disk { bytes: Vec::new(), room: line("first").len() + 20 }, torn: false };
+        journal.write(&line("first")).unwrap();
+        journal.write(&line("torn")).unwrap_err();
+        journal.write(&line("nothing of it")).unwrap_err();
+        journal.to.room = 10_000;
+        journal.write(&line("later")).unwrap();
+        journal.write(&line("last")).unwrap();
+        let text = String::from_utf8(journal.to.bytes).unwrap();
+        assert_eq!(names(&unfinished(&text)), ["first", "last", "later"], "{text}");
+        assert!(!text.contains("\n\n"), "{text}");
     }
 
     #[test]
