@@ -1,7 +1,8 @@
 //! Commands of the user's that run before and after each domain, and before and after the whole run.
 //!
 //! A hook before something can stop it; one after it always runs, and its failure is told and changes nothing. A hook
-//! runs in a process group of its own, so that Ctrl-C does not reach it and its time limit ends all that it started.
+//! runs in a process group of its own, so that Ctrl-C does not reach it and its end ends all that it started: a time
+//! limit, or an interrupt. The first interrupt ends what runs before something, the second what runs after it.
 //! What it prints is shown where it fails: its last line.
 
 use std::collections::{BTreeMap, HashSet};
@@ -10,6 +11,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -43,11 +45,25 @@ pub struct Hooks {
     /// The UUIDs of the domains that a hook has been run before: one that a busy destination turned away is launched
     /// again, and not prepared again.
     begun: Mutex<HashSet<String>>,
+    interrupts: AtomicUsize,
+}
+
+/// Why a hook was ended before its own end.
+enum Cut {
+    /// It took too long.
+    Late,
+    Interrupted,
 }
 
 impl Default for Hooks {
     fn default() -> Self {
-        Self { commands: BTreeMap::new(), limit: LIMIT, about_run: Vec::new(), begun: Mutex::default() }
+        Self {
+            commands: BTreeMap::new(),
+            limit: LIMIT,
+            about_run: Vec::new(),
+            begun: Mutex::default(),
+            interrupts: AtomicUsize::new(0),
+        }
     }
 }
 
@@ -66,7 +82,7 @@ impl Hooks {
             ("TSMIG_DESTINATION", destination.name.clone()),
             ("TSMIG_DESTINATION_URI", destination.uri.clone()),
         ];
-        Self { commands, limit: limit.unwrap_or(LIMIT), about_run, begun: Mutex::default() }
+        Self { commands, limit: limit.unwrap_or(LIMIT), about_run, ..Self::default() }
     }
 
     /// Each hook and its command, for a person.
@@ -79,7 +95,7 @@ impl Hooks {
     /// # Errors
     /// It failed; in words.
     pub fn before_run(&self) -> Result<(), String> {
-        self.run("before-run", Vec::new())
+        self.run("before-run", Vec::new(), 1)
     }
 
     /// Runs the hook after the run. `report` is the file with its report.
@@ -89,7 +105,8 @@ impl Hooks {
     pub fn after_run(&self, outcome: Outcome, report: Option<&Path>) -> Result<(), String> {
         let mut about = vec![("TSMIG_OUTCOME", outcome.to_string())];
         about.extend(report.map(|path| ("TSMIG_REPORT", path.display().to_string())));
-        self.run("after-run", about)
+        // Those before it were meant for the run.
+        self.run("after-run", about, self.interrupts.load(Ordering::Relaxed) + 2)
     }
 
     /// Runs the hook before a domain's migration, once.
@@ -97,24 +114,40 @@ impl Hooks {
         if !self.begun.lock().unwrap_or_else(PoisonError::into_inner).insert(uuid.to_owned()) {
             return Ok(());
         }
-        self.run("before-domain", about_domain(domain, uuid, Some(technique)))
+        self.run("before-domain", about_domain(domain, uuid, Some(technique)), 1)
     }
 
     fn after_domain(&self, report: &DomainReport) -> Result<(), String> {
         let mut about = about_domain(&report.domain, &report.uuid, report.technique);
         about.push(("TSMIG_OUTCOME", report.outcome.to_string()));
         about.extend(report.error.clone().map(|error| ("TSMIG_ERROR", error)));
-        self.run("after-domain", about).map_err(|problem| format!("{}: {problem}", report.domain))
+        self.run("after-domain", about, 2).map_err(|problem| format!("{}: {problem}", report.domain))
     }
 
-    fn run(&self, name: &'static str, about: Variables) -> Result<(), String> {
+    /// The user wants the run to end.
+    pub fn interrupt(&self) {
+        self.interrupts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether the user wants the run to end.
+    pub fn are_interrupted(&self) -> bool {
+        self.interrupts.load(Ordering::Relaxed) > 0
+    }
+
+    /// Runs a hook to its end, or until there are `last` interrupts.
+    fn run(&self, name: &'static str, about: Variables, last: usize) -> Result<(), String> {
         let Some([program, arguments @ ..]) = self.commands.get(name).map(Vec::as_slice) else { return Ok(()) };
+        let is_interrupted = || self.interrupts.load(Ordering::Relaxed) >= last;
+        if is_interrupted() {
+            return Err(format!("interrupted before the {name} hook {program} ran"));
+        }
         let mut command = Command::new(program);
         command.args(arguments).env("TSMIG_HOOK", name).envs(self.about_run.clone()).envs(about);
-        let problem = match run_within(command, self.limit) {
-            Ok((Some(status), _)) if status.success() => return Ok(()),
-            Ok((Some(status), last)) => format!("{status}{last}"),
-            Ok((None, last)) => {
+        let problem = match run_within(command, self.limit, is_interrupted) {
+            Ok((Ok(status), _)) if status.success() => return Ok(()),
+            Ok((Ok(status), last)) => format!("{status}{last}"),
+            Ok((Err(Cut::Interrupted), last)) => format!("it was interrupted and killed{last}"),
+            Ok((Err(Cut::Late), last)) => {
                 format!("it took more than {} and was killed{last}", humantime::format_duration(self.limit))
             }
             Err(error) => error.to_string(),
@@ -129,8 +162,12 @@ fn about_domain(domain: &str, uuid: &str, technique: Option<Technique>) -> Varia
     about
 }
 
-/// Runs a command to its end, or to the limit: then there is no status. With the last line that it printed.
-fn run_within(mut command: Command, limit: Duration) -> io::Result<(Option<ExitStatus>, String)> {
+/// Runs a command to its end, unless it is cut short with all that it started. With the last line that it printed.
+fn run_within(
+    mut command: Command,
+    limit: Duration,
+    is_interrupted: impl Fn() -> bool,
+) -> io::Result<(Result<ExitStatus, Cut>, String)> {
     // No pipe, which something that the hook leaves running would keep open.
     let output = tempfile::tempfile()?;
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output.try_clone()?);
@@ -138,14 +175,16 @@ fn run_within(mut command: Command, limit: Duration) -> io::Result<(Option<ExitS
     let start = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok((Some(status), last_line(output)));
+            return Ok((Ok(status), last_line(output)));
         }
-        if start.elapsed() >= limit {
+        let cut =
+            if is_interrupted() { Some(Cut::Interrupted) } else { (start.elapsed() >= limit).then_some(Cut::Late) };
+        if let Some(cut) = cut {
             let group = i32::try_from(child.id()).map_err(io::Error::other)?;
             // Where it has just ended there is nobody to kill.
             let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
             child.wait()?;
-            return Ok((None, last_line(output)));
+            return Ok((Err(cut), last_line(output)));
         }
         thread::sleep(LOOK);
     }
@@ -206,6 +245,7 @@ impl<'a> AfterDomains<'a> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::Arc;
 
     use super::*;
 
@@ -230,16 +270,62 @@ mod tests {
         assert!(problem.ends_with("it took more than 500ms and was killed: waiting"), "{problem}");
         let sleeper = fs::read_to_string(&path).unwrap();
         fs::remove_file(&path).unwrap();
+        await_end(sleeper.trim().parse().unwrap());
+    }
+
+    /// Waits until a process has ended that is no child of this one.
+    fn await_end(pid: i32) {
         let start = Instant::now();
         loop {
-            // It is no child of this process. Until somebody collects it, one that is dead is a zombie.
-            let status = fs::read_to_string(format!("/proc/{}/stat", sleeper.trim())).unwrap_or_default();
+            // Until somebody collects it, one that is dead is a zombie.
+            let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             if status.is_empty() || status.contains(") Z ") {
                 break;
             }
             assert!(start.elapsed() < Duration::from_secs(20), "it runs on: {status}");
             thread::sleep(LOOK);
         }
+    }
+
+    /// Runs a hook that would take long, and returns what it started.
+    fn slow(hooks: &Arc<Hooks>, run: fn(&Hooks) -> Result<(), String>) -> (thread::JoinHandle<String>, i32) {
+        let hooks = Arc::clone(hooks);
+        let path = hooks.commands.values().next().unwrap()[4].clone();
+        let _ = fs::remove_file(&path);
+        let hook = thread::spawn(move || run(&hooks).unwrap_err());
+        loop {
+            if let Ok(text) = fs::read_to_string(&path)
+                && text.ends_with('\n')
+            {
+                fs::remove_file(&path).unwrap();
+                return (hook, text.trim().parse().unwrap());
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    #[test]
+    fn an_interrupt_ends_what_runs_before_and_the_second_what_runs_after() {
+        let path = std::env::temp_dir().join(format!("tsmig-interrupted-hook-{}", std::process::id()));
+        let command = ["/bin/sh", "-c", "sleep 1000 & echo $! > $1; wait", "sh", &path.to_string_lossy()];
+        let command = command.map(str::to_owned).to_vec();
+        let commands = [("before-run", command.clone()), ("after-run", command)].into();
+        let hooks = Arc::new(Hooks { commands, ..Hooks::default() });
+        let (before, child) = slow(&hooks, Hooks::before_run);
+        hooks.interrupt();
+        let problem = before.join().unwrap();
+        assert!(problem.ends_with("it was interrupted and killed"), "{problem}");
+        await_end(child);
+        assert!(hooks.before_run().unwrap_err().starts_with("interrupted before"), "none begins any more");
+
+        let (after, child) = slow(&hooks, |hooks| hooks.after_run(Outcome::Evacuated, None));
+        hooks.interrupt();
+        thread::sleep(LOOK * 3);
+        assert!(!after.is_finished(), "the first one is for the run");
+        hooks.interrupt();
+        let problem = after.join().unwrap();
+        assert!(problem.ends_with("it was interrupted and killed"), "{problem}");
+        await_end(child);
     }
 
     #[test]

@@ -14,17 +14,25 @@ fn main() -> ExitCode {
     CompleteEnv::with_factory(Cli::command).complete();
     let (cli, config) = match resolve(std::env::args_os()) {
         Ok(resolved) => resolved,
-        Err(ResolveError::CommandLine(error)) => error.exit(),
+        Err(ResolveError::CommandLine(error)) => {
+            let text = error.render().to_string();
+            if !error.use_stderr() || render::escape::escape(&text) == text {
+                error.exit();
+            }
+            render::say(text.trim_end());
+            render::finish();
+            return ExitCode::from(USAGE);
+        }
         Err(error) => {
             render::say(&format!("error: {error}"));
+            render::finish();
             return ExitCode::from(USAGE);
         }
     };
-    match run(cli, &config) {
-        Ok(status) => ExitCode::from(status),
-        Err(error) => {
-            render::say(&format!("error: {error:#}"));
-            ExitCode::from(if error.is::<Usage>() { USAGE } else { NOTHING_MOVED })
-        }
-    }
+    let status = run(cli, &config).unwrap_or_else(|error| {
+        render::say(&format!("error: {error:#}"));
+        if error.is::<Usage>() { USAGE } else { NOTHING_MOVED }
+    });
+    render::finish();
+    ExitCode::from(status)
 }

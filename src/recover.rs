@@ -3,9 +3,11 @@
 //! Each domain is judged by its state on both hosts; the journal says of which ones it is known that they were on their
 //! way, and how they were before. What is found is then seen to its end by the same drivers that migrate.
 
-use crate::hypervisor::{Condition, Definition, HostError, Hosts, Listed, Presence, Side};
+use crate::ending;
+use crate::hypervisor::{Condition, Definition, HostError, HostErrorKind, Hosts, Listed, Presence, Side};
 use crate::journal::Unfinished;
 use crate::plan::Technique;
+use crate::report::{DomainOutcome, DomainReport};
 
 /// How far to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +54,8 @@ enum Kind {
 pub struct Survey {
     /// To be seen to their end.
     pub findings: Vec<Finding>,
+    /// What a host did not tell enough of to do anything about it.
+    pub unanswered: Vec<DomainReport>,
     /// What the user should know and nothing is done about, one sentence each.
     pub remarks: Vec<String>,
 }
@@ -93,10 +97,8 @@ pub fn survey(
             _ => Ok(None),
         };
         if let Some(error) = job.as_ref().err().filter(|error| known.is_none() && error.is_silence()) {
-            survey.remarks.push(format!(
-                "{domain} is left alone, since whether it is on its way does not show ({error}); run this again once it \
-                 does"
-            ));
+            let question = format!("whether it is on its way is not known ({error})");
+            survey.unanswered.push(unanswered(domain, uuid, &question));
             continue;
         }
         let job = job.ok().flatten();
@@ -108,20 +110,34 @@ pub fn survey(
             ));
             continue;
         }
+        let state = format!("{} ({})", words(kind), places(source, destination));
         let before = match known {
             Some(entry) => entry.before.clone(),
             // What stayed at the source tells how it was.
-            None => hosts.definition(uuid).unwrap_or_default(),
+            None => match hosts.definition(uuid) {
+                Ok(definition) => definition,
+                Err(error) if error.kind == HostErrorKind::NoSuchDomain => Definition::default(),
+                Err(error) => {
+                    let question = format!("{state}; what the source stores of it could not be read ({error})");
+                    survey.unanswered.push(unanswered(domain, uuid, &question));
+                    continue;
+                }
+            },
         };
         let technique = match (kind, known) {
             (Kind::PostCopy | Kind::PostCopyFailed, _) => Technique::PostCopy,
             (_, Some(entry)) => entry.technique,
             (_, None) => Technique::PreCopy,
         };
-        let state = format!("{} ({})", words(kind), places(source, destination));
         survey.findings.push(Finding { domain: domain.clone(), uuid: uuid.clone(), technique, before, state });
     }
     Ok(survey)
+}
+
+/// A domain that nothing is done about, since a question about it has no answer.
+fn unanswered(domain: &str, uuid: &str, question: &str) -> DomainReport {
+    let error = format!("{question}; nothing was done about it: run this again once that host answers");
+    DomainReport { outcome: DomainOutcome::NeedsRecovery, ..ending::untouched((domain, uuid), None, error) }
 }
 
 /// What it means; `migrates` is whether the source says that it is sending the domain, `known` whether the journal has

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use tsmig::evacuate::{Evacuation, Options, Timeout};
+use indicatif::{InMemoryTerm, ProgressDrawTarget};
+use tsmig::evacuate::{Evacuation, Interrupter, Options, Timeout};
 use tsmig::event::{Event, Timed};
 use tsmig::hypervisor::{
     Condition, Definition, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Presence, Route, Side,
@@ -21,6 +22,10 @@ use tsmig::migration::Phase;
 use tsmig::plan::{self, Objective, Plan, Step, StepPrediction, Technique, Totals};
 use tsmig::profile::{Link, LinkOrigin};
 use tsmig::recover::{Scope, survey};
+use tsmig::render::Screen;
+use tsmig::render::bars::{Bars, Terminal};
+use tsmig::render::feed::Feed;
+use tsmig::render::printer::Printer;
 use tsmig::report::{DomainOutcome, DomainReport, Outcome, Report};
 
 /// How a scripted domain behaves when it is migrated.
@@ -56,6 +61,8 @@ enum Script {
     NearlyConverged,
     /// It is not at the source any more when its turn comes.
     HasLeft,
+    /// Its definition can't be read.
+    Unreadable,
 }
 
 struct Domain {
@@ -206,7 +213,8 @@ impl Hosts for Scripted {
             | Script::CannotBeLoaded
             | Script::Stalls
             | Script::NearlyConverged
-            | Script::HasLeft => {
+            | Script::HasLeft
+            | Script::Unreadable => {
                 woken.recv().unwrap();
                 match self.with(uuid, |domain| domain.source.clone()) {
                     Presence::Absent => Ok(()),
@@ -323,6 +331,9 @@ impl Hosts for Scripted {
     fn definition(&self, uuid: &str) -> Result<Definition, HostError> {
         if self.with(uuid, |domain| domain.script == Script::HasLeft) {
             return Err(error(HostErrorKind::NoSuchDomain, "no domain with matching uuid"));
+        }
+        if self.with(uuid, |domain| domain.script == Script::Unreadable) {
+            return Err(error(HostErrorKind::NoAnswer, "no answer within 10 s"));
         }
         Ok(Definition { persistent: uuid != "transient", memory_bytes: 1 << 30, ..Definition::default() })
     }
@@ -920,4 +931,61 @@ fn one_that_a_busy_destination_turned_away_is_not_left_open_in_the_journal() {
     interrupter.interrupt();
     assert_eq!(thread.join().unwrap().outcome, Outcome::Interrupted);
     assert_eq!(open().1, []);
+}
+
+#[test]
+fn a_definition_that_cannot_be_read_is_told_and_nothing_is_done() {
+    let hosts = Arc::new(Scripted::new(&[("moved", Script::Unreadable)]));
+    hosts.with("moved", |domain| {
+        domain.source = Presence::Present(Condition::ShutOffMigrated);
+        domain.destination = Presence::Present(Condition::Running);
+    });
+    let found = survey(&*hosts, &[], "id of host-b", Scope::Everything).unwrap();
+    let recovery = Evacuation::recovery("host-a", "host-b", &found.findings, hosts.clone(), journal(), options());
+    let report = recovery.beside(found.unanswered).run(&mut |_| {});
+    assert_eq!(outcomes(&report), [DomainOutcome::NeedsRecovery]);
+    assert_eq!(report.outcome.exit_status(), 4);
+    let error = report.domains[0].error.as_deref().unwrap();
+    assert!(error.contains("host-a: no answer within 10 s") && error.contains("run this again"), "{error}");
+    assert_eq!(hosts.presence(Side::Source, "moved"), Presence::Present(Condition::ShutOffMigrated));
+}
+
+#[test]
+fn an_interrupt_before_the_first_launch_launches_nothing() {
+    let hosts = Arc::new(Scripted::new(&[("o1", Script::Arrives)]));
+    let evacuation =
+        Evacuation::new(&plan(&[("o1", Technique::PreCopy, 1)]), Vec::new(), hosts.clone(), journal(), options());
+    evacuation.interrupter().interrupt();
+    let report = evacuation.run(&mut |_| {});
+    assert_eq!((report.outcome, outcomes(&report)), (Outcome::Interrupted, vec![DomainOutcome::Remains]));
+    assert!(hosts.with("o1", |domain| domain.requests.is_empty()));
+}
+
+#[test]
+fn a_reader_that_does_not_read_holds_up_neither_migrations_nor_interrupts() {
+    let hosts = Arc::new(Scripted::new(&[("o1", Script::Arrives), ("o2", Script::Copies)]));
+    let steps = [("o1", Technique::PreCopy, 1), ("o2", Technique::PreCopy, 1)];
+    let printer = Printer::default();
+    let (reads, reader) = channel::<()>();
+    printer.post(move || {
+        let _ = reader.recv();
+    });
+    let term = InMemoryTerm::new(24, 120);
+    let target = ProgressDrawTarget::term_like(Box::new(term.clone()));
+    let bars = Bars::on(target, Terminal { lines: 24, columns: 120, colors: false });
+    let mut feed = Feed::by(printer.clone(), Screen::Bars(Box::new(bars)));
+    let evacuation = Evacuation::new(&plan(&steps), Vec::new(), hosts, journal(), options());
+    let mut interrupter = Some(evacuation.interrupter());
+    let report = evacuation.run(&mut |timed: &Timed| {
+        feed.tell(timed);
+        if matches!(&timed.event, Event::Progress { domain, .. } if domain == "o2") {
+            interrupter.take().iter().for_each(Interrupter::interrupt);
+        }
+    });
+    assert_eq!(outcomes(&report), [DomainOutcome::Migrated, DomainOutcome::Remains]);
+    assert_eq!(term.contents(), "", "nothing was read yet");
+    assert!(printer.finish(Duration::from_millis(50)) > 0, "and the end does not wait for ever");
+    drop(reads);
+    printer.finish(Duration::MAX);
+    assert!(term.contents().contains("host-a interrupted: 1 of 2 domains at host-b"), "{}", term.contents());
 }

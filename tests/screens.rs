@@ -7,7 +7,9 @@ use tsmig::migration::{Phase, Progress};
 use tsmig::plan::Technique;
 use tsmig::render::Screen;
 use tsmig::render::bars::{Bars, Terminal};
-use tsmig::report::{DomainOutcome, DomainReport, Job};
+use tsmig::render::page::Page;
+use tsmig::render::tables;
+use tsmig::report::{self, DomainOutcome, DomainReport, Job, Outcome, Report};
 
 /// A screen on which events are drawn, and what can be seen on it.
 struct Look {
@@ -187,4 +189,51 @@ fn colour_marks_only_how_a_migration_ended() {
     assert!(colored.contains("\u{1b}[32m✓") && colored.contains("\u{1b}[31m✗"), "{colored:?}");
     assert_eq!(colored.matches("\u{1b}[3").count(), 2, "nothing else has a colour: {colored:?}");
     assert!(!painted(false).contains("\u{1b}[3"));
+}
+
+#[test]
+fn text_of_others_never_reaches_the_terminal_raw() {
+    let evil = "db\u{1b}[2J\u{202e}bd\u{9b}31m";
+    let error = format!("libvirt says \u{7}{evil}\nhost-a evacuated: 1 of 1 domains");
+    let mut look = Look::new(24, 200, true);
+    look.start(&[evil]);
+    look.launch(evil, Technique::PreCopy);
+    let seen = look.progress(evil, 40, 1);
+    assert!(seen.contains("db\\u{1b}[2J"), "{seen}");
+    let seen = look.done(evil, DomainOutcome::Remains, Some(&error));
+    assert!(seen.contains("says \\u{7}db\\u{1b}[2J\\u{202e}bd\\u{9b}31m"), "{seen}");
+
+    let domain = DomainReport {
+        domain: evil.to_owned(),
+        uuid: String::new(),
+        technique: Some(Technique::PreCopy),
+        outcome: DomainOutcome::Remains,
+        seconds: 1.0,
+        downtime_seconds: None,
+        bytes: 0,
+        passes: 0,
+        error: Some(error),
+    };
+    let report = Report {
+        schema: report::SCHEMA.to_owned(),
+        job: Job::Evacuate,
+        source: evil.to_owned(),
+        destination: "host-b\u{1b}[31m".to_owned(),
+        outcome: Outcome::Failed,
+        total_seconds: 1.0,
+        predicted_seconds: None,
+        domains: vec![domain],
+    };
+    for colors in [false, true] {
+        for width in [None, Some(80)] {
+            let text = tables::report_on(&report, &Page { width, colors });
+            // Its own colours are whole lines.
+            let rest = text.replace("\u{1b}[31m", "").replace("\u{1b}[0m", "");
+            assert!(!rest.contains(|c: char| c.is_control() && c != '\n' || c == '\u{202e}'), "{text:?}");
+            assert!(rest.lines().any(|line| line.starts_with("    host-a evacuated")), "{text:?}");
+            if !colors {
+                assert_eq!(rest, text);
+            }
+        }
+    }
 }

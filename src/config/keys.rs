@@ -75,18 +75,19 @@ pub const HOOKS: [Key; 5] = [
         name: "before-run",
         value: "COMMAND",
         about: "Runs once the plan is made and checked, before anything moves. Where it fails, nothing is moved and \
-                the exit status is 1.",
+                the exit status is 1. An interrupt ends it, with all that it started: then the status is 130.",
     },
     Key {
         name: "after-run",
         value: "COMMAND",
-        about: "Runs at the end, whatever the outcome, and also where the hook before the run failed.",
+        about: "Runs at the end, whatever the outcome, and also where the hook before the run failed or was interrupted. \
+                The second interrupt while it runs ends it; the exit status stays that of the run.",
     },
     Key {
         name: "before-domain",
         value: "COMMAND",
         about: "Runs before each domain's migration. Where it fails, that domain remains at the source and is named; \
-                the others go on.",
+                the others go on. An interrupt ends it.",
     },
     Key {
         name: "after-domain",

@@ -126,7 +126,7 @@ pub struct Evacuation {
     wanted: Wanted,
     /// Domains that came to the source after planning, as the last look finds them.
     newcomers: Vec<DomainReport>,
-    /// What a recovery before this run made of other domains.
+    /// What is to be reported of domains that this run does not look after.
     earlier: Vec<DomainReport>,
     hosts: Arc<dyn Hosts>,
     journal: Arc<Journal>,
@@ -207,6 +207,11 @@ impl Evacuation {
         Self { leaves_at: 1, ..Self::of(report::Job::Recover, source, destination, tasks, hosts, journal, options) }
     }
 
+    /// The same, with what is to be reported of domains that nothing can be done about.
+    pub fn beside(self, others: Vec<DomainReport>) -> Self {
+        Self { earlier: others, ..self }
+    }
+
     fn of(
         job: report::Job,
         source: &str,
@@ -271,6 +276,10 @@ impl Evacuation {
             let message =
                 format!("{} was lost in an earlier run: until it is started again, all go by pre-copy", lost.domain);
             self.notice(tell, message);
+        }
+        // Who interrupts before the first launch wants none.
+        while let Ok(Message::Interrupt) = self.inbox.try_recv() {
+            self.interrupt(tell);
         }
         while self.interrupts < self.leaves_at {
             let pause = self.launch_due(tell);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use console::{Style, Term};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::escape::{escape, escape_line};
 use super::summary;
 use crate::event::{Event, Timed};
 use crate::migration::{Phase, Progress};
@@ -113,7 +114,7 @@ impl Bars {
 
     fn start(&mut self, domains: &[String], predicted_seconds: Option<f64>) {
         let wide = self.terminal.columns >= WIDE;
-        let longest = domains.iter().map(|domain| console::measure_text_width(domain)).max().unwrap_or(0);
+        let longest = domains.iter().map(|domain| console::measure_text_width(&escape_line(domain))).max().unwrap_or(0);
         let name = longest.clamp(5, if wide { 32 } else { 16 });
         let bar = if wide { 30 } else { 10 };
         self.style = style(&format!("{{prefix:{name}!}} [{{bar:{bar}}}] {{percent:>3}} %  {{wide_msg}}"));
@@ -154,7 +155,7 @@ impl Bars {
             (_, error) => ("✗", Style::new().red(), error.clone().unwrap_or_default()),
         };
         let sign = color.force_styling(self.terminal.colors).apply_to(sign);
-        self.line(&format!("{sign} {}: {end}", report.domain));
+        self.painted_line(&format!("{sign} {}", escape(&format!("{}: {end}", report.domain))));
     }
 
     /// Brings the bars in line with what is in flight.
@@ -175,7 +176,7 @@ impl Bars {
             self.rows.push(row);
         }
         for (row, flight) in self.rows.iter().zip(&self.in_flight[..shown]) {
-            row.set_prefix(flight.domain.clone());
+            row.set_prefix(escape_line(&flight.domain).into_owned());
             row.set_position(flight.progress.percent.into());
             row.set_message(flight.words(self.room));
         }
@@ -193,6 +194,11 @@ impl Bars {
     }
 
     fn line(&self, text: &str) {
+        self.painted_line(&escape(text));
+    }
+
+    /// A line of which nothing is text of others any more.
+    fn painted_line(&self, text: &str) {
         let options = textwrap::Options::new(self.terminal.columns.into()).subsequent_indent("    ");
         // Where the terminal has gone away there is nobody to tell.
         let _ = self.screen.println(textwrap::fill(text, options));

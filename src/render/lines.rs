@@ -1,8 +1,10 @@
 //! Plain lines, for logs and pipes: each step of each domain, and its progress every few seconds.
 
 use std::collections::HashMap;
+use std::io;
 
-use super::{say, summary};
+use super::escape::escape;
+use super::{summary, write_line};
 use crate::event::{Event, Timed};
 use crate::migration::{Phase, Progress};
 use crate::report::{DomainOutcome, Job};
@@ -23,7 +25,8 @@ pub struct Lines {
 impl Lines {
     pub(super) fn draw(&mut self, timed: &Timed) {
         if let Some(text) = self.text(timed) {
-            say(&format!("[{:>6.1} s] {text}", timed.elapsed_seconds));
+            // There is nowhere left to report an error to.
+            let _ = write_line(io::stderr(), &format!("[{:>6.1} s] {}", timed.elapsed_seconds, escape(&text)));
         }
     }
 

@@ -8,6 +8,8 @@ use std::fmt::Write;
 use comfy_table::{ContentArrangement, Table};
 use console::{Style, Term};
 
+use super::escape::escape;
+
 /// Where text goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Page {
@@ -31,9 +33,11 @@ impl Page {
 
     /// A line that may be long; on a narrow page its further lines are indented.
     pub(super) fn paragraph(&self, text: &str) -> String {
+        // What others put on a line of its own, such as QEMU's log in an error of libvirt's, stays recognisable as theirs.
+        let text = escape(text).replace('\n', "\n    ");
         let mut paragraph = match self.width {
-            Some(width) => textwrap::fill(text, textwrap::Options::new(width.into()).subsequent_indent("    ")),
-            None => text.to_owned(),
+            Some(width) => textwrap::fill(&text, textwrap::Options::new(width.into()).subsequent_indent("    ")),
+            None => text,
         };
         paragraph.push('\n');
         paragraph
@@ -60,7 +64,7 @@ impl Page {
     fn paint(&self, style: Style, text: &str) -> String {
         let style = style.force_styling(self.colors);
         let mut painted = String::new();
-        for line in text.split_inclusive('\n') {
+        for line in escape(text).split_inclusive('\n') {
             let words = line.trim_end_matches('\n');
             // Writing to a String can't fail.
             let _ = write!(painted, "{}{}", style.apply_to(words), &line[words.len()..]);

@@ -2,6 +2,7 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use super::escape::escape_line;
 use super::page::Page;
 use crate::config::show::{Effective, FileRow};
 use crate::plan::{Alternative, Objective, Plan, Totals};
@@ -14,24 +15,27 @@ pub fn profile(profile: &Profile) -> String {
     let mut table = table(&["domain", "state", "memory", "resident", "dirties", "outbound", "inbound", "post-copy"]);
     for domain in &profile.domains {
         let eligible = |eligible| if eligible { "yes" } else { "no" };
-        table.add_row([
-            domain.name.clone(),
-            domain.state.to_string(),
-            size(domain.memory_bytes),
-            size(domain.resident_bytes),
-            format!("{}/s", size(domain.dirty_bytes_per_second as u64)),
-            rate(domain.outbound_bits_per_second),
-            rate(domain.inbound_bits_per_second),
-            eligible(domain.post_copy.eligible).to_owned(),
-        ]);
+        row(
+            &mut table,
+            [
+                domain.name.clone(),
+                domain.state.to_string(),
+                size(domain.memory_bytes),
+                size(domain.resident_bytes),
+                format!("{}/s", size(domain.dirty_bytes_per_second as u64)),
+                rate(domain.outbound_bits_per_second),
+                rate(domain.inbound_bits_per_second),
+                eligible(domain.post_copy.eligible).to_owned(),
+            ],
+        );
     }
     right_align(&mut table, &[2, 3, 4, 5, 6]);
     format!(
         "{}: {} over {}, link {}\n{table}",
-        profile.host,
+        escape_line(&profile.host),
         domains(profile.domains.len()),
         span(profile.window_seconds),
-        link(&profile.link),
+        escape_line(&link(&profile.link)),
     )
 }
 
@@ -92,16 +96,19 @@ pub fn plan_on(plan: &Plan, page: &Page) -> String {
 fn steps(plan: &Plan, page: &Page) -> Table {
     let mut table = table(&["#", "domain", "technique", "sends", "receives", "to copy", "from", "to"]);
     for step in &plan.migrations {
-        table.add_row([
-            step.order.to_string(),
-            step.domain.clone(),
-            step.technique.to_string(),
-            meter(step.outbound_bits_per_second / plan.source_link.bits_per_second),
-            meter(step.inbound_bits_per_second / plan.destination_link.bits_per_second),
-            step.predicted.bytes.map_or_else(|| "no end".to_owned(), size),
-            time(step.predicted.start_seconds),
-            time(step.predicted.end_seconds),
-        ]);
+        row(
+            &mut table,
+            [
+                step.order.to_string(),
+                step.domain.clone(),
+                step.technique.to_string(),
+                meter(step.outbound_bits_per_second / plan.source_link.bits_per_second),
+                meter(step.inbound_bits_per_second / plan.destination_link.bits_per_second),
+                step.predicted.bytes.map_or_else(|| "no end".to_owned(), size),
+                time(step.predicted.start_seconds),
+                time(step.predicted.end_seconds),
+            ],
+        );
     }
     right_align(&mut table, &[0, 5, 6, 7]);
     page.fit(&mut table);
@@ -110,16 +117,19 @@ fn steps(plan: &Plan, page: &Page) -> Table {
 
 fn totals(plan: &Plan) -> String {
     let mut totals = table(&["policy", "total", "traffic lost"]);
-    let mut row = |policy: &str, predicted: &Totals| {
-        totals.add_row([
-            policy.to_owned(),
-            time(predicted.total_seconds),
-            predicted.lost_bits.map_or_else(|| "no end".to_owned(), bits),
-        ]);
+    let mut add = |policy: &str, predicted: &Totals| {
+        row(
+            &mut totals,
+            [
+                policy.to_owned(),
+                time(predicted.total_seconds),
+                predicted.lost_bits.map_or_else(|| "no end".to_owned(), bits),
+            ],
+        );
     };
-    row("this plan", &plan.predicted);
+    add("this plan", &plan.predicted);
     for Alternative { policy, predicted } in &plan.alternatives {
-        row(policy, predicted);
+        add(policy, predicted);
     }
     right_align(&mut totals, &[1, 2]);
     totals.to_string()
@@ -127,10 +137,12 @@ fn totals(plan: &Plan) -> String {
 
 /// The effective configuration, and where each value is from.
 pub fn configuration(effective: &Effective) -> String {
-    let file = |row: &FileRow| format!("{}: {}\n", row.path.display(), if row.read { "read" } else { "not there" });
+    let file = |row: &FileRow| {
+        format!("{}: {}\n", escape_line(&row.path.to_string_lossy()), if row.read { "read" } else { "not there" })
+    };
     let mut table = table(&["key", "value", "from"]);
-    for row in &effective.settings {
-        table.add_row([&row.key, &row.value, &row.origin]);
+    for setting in &effective.settings {
+        row(&mut table, [&setting.key, &setting.value, &setting.origin]);
     }
     effective.files.iter().map(file).collect::<String>() + &table.to_string()
 }
@@ -143,18 +155,21 @@ pub fn report(report: &Report) -> String {
 /// A [`report`] on a page of its own width and colours.
 pub fn report_on(report: &Report, page: &Page) -> String {
     if report.job == Job::Recover && report.domains.is_empty() {
-        return outcome_line(report);
+        return escape_line(&outcome_line(report)).into_owned();
     }
     let mut table = table(&["domain", "technique", "time", "downtime", "copied", "outcome"]);
     for domain in &report.domains {
-        table.add_row([
-            domain.domain.clone(),
-            domain.technique.map_or_else(|| "-".to_owned(), |technique| technique.to_string()),
-            span(domain.seconds),
-            domain.downtime_seconds.map_or_else(|| "-".to_owned(), span),
-            size(domain.bytes),
-            outcome(domain.outcome).to_owned(),
-        ]);
+        row(
+            &mut table,
+            [
+                domain.domain.clone(),
+                domain.technique.map_or_else(|| "-".to_owned(), |technique| technique.to_string()),
+                span(domain.seconds),
+                domain.downtime_seconds.map_or_else(|| "-".to_owned(), span),
+                size(domain.bytes),
+                outcome(domain.outcome).to_owned(),
+            ],
+        );
     }
     right_align(&mut table, &[2, 3, 4]);
     page.fit(&mut table);
@@ -164,7 +179,7 @@ pub fn report_on(report: &Report, page: &Page) -> String {
             text += &page.bad(&page.entry(domain, error));
         }
     }
-    let end = outcome_line(report);
+    let end = escape_line(&outcome_line(report)).into_owned();
     text + &if report.outcome == Outcome::Evacuated { page.good(&end) } else { page.bad(&end) }
 }
 
@@ -201,6 +216,11 @@ fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header);
     table
+}
+
+/// Adds a row; what others wrote stays within its cell.
+fn row<T: AsRef<str>>(table: &mut Table, cells: impl IntoIterator<Item = T>) {
+    table.add_row(cells.into_iter().map(|cell| escape_line(cell.as_ref()).into_owned()));
 }
 
 fn right_align(table: &mut Table, columns: &[usize]) {

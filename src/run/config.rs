@@ -7,6 +7,7 @@ use super::usage;
 use crate::cli::{ConfigArgs, ConfigCommand, OutputArgs};
 use crate::config::show::Effective;
 use crate::config::{Config, ConfigError, checks, options};
+use crate::render::escape::escape;
 use crate::render::{print_line, tables};
 
 pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &ConfigArgs) -> Result<u8> {
@@ -21,7 +22,7 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &ConfigArgs) 
                 problems => return Err(usage(ConfigError::Invalid(problems))),
             }
             for (path, _) in checked.files.iter().filter(|(_, read)| *read) {
-                print_line(&format!("{}: valid", path.display()))?;
+                print_line(&escape(&format!("{}: valid", path.display())))?;
             }
         }
         ConfigCommand::Show { options } => {
@@ -35,7 +36,7 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &ConfigArgs) 
         }
         ConfigCommand::Hosts => {
             for name in config.hosts.keys() {
-                print_line(name)?;
+                print_line(&escape(name))?;
             }
         }
     }

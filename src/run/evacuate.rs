@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Result, bail};
@@ -26,7 +27,8 @@ use crate::journal::Journal;
 use crate::plan::{Plan, Step};
 use crate::profile_file::load_plan;
 use crate::recover::Scope;
-use crate::render::{Screen, print_line, say, tables};
+use crate::render::feed::Feed;
+use crate::render::{Screen, leave, post_line, say, tables};
 use crate::report::{DomainOutcome, DomainReport, Outcome, Report};
 use crate::report_file::SavedReport;
 use crate::return_trip;
@@ -76,13 +78,14 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
 
     // Before the preflight, which refuses a domain that is on its way, whoever began it.
     let mut earlier = Vec::new();
-    let findings = claim.survey(output, Scope::Journal)?;
-    if !findings.is_empty() {
+    let found = claim.survey(output, Scope::Journal)?;
+    if !found.findings.is_empty() {
         // What is lost already must not keep the others here.
         let is_open = |domain: &DomainReport| domain.outcome == DomainOutcome::NeedsRecovery;
         let is_last = |report: &Report| report.outcome == Outcome::Interrupted || report.domains.iter().any(is_open);
-        let report = claim.finish(&findings, options.clone(), &interrupts, &mut Screen::new(output), is_last);
+        let report = claim.finish(found, options.clone(), &interrupts, &mut Feed::to(Screen::new(output)), is_last);
         if is_last(&report) {
+            interrupts.hand_to(leave);
             return Ok(conclude(&SavedReport { report, history: None }));
         }
         earlier = report.domains;
@@ -94,8 +97,7 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
     let readings = watched.then(|| watch(source_host.endpoint().clone(), destination_host.endpoint().clone()));
     let plan = profile_and_plan(source_host, destination_host, Some(&claim.journal))?;
     if output.output == Format::Text && !output.quiet {
-        // Where nobody reads, the evacuation goes on: its outcome is in the exit status.
-        let _ = print_line(&tables::plan(&plan));
+        post_line(tables::plan(&plan));
     }
     stop_where_refused(&plan, arguments)?;
     announce(&claim.journal, &plan)?;
@@ -104,14 +106,18 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
     }
     let hooks = if plan.migrations.is_empty() { Arc::default() } else { hooks };
     let after_run = |outcome, report| {
+        let (to_end, told) = (Arc::clone(&hooks), AtomicBool::new(false));
+        interrupts.hand_to(move || {
+            to_end.interrupt();
+            if !told.swap(true, Ordering::Relaxed) {
+                say("the after-run hook still runs; interrupt again to end it");
+            }
+        });
         if let Err(problem) = hooks.after_run(outcome, report) {
             say(&format!("warning: {problem}"));
         }
+        interrupts.hand_to(leave);
     };
-    if let Err(problem) = hooks.before_run() {
-        after_run(Outcome::Failed, None);
-        bail!("nothing was moved, since {problem}");
-    }
     let options = Options {
         timeout: arguments.timeout,
         timeouts: timeouts(config, &plan),
@@ -119,7 +125,6 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
         hooks: Arc::clone(&hooks),
         ..options
     };
-    let mut recorder = watched.then(|| Recorder::new(&plan, readings));
     let (hosts, journal) = (Arc::clone(&claim.hosts), Arc::clone(&claim.journal));
     let selection = Selection::new(&arguments.planning, config).map_err(usage)?;
     let uuids = |report| return_trip::moved(report).map(|domain| domain.uuid.clone()).collect::<HashSet<_>>();
@@ -132,18 +137,29 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
         selection.takes(name) && returns && !left_out.contains(uuid)
     };
     let evacuation = Evacuation::new(&plan, earlier, hosts, journal, options).wanting(wanted);
-    let mut screen = Screen::new(output);
+    let (interrupter, to_end) = (evacuation.interrupter(), Arc::clone(&hooks));
+    interrupts.hand_to(move || {
+        to_end.interrupt();
+        interrupter.interrupt();
+    });
+    // One that is interrupted is followed by the end of a run that has launched nothing.
+    if let Err(problem) = hooks.before_run()
+        && !hooks.are_interrupted()
+    {
+        after_run(Outcome::Failed, None);
+        bail!("nothing was moved, since {problem}");
+    }
+    let mut recorder = watched.then(|| Recorder::new(&plan, readings));
+    let mut feed = Feed::to(Screen::new(output));
     let mut after_domains = AfterDomains::new(&hooks);
-    let report = interrupts.during(evacuation.interrupter(), || {
-        thread::scope(|scope| {
-            evacuation.run(&mut |event| {
-                after_domains.hear(scope, event, &mut |event| {
-                    screen.draw(event);
-                    if let Some(recorder) = &mut recorder {
-                        recorder.hear(event);
-                    }
-                });
-            })
+    let report = thread::scope(|scope| {
+        evacuation.run(&mut |event| {
+            after_domains.hear(scope, event, &mut |event| {
+                feed.tell(event);
+                if let Some(recorder) = &mut recorder {
+                    recorder.hear(event);
+                }
+            });
         })
     });
     let history = recorder.map(|recorder| recorder.finish(report.total_seconds));

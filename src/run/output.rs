@@ -11,15 +11,15 @@ use serde::Serialize;
 use super::usage;
 use crate::cli::{Format, OutputArgs};
 use crate::config::Config;
-use crate::render::{print_line, say, tables};
+use crate::render::{post_line, print_line, say, tables};
 use crate::report_file::SavedReport;
 
-/// A file for a result. It is opened before anything else is done: a path that can't be written must not be found out
-/// afterwards. What it held stays until there is a result, and a file that was made for one goes if there is none.
+/// A file for a result. Whether it can be written is tried before anything else is done, not found out afterwards. What it
+/// held stays until there is a result, and one that was not there does not appear before.
 pub(super) struct ResultFile {
     path: PathBuf,
-    file: File,
-    made: bool,
+    /// One that was there, a pipe perhaps, which must not be opened twice.
+    file: Option<File>,
 }
 
 impl ResultFile {
@@ -41,34 +41,29 @@ impl ResultFile {
             )));
         }
         let open = |made| File::options().write(true).create_new(made).open(path);
-        let (opened, made) = match open(true) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => (open(false), false),
-            opened => (opened, true),
+        let opened = match open(true) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => open(false).map(Some),
+            // Gone at once, since a signal may end this program at any time.
+            Ok(_) => fs::remove_file(path).map(|()| None),
+            Err(error) => Err(error),
         };
         let file = opened.map_err(|error| usage(format!("{}: can't be written: {error}", path.display())))?;
-        Ok(Some(Self { path: path.to_owned(), file, made }))
+        Ok(Some(Self { path: path.to_owned(), file }))
     }
 
     /// Replaces what the file held.
     pub(super) fn write(&self, text: &str) -> Result<()> {
-        let mut file = &self.file;
-        truncate(file)
-            .and_then(|()| file.write_all(text.as_bytes()))
-            .with_context(|| format!("{} can't be written", self.path.display()))
+        let write = |mut file: &File| truncate(file).and_then(|()| file.write_all(text.as_bytes()));
+        let written = match &self.file {
+            Some(file) => write(file),
+            None => File::create(&self.path).and_then(|file| write(&file)),
+        };
+        written.with_context(|| format!("{} can't be written", self.path.display()))
     }
 
     /// Replaces what the file held by a value as JSON.
     pub(super) fn save(&self, value: &impl Serialize) -> Result<()> {
         self.write(&(serde_json::to_string_pretty(value)? + "\n"))
-    }
-}
-
-impl Drop for ResultFile {
-    fn drop(&mut self) {
-        if self.made && self.file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
-            // An empty file that stays behind does no harm.
-            let _ = fs::remove_file(&self.path);
-        }
     }
 }
 
@@ -101,7 +96,7 @@ pub(super) fn conclude(output: &OutputArgs, file: Option<&ResultFile>, saved: &S
         say(&format!("warning: the report was not written: {error:#}"));
     }
     if output.output == Format::Text {
-        let _ = print_line(&tables::report(&saved.report));
+        post_line(tables::report(&saved.report));
     }
     saved.report.outcome.exit_status()
 }
@@ -127,15 +122,15 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_made_for_a_result_goes_if_there_is_none() {
+    fn a_file_is_made_only_for_a_result() {
         let path = std::env::temp_dir().join(format!("tsmig-no-result-{}.json", std::process::id()));
-        let file = open(&path, &[]).unwrap();
-        assert!(path.exists());
-        drop(file);
-        assert!(!path.exists());
+        let file = open(&path, &[]).unwrap().unwrap();
+        assert!(!path.exists(), "whoever waits for it would find an empty one");
+        file.save(&"new").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "\"new\"\n");
         fs::write(&path, "").unwrap();
         drop(open(&path, &[]).unwrap());
-        assert!(path.exists(), "it was there before");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "", "it was there before");
         fs::remove_file(&path).unwrap();
     }
 

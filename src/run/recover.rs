@@ -9,7 +9,8 @@ use super::unfinished::Claim;
 use crate::cli::{OutputArgs, RecoverArgs};
 use crate::config::Config;
 use crate::recover::Scope;
-use crate::render::Screen;
+use crate::render::feed::Feed;
+use crate::render::{Screen, leave};
 use crate::report_file::SavedReport;
 
 pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &RecoverArgs) -> Result<u8> {
@@ -18,10 +19,11 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &RecoverArgs)
     let (source, destination) = connect(endpoints)?;
     let interrupts = Interrupts::catch()?;
     let claim = Claim::take(source, destination)?;
-    let findings = claim.survey(output, Scope::Everything)?;
+    let found = claim.survey(output, Scope::Everything)?;
     let options = claim.options(config, arguments.migration_uri.as_deref());
-    let mut screen = Screen::new(output);
-    let report = claim.finish(&findings, options, &interrupts, &mut screen, |_| true);
+    let mut feed = Feed::to(Screen::new(output));
+    let report = claim.finish(found, options, &interrupts, &mut feed, |_| true);
     let saved = SavedReport { report, history: None };
+    interrupts.hand_to(leave);
     Ok(conclude(output, file.as_ref(), &saved))
 }

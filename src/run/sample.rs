@@ -1,6 +1,7 @@
 //! Profiles hosts over the window, and shows it passing.
 
 use std::io::{self, IsTerminal};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -11,7 +12,7 @@ use crate::config::Config;
 use crate::hypervisor::libvirt::Host;
 use crate::link::detect;
 use crate::profile::{Link, LinkOrigin, Profile};
-use crate::render::say;
+use crate::render::{self, say};
 use crate::sampling::{Timing, profile_hosts};
 use crate::units::Rate;
 
@@ -44,16 +45,21 @@ pub(super) fn sample(
         .collect::<Result<_>>()?;
     let names: Vec<_> = hosts.iter().map(|(host, _)| host.endpoint().name.as_str()).collect();
     let names = names.join(" and ");
-    let bar = if output.quiet { ProgressBar::hidden() } else { ProgressBar::new(timing.window.as_millis() as u64) };
+    let window = timing.window.as_millis() as u64;
+    let bar = Arc::new(if output.quiet { ProgressBar::hidden() } else { ProgressBar::new(window) });
     if !output.quiet && !io::stderr().is_terminal() {
         say(&format!("profiling {names} for {}", humantime::format_duration(timing.window)));
     }
     let style = ProgressStyle::with_template("profiling {msg} [{bar:30}] {eta} left");
     bar.set_style(style.map_or_else(|_| ProgressStyle::default_bar(), |s| s.progress_chars("=> ")));
-    bar.set_message(names);
-    let tick = |elapsed: Duration| bar.set_position(elapsed.as_millis() as u64);
+    let draw = |change: Box<dyn FnOnce(&ProgressBar) + Send>| {
+        let bar = Arc::clone(&bar);
+        render::draw(move || change(&bar));
+    };
+    draw(Box::new(|bar| bar.set_message(names)));
+    let tick = |elapsed: Duration| draw(Box::new(move |bar| bar.set_position(elapsed.as_millis() as u64)));
     let profiles = profile_hosts(&hosts, timing, &tick);
-    bar.finish_and_clear();
+    draw(Box::new(ProgressBar::finish_and_clear));
     Ok(profiles?)
 }
 

@@ -15,8 +15,9 @@ use crate::event::Event;
 use crate::hypervisor::libvirt::{Host, Pair};
 use crate::hypervisor::{Route, Side};
 use crate::journal::{self, Journal, Unfinished};
-use crate::recover::{Finding, Scope, survey};
-use crate::render::{Screen, say};
+use crate::recover::{Scope, Survey, survey};
+use crate::render::feed::Feed;
+use crate::render::say;
 use crate::report::Report;
 
 /// A pair of hosts that this run alone is at work on.
@@ -43,12 +44,12 @@ impl Claim {
     }
 
     /// What is to be finished.
-    pub(super) fn survey(&self, output: &OutputArgs, scope: Scope) -> Result<Vec<Finding>> {
+    pub(super) fn survey(&self, output: &OutputArgs, scope: Scope) -> Result<Survey> {
         let survey = survey(&*self.hosts, &self.unfinished, &self.destination_id, scope)?;
         if !output.quiet {
             survey.remarks.iter().for_each(|remark| say(remark));
         }
-        Ok(survey.findings)
+        Ok(survey)
     }
 
     /// How the memory goes.
@@ -67,21 +68,26 @@ impl Claim {
     /// Finishes what was found. The report is drawn where `draws_report` says that it is the last word.
     pub(super) fn finish(
         &self,
-        findings: &[Finding],
+        Survey { findings, unanswered, .. }: Survey,
         options: Options,
         interrupts: &Interrupts,
-        screen: &mut Screen,
+        feed: &mut Feed,
         draws_report: impl Fn(&Report) -> bool,
     ) -> Report {
         let name = |side| &self.hosts.side(side).endpoint().name;
         let (hosts, journal) = (Arc::clone(&self.hosts), Arc::clone(&self.journal));
         let recovery =
-            Evacuation::recovery(name(Side::Source), name(Side::Destination), findings, hosts, journal, options);
-        interrupts.during(recovery.interrupter(), || {
-            recovery.run(&mut |timed| match &timed.event {
-                Event::Report(report) if !draws_report(report) => {}
-                _ => screen.draw(timed),
-            })
-        })
+            Evacuation::recovery(name(Side::Source), name(Side::Destination), &findings, hosts, journal, options)
+                .beside(unanswered);
+        let interrupter = recovery.interrupter();
+        interrupts.during(
+            move || interrupter.interrupt(),
+            || {
+                recovery.run(&mut |timed| match &timed.event {
+                    Event::Report(report) if !draws_report(report) => {}
+                    _ => feed.tell(timed),
+                })
+            },
+        )
     }
 }

@@ -1,7 +1,7 @@
 //! tsmig itself that is interrupted, killed, or started twice.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::process::Stdio;
 use std::thread;
 
@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use nix::sys::termios::tcgetattr;
 use tsmig_lab::{Lab, Node};
 
-use super::{SLOW, assert_moved, begin, guest};
+use super::{SLOW, assert_moved, begin, guest, read_until};
 use crate::harness::{Guests, Test, run, start};
 
 pub const TESTS: &[(&str, Test)] = &[
@@ -36,20 +36,6 @@ fn once(lab: &Lab) -> Result<()> {
     ensure!(error.contains("interrupted before its turn"), "{error}");
     assert_moved(lab, &guests, &first)?;
     super::assert_stayed(lab, &guests, second)
-}
-
-/// What is shown until these words are there, or until tsmig has closed its terminal.
-fn read_until(terminal: &mut File, words: &str) -> String {
-    let mut shown = Vec::new();
-    let mut buffer = [0; 4096];
-    // Linux ends a terminal that nobody holds any more with an error.
-    while let Ok(length @ 1..) = terminal.read(&mut buffer) {
-        shown.extend_from_slice(&buffer[..length]);
-        if !words.is_empty() && String::from_utf8_lossy(&shown).contains(words) {
-            break;
-        }
-    }
-    String::from_utf8_lossy(&shown).into_owned()
 }
 
 fn terminal(lab: &Lab) -> Result<()> {

@@ -5,12 +5,16 @@
 
 mod daemons;
 mod guests;
+mod hooks;
 mod interruption;
 mod links;
 mod loading;
 mod policy;
 mod reach;
+mod readers;
 
+use std::fs::File;
+use std::io::Read;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -21,9 +25,8 @@ use crate::harness::{Guests, Running, Test, assert_states, info, start};
 
 /// All of them.
 pub fn tests() -> impl Iterator<Item = &'static (&'static str, Test)> {
-    [daemons::TESTS, links::TESTS, loading::TESTS, guests::TESTS, policy::TESTS, interruption::TESTS, reach::TESTS]
-        .into_iter()
-        .flatten()
+    let tests = [daemons::TESTS, links::TESTS, loading::TESTS, guests::TESTS, policy::TESTS, interruption::TESTS];
+    tests.into_iter().chain([reach::TESTS, hooks::TESTS, readers::TESTS]).flatten()
 }
 
 /// Slow enough to hit a migration of a small guest, which then still ends within half a minute.
@@ -74,6 +77,20 @@ fn wait_until_it_runs_at_the_destination(lab: &Lab) -> Result<()> {
         ensure!(start.elapsed() < Duration::from_secs(60), "it never ran at the destination");
     }
     Ok(())
+}
+
+/// What a terminal shows until these words are there, or until tsmig has closed it.
+pub fn read_until(terminal: &mut File, words: &str) -> String {
+    let mut shown = Vec::new();
+    let mut buffer = [0; 4096];
+    // Linux ends a terminal that nobody holds any more with an error.
+    while let Ok(length @ 1..) = terminal.read(&mut buffer) {
+        shown.extend_from_slice(&buffer[..length]);
+        if !words.is_empty() && String::from_utf8_lossy(&shown).contains(words) {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&shown).into_owned()
 }
 
 /// Kills a host's libvirtd; its guests run on.
