@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{cache, run::capture};
 
 /// To be raised when what is in a root changes, so that old caches are not used.
-const GENERATION: u32 = 1;
+const GENERATION: u32 = 2;
 
 const PACKAGES: &str = "libvirt-daemon-system,libvirt-daemon-driver-qemu,libvirt-clients,\
                         qemu-system-x86,iproute2,openssh-client,openssh-server,netcat-openbsd";
@@ -39,6 +39,15 @@ impl Release {
             Self::Forky => "pc",
         }
     }
+
+    /// What its host has in it, separated by commas.
+    fn packages(self) -> String {
+        match self {
+            // The interface driver is a part of its libvirt-daemon.
+            Self::Bookworm => PACKAGES.to_owned(),
+            Self::Trixie | Self::Forky => format!("{PACKAGES},libvirt-daemon-driver-interface"),
+        }
+    }
 }
 
 impl fmt::Display for Release {
@@ -59,7 +68,7 @@ pub(crate) fn ensure(release: Release) -> Result<PathBuf> {
                 .args(["--quiet", "--variant=apt"])
                 // A mirror's copy of a release in the making may be older than the week for which it vouches.
                 .arg("--aptopt=Acquire::Check-Valid-Until \"false\"")
-                .arg(format!("--include={PACKAGES}"))
+                .arg(format!("--include={}", release.packages()))
                 .arg(release.to_string())
                 .arg(dir),
         )?;

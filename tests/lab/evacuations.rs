@@ -15,6 +15,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("a_dry_run_changes_nothing", dry_run),
     ("the_same_machine_under_two_names_is_refused", same_machine),
     ("an_interrupted_pre_copy_stays_at_the_source", interrupted),
+    ("hosts_set_up_as_debian_ships_them_evacuate_by_pre_copy", as_debian_ships),
 ];
 
 fn pre_copy(lab: &Lab) -> Result<()> {
@@ -134,5 +135,36 @@ fn interrupted(lab: &Lab) -> Result<()> {
     ensure!(error.contains("interrupted") && run.report()?["outcome"] == "interrupted", "{error}");
     ensure!(limit()? == before, "the limit of this run is none for later migrations");
     assert_states(lab, "o1", Some("running"), None)?;
+    guests.assert_alive(lab)
+}
+
+/// QEMU as a user of its own, who may not use userfaultfd.
+const AS_DEBIAN_SHIPS: [&str; 4] =
+    ["user = \"libvirt-qemu\"", "group = \"libvirt-qemu\"", "dynamic_ownership = 1", "remember_owner = 1"];
+
+/// How the lab's hosts are set up.
+const AS_THE_LAB: [&str; 4] = ["user = \"root\"", "group = \"root\"", "dynamic_ownership = 1", "remember_owner = 0"];
+
+fn as_debian_ships(lab: &Lab) -> Result<()> {
+    let set = |options: &[&str]| Node::HOSTS.into_iter().try_for_each(|host| lab.set_qemu_options(host, options));
+    set(&AS_DEBIAN_SHIPS)?;
+    let result = evacuate_as_debian_ships(lab);
+    // Before the guests go: the libvirtd that starts now still knows them.
+    set(&AS_THE_LAB)?;
+    result
+}
+
+fn evacuate_as_debian_ships(lab: &Lab) -> Result<()> {
+    let guests = Guests::boot(lab, vec![sender("o1"), receiver("i1")])?;
+    let planned = run(lab, &["plan", "host-a", "host-b"])?;
+    ensure!(planned.stdout.contains("vm.unprivileged_userfaultfd=1"), "{}", planned.stdout);
+    let run = run(lab, &["evacuate", "host-a", "host-b", "--output", "json"])?;
+    for name in ["o1", "i1"] {
+        run.expect(0, name, "migrated")?;
+        assert_states(lab, name, None, Some("running"))?;
+    }
+    let report = run.report()?;
+    let domains = report["domains"].as_array().context("domains")?;
+    ensure!(domains.iter().all(|domain| domain["technique"] == "pre-copy"), "{report}");
     guests.assert_alive(lab)
 }

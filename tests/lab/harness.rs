@@ -282,11 +282,14 @@ impl Guests {
 
     /// All have lived on, without a reboot or a gap, and their traffic runs.
     pub fn assert_alive(&self, lab: &Lab) -> Result<()> {
-        for (guest, before) in &self.guests {
+        let alive = |(guest, before): &(GuestSpec, Pulse)| {
             lab.assert_unbroken(&guest.name, before)?;
-            lab.wait_for_flow(guest, std::time::Duration::from_secs(20))?;
-        }
-        Ok(())
+            lab.wait_for_flow(guest, std::time::Duration::from_secs(20))
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = self.guests.iter().map(|guest| scope.spawn(move || alive(guest))).collect();
+            threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
+        })
     }
 }
 

@@ -27,6 +27,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("file_backed_memory_is_never_post_copied", file_backed),
     ("what_changes_while_profiling_is_no_fault", profiling),
     ("a_link_that_nobody_told_of_is_assumed_with_a_warning", link),
+    ("a_host_without_libvirts_interface_driver_is_planned_for_as_one_with_it", interface_driver),
 ];
 
 /// On host-a alone: local files, a bridge, a libvirt network, which is but a name for the bridge that is there.
@@ -390,5 +391,19 @@ fn link(lab: &Lab) -> Result<()> {
     // The client's configuration does not know host-a by this name, and a veth pair is no NIC that has a speed.
     let assumed = run(lab, &["profile", "qemu+tcp://host-a-mgmt/system", "--output", "json"])?;
     ensure!(origin(&assumed)? == "assumed" && assumed.stderr.contains("1Gbit/s is assumed"), "{}", assumed.stderr);
+    Ok(())
+}
+
+fn interface_driver(lab: &Lab) -> Result<()> {
+    let interfaces = |host| Ok::<_, anyhow::Error>(lab.exec(host, &["virsh", "iface-list"])?.status.success());
+    ensure!(interfaces(Node::HostA)? && !interfaces(Node::HostB)?, "one host has the driver, the other has not");
+    lab.add_guests(&[receiver("i1")])?;
+    for (from, to) in [("host-a", "host-b"), ("host-b", "host-a")] {
+        let plan = run(lab, &["plan", from, to])?;
+        ensure!(plan.status == 0, "{} {}", plan.stdout, plan.stderr);
+        // By a name that the configuration does not know, so that the host's libvirt is asked for its NICs.
+        let asked = run(lab, &["profile", &format!("qemu+tcp://{from}-mgmt/system")])?;
+        ensure!(asked.status == 0 && asked.stderr.contains("is assumed"), "{} {}", asked.stdout, asked.stderr);
+    }
     Ok(())
 }
