@@ -347,7 +347,7 @@ mod tests {
                 s.domains.push(domain);
             }),
             ("db: now", |s, _| s.domains[0].resident_bytes <<= 2),
-            ("host-a: its link carries 100Mbit/s instead of", |s, _| s.link.bits_per_second = 1e8),
+            ("host-a: its link carries 100 Mbit/s instead of", |s, _| s.link.bits_per_second = 1e8),
             ("the plan is for host-a, not for host-c", |s, _| s.host = "host-c".to_owned()),
         ] {
             let found = differences(change);

@@ -160,6 +160,6 @@ mod tests {
         let detected = detect(&[nic("eno1", 1.0), nic("ens1", 10.0)], &[]).expect("detected");
         assert_eq!((detected.bits_per_second, detected.interface.as_str()), (1e9, "eno1"));
         let assumption = detected.assumption.expect("said");
-        assert!(assumption.contains("eno1 (1Gbit/s)") && assumption.contains("ens1 (10Gbit/s)"), "{assumption}");
+        assert!(assumption.contains("eno1 (1 Gbit/s)") && assumption.contains("ens1 (10 Gbit/s)"), "{assumption}");
     }
 }

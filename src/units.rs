@@ -1,4 +1,4 @@
-//! Rates and sizes as people write them: `100Mbit`, `1Gbit`, `12MB/s`, `1GiB/s`, `115.0 MiB`.
+//! Rates and sizes as people write them: `100Mbit`, `1 Gbit/s`, `12MB/s`, `1GiB/s`, `115.0 MiB`.
 //!
 //! Inside the program a rate is always an `f64` in bits per second and a size a `u64` in bytes. [`Rate`]
 //! exists where text comes in or goes out.
@@ -35,6 +35,22 @@ impl Rate {
     /// A rate of so many bits per second. Anything that is not a finite, non-negative number is taken as 0.
     pub fn from_bits_per_second(bits_per_second: f64) -> Self {
         Self(if bits_per_second.is_finite() { bits_per_second.max(0.0) } else { 0.0 })
+    }
+
+    /// The rate as an option or the configuration takes it, with all its digits: `1.2345Gbit`.
+    pub fn as_option(self) -> String {
+        let (value, unit) = self.scaled();
+        format!("{value}{unit}")
+    }
+
+    fn scaled(self) -> (f64, &'static str) {
+        match self.0 {
+            r if r >= 1e12 => (r / 1e12, "Tbit"),
+            r if r >= 1e9 => (r / 1e9, "Gbit"),
+            r if r >= 1e6 => (r / 1e6, "Mbit"),
+            r if r >= 1e3 => (r / 1e3, "kbit"),
+            r => (r, "bit"),
+        }
     }
 }
 
@@ -85,19 +101,19 @@ impl TryFrom<String> for Rate {
 }
 
 impl fmt::Display for Rate {
-    /// At most four significant digits: `30Mbit`, `1.25Gbit`, `950bit`.
+    /// At most three significant digits, without `/s`: `30 Mbit`, `1.25 Gbit`, `950 bit`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (value, unit) = match self.0 {
-            r if r >= 1e12 => (r / 1e12, "Tbit"),
-            r if r >= 1e9 => (r / 1e9, "Gbit"),
-            r if r >= 1e6 => (r / 1e6, "Mbit"),
-            r if r >= 1e3 => (r / 1e3, "kbit"),
-            r => (r, "bit"),
+        // 999.5 Mbit would be printed as "1000 Mbit".
+        let magnitude = 10f64.powf(self.0.max(1.0).log10().floor() - 2.0);
+        let (value, unit) = Self((self.0 / magnitude).round() * magnitude).scaled();
+        let decimals = match value {
+            v if v >= 99.95 => 0,
+            v if v >= 9.995 => 1,
+            _ => 2,
         };
-        let decimals = if value >= 100.0 { 1 } else { 2 };
         let number = format!("{value:.decimals$}");
         let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { &number };
-        f.pad(&format!("{number}{unit}"))
+        f.pad(&format!("{number} {unit}"))
     }
 }
 
@@ -218,9 +234,11 @@ mod tests {
 
     #[test]
     fn prints_what_it_reads() {
-        for text in ["100Mbit", "1Gbit", "1.25Gbit", "30Mbit", "950bit", "9.6kbit"] {
+        for text in ["100 Mbit", "1 Gbit", "1.25 Gbit", "30 Mbit", "950 bit", "9.6 kbit"] {
             let rate: Rate = text.parse().expect("a rate");
             assert_eq!(rate.to_string(), text);
+            assert_eq!(format!("{rate}/s").parse::<Rate>(), Ok(rate));
+            assert_eq!(rate.as_option(), text.replace(' ', ""));
         }
     }
 
@@ -235,6 +253,25 @@ mod tests {
             let error = text.parse::<Size>().expect_err(text).to_string();
             assert!(error.contains("64GiB"), "{text}: the message shows what would be right: {error}");
         }
+    }
+
+    #[test]
+    fn prints_three_digits_and_keeps_all_for_an_option() {
+        for (bits, text) in [
+            (299.2e6, "299 Mbit"),
+            (99.96e6, "100 Mbit"),
+            (62.28e6, "62.3 Mbit"),
+            (999.6e6, "1 Gbit"),
+            (1.2345e9, "1.23 Gbit"),
+            (279.2, "279 bit"),
+            (0.4, "0.4 bit"),
+            (0.0, "0 bit"),
+        ] {
+            assert_eq!(Rate::from_bits_per_second(bits).to_string(), text);
+        }
+        let rate = Rate::from_bits_per_second(1.2345e9);
+        assert_eq!(rate.as_option(), "1.2345Gbit");
+        assert_eq!(rate.as_option().parse(), Ok(rate));
     }
 
     #[test]

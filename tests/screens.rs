@@ -98,8 +98,8 @@ fn on_80_columns_each_migration_has_a_line_with_what_matters() {
         seen,
         "\
 ✓ upload-1: migrated in 20.3 s
-upload-2 [=====>    ]  52 %  post-copy: 55.0 MiB left, 9.7 s to go, 47.61Mbit/s
-mirror-1 [====>     ]  48 %  pre-copy: 55.0 MiB left, 9.7 s to go, 47.61Mbit/s
+upload-2 [=====>    ]  52 %  post-copy: 55.0 MiB left, 9.7 s to go, 47.6 Mbit/s
+mirror-1 [====>     ]  48 %  pre-copy: 55.0 MiB left, 9.7 s to go, 47.6 Mbit/s
 total    [=====>    ]  50 %  0s of 39.0 s predicted; 1 of 4 moved, 1 waiting"
     );
 }
@@ -111,8 +111,8 @@ fn on_200_columns_the_bars_are_longer_and_nothing_else_changes() {
         seen,
         "\
 ✓ upload-1: migrated in 20.3 s
-upload-2 [===============>              ]  52 %  post-copy: 55.0 MiB left, 9.7 s to go, 47.61Mbit/s
-mirror-1 [==============>               ]  48 %  pre-copy: 55.0 MiB left, 9.7 s to go, 47.61Mbit/s
+upload-2 [===============>              ]  52 %  post-copy: 55.0 MiB left, 9.7 s to go, 47.6 Mbit/s
+mirror-1 [==============>               ]  48 %  pre-copy: 55.0 MiB left, 9.7 s to go, 47.6 Mbit/s
 total    [===============>              ]  50 %  0s of 39.0 s predicted; 1 of 4 moved, 1 waiting"
     );
 }

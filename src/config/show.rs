@@ -52,7 +52,9 @@ impl Effective {
         for (name, host) in &config.hosts {
             add(format!("hosts.{name}.uri"), host.uri.clone());
             add(format!("hosts.{name}.migration_uri"), host.migration_uri.clone());
-            add(format!("hosts.{name}.link"), text(host.link.as_ref()));
+            let link = host.link.clone();
+            let link = link.map(|Located { value, origin }| Located { value: value.as_option(), origin });
+            add(format!("hosts.{name}.link"), link);
             add(format!("hosts.{name}.memory"), text(host.memory.as_ref()));
             add(format!("hosts.{name}.memory_reserve"), text(host.memory_reserve.as_ref()));
         }

@@ -390,7 +390,7 @@ fn link(lab: &Lab) -> Result<()> {
     ensure!(origin(&told)? == "configuration", "found by its URI, and before what the host says: {}", told.stdout);
     // The client's configuration does not know host-a by this name, and a veth pair is no NIC that has a speed.
     let assumed = run(lab, &["profile", "qemu+tcp://host-a-mgmt/system", "--output", "json"])?;
-    ensure!(origin(&assumed)? == "assumed" && assumed.stderr.contains("1Gbit/s is assumed"), "{}", assumed.stderr);
+    ensure!(origin(&assumed)? == "assumed" && assumed.stderr.contains("1 Gbit/s is assumed"), "{}", assumed.stderr);
     Ok(())
 }
 
