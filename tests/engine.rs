@@ -477,19 +477,36 @@ fn a_timeout_for_one_domain_cancels_that_one_alone() {
 #[test]
 fn migrations_start_in_order_and_no_more_at_once_than_each_step_allows() {
     let names = ["p1", "p2", "q1", "q2"];
-    let hosts = Arc::new(Scripted::new(&names.map(|name| (name, Script::Arrives))));
+    // None arrives before it is told to, so that one launched too early finds others in flight.
+    let hosts = Arc::new(Scripted::new(&names.map(|name| (name, Script::Copies))));
     let steps = [("p1", 2), ("p2", 2), ("q1", 1), ("q2", 1)].map(|(n, c)| (n, Technique::PreCopy, c));
-    let (events, report) = run(&plan(&steps), &hosts);
-    let launches: Vec<_> = events
-        .iter()
-        .filter_map(|event| if let Event::Launch { domain, .. } = event { Some(domain.as_str()) } else { None })
-        .collect();
+    let (events, _, thread) = start(plan(&steps), &hosts);
+    let mut launches = Vec::new();
+    let mut wait_for = |awaited: &[&str]| {
+        let mut awaited = awaited.to_vec();
+        let all = events.iter().find(|event| {
+            match event {
+                Event::Launch { domain, .. } => launches.push(domain.clone()),
+                Event::Progress { domain, .. } => awaited.retain(|name| name != domain),
+                _ => {}
+            }
+            awaited.is_empty()
+        });
+        assert!(all.is_some(), "{awaited:?} are never on their way");
+    };
+    wait_for(&["p1", "p2"]);
+    hosts.finish("p1");
+    hosts.finish("p2");
+    for name in ["q1", "q2"] {
+        wait_for(&[name]);
+        hosts.finish(name);
+    }
+    let report = thread.join().unwrap();
     assert_eq!(launches, names);
-    let company = hosts.company.lock().unwrap().clone();
-    assert!(company[1] <= 1 && company[2] == 0 && company[3] == 0, "{company:?}");
+    assert_eq!(*hosts.company.lock().unwrap(), [0, 1, 0, 0], "others in flight at each launch");
     assert_eq!(report.outcome, Outcome::Evacuated);
     assert_eq!(report.domains[0].downtime_seconds, Some(0.25));
-    assert!(matches!(events.last(), Some(Event::Report(_))));
+    assert!(matches!(events.iter().last(), Some(Event::Report(_))));
 }
 
 #[test]
