@@ -13,26 +13,54 @@ pub const TESTS: &[(&str, Test)] = &[("readme_shows_what_an_evacuation_prints", 
 const BEGIN: &str = "<!-- session: begin -->\n```text\n$ tsmig evacuate host-a host-b --window 3s\n";
 const END: &str = "```\n<!-- session: end -->\n";
 
-/// The shape of what is printed: numbers, their units and bars are of one run; so is which of two that start together
-/// is named first.
+/// Guests that are alike: which of two goes first is of one run.
+const ALIKE: [(&str, &str); 4] = [("web-1", "web"), ("web-2", "web"), ("backup-1", "backup"), ("backup-2", "backup")];
+
+/// What is printed, line by line, with what may differ from run to run replaced: numbers with their units, bars, spaces,
+/// and the names of guests that are alike. Each paragraph also has the names in it, sorted, so that none is missing.
 fn shape(text: &str) -> Vec<String> {
-    const UNITS: [&str; 5] = ["s", "min", "KiB", "MiB", "GiB"];
-    let word = |word: &str| match word {
-        _ if word.chars().any(|c| c.is_ascii_digit()) => "0".to_owned(),
-        _ if word.chars().all(|c| !c.is_alphanumeric() && !c.is_ascii()) => "bar".to_owned(),
-        _ => word.to_owned(),
+    let number = |word: &str| word.trim_matches(['(', ')', ',', ';', '.']).parse::<f64>().is_ok();
+    let unit = |word: &str| {
+        let unit = word.trim_matches(['(', ')', ',', ';', ':']);
+        let scaled =
+            |end: &str| unit.strip_suffix("/s").unwrap_or(unit).strip_suffix(end).is_some_and(|m| m.len() <= 2);
+        match unit {
+            "s" | "min" => Some("seconds"),
+            _ if scaled("bit") => Some("bits"),
+            _ if scaled("B") => Some("bytes"),
+            _ => None,
+        }
     };
+    let is_bar = |word: &str| word.chars().all(|c| !c.is_ascii() && !c.is_alphanumeric());
     let line = |line: &str| {
-        // What would have been otherwise, and the dirty rate, are told where they matter.
-        let line = line.split("; by ").next().unwrap_or_default().replace("no end", "0");
-        let (head, tail) = line.split_once(", dirties ").unwrap_or((&line, ""));
-        let line = format!("{head}{}", tail.find(':').map_or("", |colon| &tail[colon..]));
-        let words = line.split_whitespace().filter(|word| !UNITS.contains(&word.trim_end_matches([',', ';'])));
-        words.map(word).collect::<Vec<_>>().join(" ")
+        // Told only if they matter, which is of one run as well.
+        let line = line.replace("may not end", "0 s").replace("< 1 Mbit", "0 Mbit");
+        let mut words: Vec<String> = Vec::new();
+        for word in line.split_whitespace() {
+            let name = ALIKE.iter().find(|(name, _)| word.trim_end_matches(':') == *name);
+            let shaped = match (name, unit(word)) {
+                (Some((name, kind)), _) => word.replace(name, kind),
+                // "2 min 05 s" is one span, as "59.1 s" is.
+                (None, Some(kind)) if words.last().is_some_and(|last| last == "0") => {
+                    words.pop();
+                    if words.last().is_some_and(|last| last == kind) {
+                        continue;
+                    }
+                    kind.to_owned()
+                }
+                _ if number(word) => "0".to_owned(),
+                _ if word == "-" => "bits".to_owned(),
+                _ if is_bar(word) => "bar".to_owned(),
+                _ => word.to_owned(),
+            };
+            words.push(shaped);
+        }
+        words.join(" ").replace(" dirties bytes", "").replace("add seconds and lose", "lose")
     };
-    let mut lines: Vec<_> = text.lines().map(line).collect();
-    lines.sort();
-    lines
+    let mut names: Vec<&str> = text.split(|c: char| !c.is_alphanumeric() && c != '-').collect();
+    names.retain(|word| ALIKE.iter().any(|(name, _)| word == name));
+    names.sort_unstable();
+    text.lines().map(line).chain([names.join(" ")]).collect()
 }
 
 fn session(lab: &Lab) -> Result<()> {
@@ -53,6 +81,11 @@ fn session(lab: &Lab) -> Result<()> {
         fs::write(&path, format!("{before}{BEGIN}{}{END}{after}", out.stdout))?;
         return Ok(());
     }
+    // A shape that could not tell the guests apart would hold nothing.
+    let swapped = |one, other| shown.replace(one, "another").replace(other, one).replace("another", other);
+    ensure!(shape(&swapped("web-1", "web-2")) == shape(shown), "of guests that are alike, either may be first");
+    ensure!(shape(&swapped("web-1", "backup-1")) != shape(shown), "a sender is no receiver");
+    ensure!(shape(&shown.replace("web-2", "web-1")) != shape(shown), "every guest is named");
     let (shown, printed) = (shape(shown), shape(&out.stdout));
     ensure!(
         shown == printed,
