@@ -13,8 +13,8 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use crate::config::Config;
 use crate::evacuate::Timeout;
 use crate::migration::OnStall;
-use crate::plan::Objective;
-use crate::units::Rate;
+use crate::plan::{LEAST_BANDWIDTH, Objective};
+use crate::units::{Rate, RateError};
 use crate::uri;
 
 /// Evacuate a KVM host over libvirt by a traffic-sensitive plan.
@@ -276,8 +276,8 @@ pub struct PlanningArgs {
     /// At most so many domains in post-copy at once: what a link that breaks for good could cost.
     #[arg(long, value_name = "N")]
     pub post_copy_limit: Option<NonZeroUsize>,
-    /// Cap on all migration traffic together.
-    #[arg(long, value_name = "RATE")]
+    /// Cap on all migration traffic together; at least 1MiB/s, since libvirt can't limit a migration to less.
+    #[arg(long, value_name = "RATE", value_parser = bandwidth)]
     pub bandwidth: Option<Rate>,
     /// Length of the maintenance window. plan says whether the evacuation is predicted to fit it; evacuate moves nothing
     /// if it does not, unless --accept-overrun is given.
@@ -323,6 +323,15 @@ fn concurrency(text: &str) -> Result<Concurrency, String> {
     }
     let number = NonZeroUsize::from_str(text).map_err(|_| "write auto, or a whole number from 1".to_owned())?;
     Ok(Concurrency(Some(number)))
+}
+
+/// A cap that libvirt can keep.
+fn bandwidth(text: &str) -> Result<Rate, String> {
+    let rate: Rate = text.parse().map_err(|error: RateError| error.to_string())?;
+    match rate.bits_per_second() >= LEAST_BANDWIDTH {
+        true => Ok(rate),
+        false => Err("libvirt can't limit a migration to less than 1MiB/s (8.39 Mbit/s)".to_owned()),
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -122,6 +122,7 @@ fn mib(bits_per_second: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::LEAST_BANDWIDTH;
 
     fn limits(migrations: &[InFlight], cap: Option<f64>, link: Option<f64>) -> Vec<u64> {
         shares(migrations, cap, link).into_iter().map(|share| share.mib).collect()
@@ -144,7 +145,10 @@ mod tests {
         assert_eq!(limits(&[PRE, POST, PRE], None, Some(1e8)), [6, 3, 3]);
         assert_eq!(limits(&[PRE, POST], Some(5.1e7), Some(1e8)), [3, 3]);
         assert_eq!(limits(&[PRE, POST], Some(5.1e7), None), [3, 3]);
-        assert_eq!(limits(&[PRE, POST], Some(1e6), None), [1, 1], "libvirt knows no less than 1 MiB/s");
+        // A plan has no more in flight than its cap has MiB/s, so each gets one at least, and together they keep it.
+        assert_eq!(limits(&[PRE, POST], Some(2.0 * LEAST_BANDWIDTH), None), [1, 1]);
+        assert_eq!(limits(&[PRE, PRE, ENDING], Some(3.0 * LEAST_BANDWIDTH), None), [1, 1, 1]);
+        assert_eq!(limits(&[PRE], Some(LEAST_BANDWIDTH), None), [1]);
     }
 
     #[test]

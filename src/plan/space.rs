@@ -28,6 +28,8 @@ pub(super) struct Space<'a> {
     pub(super) choices: &'a [Choice],
     /// By guest: its pre-copy could not end even alone.
     pub(super) hopeless: Vec<bool>,
+    /// By guest: post-copy was found not to be worth it.
+    pub(super) not_worth_it: Vec<bool>,
     pub(super) most_in_flight: usize,
     pub(super) most_in_post_copy: usize,
 }
@@ -35,11 +37,13 @@ pub(super) struct Space<'a> {
 impl<'a> Space<'a> {
     /// The space that the user's demands leave.
     pub(super) fn new(scene: &'a Scene, choices: &'a [Choice], demands: &Demands) -> Self {
-        let most_in_flight = demands.concurrency.unwrap_or(MOST_IN_FLIGHT).clamp(1, choices.len().max(1));
+        let most = demands.concurrency.unwrap_or(MOST_IN_FLIGHT).min(demands.most_within_cap());
+        let most_in_flight = most.clamp(1, choices.len().max(1));
         Self {
             scene,
             choices,
             hopeless: (0..choices.len()).map(|guest| !model::can_converge(scene, guest, scene.link())).collect(),
+            not_worth_it: vec![false; choices.len()],
             most_in_flight,
             most_in_post_copy: demands.post_copy_limit.unwrap_or(most_in_flight).clamp(1, most_in_flight),
         }
@@ -48,7 +52,7 @@ impl<'a> Space<'a> {
     /// Whether the planner may choose for this guest; an idle one gains nothing by post-copy, and is never put at
     /// its risk.
     pub(super) fn is_free(&self, guest: usize) -> bool {
-        self.choices[guest].techniques == Techniques::Either && !self.scene.guests[guest].is_idle()
+        self.choices[guest].techniques == Techniques::Either && !self.not_worth_it[guest] && !self.scene.is_idle(guest)
     }
 
     /// Pre-copy wherever it is allowed.

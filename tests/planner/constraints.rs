@@ -1,7 +1,7 @@
 //! What the planner keeps to: forced techniques, exclusions, order, and caps.
 
 use crate::support::{balanced, by, domain, example, host, most_in_flight, step};
-use tsmig::plan::{Demands, Objective, Plan, Rule, Technique, plan};
+use tsmig::plan::{Demands, LEAST_BANDWIDTH, Objective, Plan, Rule, Technique, plan};
 use tsmig::profile::{DomainState, Eligibility};
 
 fn with(rules: &[Rule], demands: &Demands) -> Plan {
@@ -114,6 +114,17 @@ fn a_bandwidth_cap_is_kept() {
     let bits: f64 = capped.migrations.iter().map(|step| step.predicted.bytes.expect("it ends") as f64 * 8.0).sum();
     assert!(capped.predicted.total_seconds.expect("it ends") >= bits / 20e6);
     assert_eq!(capped.bandwidth_bits_per_second, Some(20e6));
+}
+
+#[test]
+fn no_more_run_at_once_than_can_keep_the_cap() {
+    // libvirt limits a migration to whole MiB/s, of which it takes one at least.
+    for (mib, most) in [(1.0, 1), (2.5, 2), (3.0, 3)] {
+        let cap = mib * LEAST_BANDWIDTH;
+        let plan = with(&[], &Demands { bandwidth_bits_per_second: Some(cap), ..Demands::default() });
+        assert!(plan.concurrency <= most && most_in_flight(&plan, |_| true) <= most, "{mib}: {}", plan.concurrency);
+        assert!(!plan.launch_ahead || plan.concurrency < most, "{mib}: one more for a second would be too many");
+    }
 }
 
 #[test]
