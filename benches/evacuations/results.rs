@@ -103,15 +103,15 @@ pub fn table(results: &Results) -> String {
 
 /// One row of the table.
 pub fn line(row: &Row) -> String {
-    let seconds = |seconds: Option<f64>| seconds.map_or_else(|| "does not finish".to_owned(), |s| format!("{s:.1} s"));
+    let seconds = |seconds: Option<f64>, none: &str| seconds.map_or_else(|| none.to_owned(), |s| format!("{s:.1} s"));
     let range = row.range().map_or_else(String::new, |(least, most)| format!(" ({least:.1}-{most:.1})"));
     let longest = row.runs.iter().flat_map(|run| run.downtime_seconds.values()).flatten().copied().reduce(f64::max);
     format!(
         "| | {}{} | {}{range} | {} | {} | {:.0} Mbit | {} |",
         row.policy,
         if row.runs.iter().all(|run| run.intact) { "" } else { " (A GUEST WAS HARMED)" },
-        seconds(row.total_seconds()),
-        seconds(row.predicted_seconds()),
+        seconds(row.total_seconds(), "does not finish"),
+        seconds(row.predicted_seconds(), "may not end"),
         row.error().map_or_else(|| "-".to_owned(), |error| format!("{:+.0} %", error * 100.0)),
         row.lost_bits() / 1e6,
         longest.map_or_else(|| "-".to_owned(), |s| format!("{s:.2} s")),
