@@ -150,7 +150,7 @@ fn colour_is_for_what_went_wrong_and_no_color_turns_it_off() {
 fn what_is_no_terminal_gets_whole_lines_and_no_colour() {
     let (_, text) = output(in_environment("tsmig").args(["plan", "--profile", "examples/profiles/mixed-ten.json"]));
     assert!(!text.contains('\u{1b}'), "{text}");
-    assert!(text.lines().any(|line| line.chars().count() > 200), "sentences are not wrapped: {text}");
+    assert!(text.lines().any(|line| line.chars().count() > 100), "sentences are not wrapped: {text}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod order;
 mod scene;
 mod search;
 mod space;
+mod worth;
 
 use std::fmt;
 
@@ -96,6 +97,16 @@ pub struct Demands {
     pub post_copy_limit: Option<usize>,
     /// The maintenance window that the evacuation has to fit, in seconds; judged, never aimed at.
     pub window_limit_seconds: Option<f64>,
+}
+
+/// The least that a migration can be limited to, in bits per second: libvirt takes whole MiB/s, and 0 is no limit.
+pub const LEAST_BANDWIDTH: f64 = 8.0 * 1024.0 * 1024.0;
+
+impl Demands {
+    /// Migrations that can run at once and together keep the cap.
+    fn most_within_cap(&self) -> usize {
+        self.bandwidth_bits_per_second.map_or(usize::MAX, |cap| ((cap / LEAST_BANDWIDTH) as usize).max(1))
+    }
 }
 
 /// A whole evacuation, ready to run.
@@ -311,7 +322,7 @@ pub struct Totals {
 /// Another policy on the same domains, by the same model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Alternative {
-    /// `pre-copy-only`, `post-copy-only` or `one-by-one-pre-copy`.
+    /// `pre-copy-only`, `post-copy-only` or `senders-post-copy`, all at once, or `one-by-one-pre-copy`; senders first.
     pub policy: String,
     /// Its totals.
     #[serde(flatten)]
@@ -355,7 +366,7 @@ pub fn plan(source: &Profile, destination: &Profile, rules: &[Rule], demands: &D
             rank: rule(*i).rank,
         })
         .collect();
-    let Found { mut launches, fastest, allowed, bound } = search::best(&scene, &choices, demands);
+    let Found { mut launches, fastest, bound } = search::best(&scene, &choices, demands);
     let (outcome, steps) = model::predict(&scene, &launches);
     // A level that is never reached changes nothing, and would tell of more at once than there are.
     let concurrency = outcome.peak.max(1);
@@ -371,11 +382,12 @@ pub fn plan(source: &Profile, destination: &Profile, rules: &[Rule], demands: &D
             let techniques = &choices[launch.guest].techniques;
             let reason = explain::reason(&Subject {
                 domain,
+                guest: &scene.guests[launch.guest],
+                links: [&source.link, &destination.link],
                 techniques,
                 technique: launch.technique,
                 predicted: &predicted,
                 planned: &outcome,
-                allowed,
                 otherwise: explain::otherwise(&scene, &launches, &choices, demands, place),
             });
             let (name, uuid) = (domain.name.clone(), domain.uuid.clone());
@@ -426,7 +438,9 @@ pub fn plan(source: &Profile, destination: &Profile, rules: &[Rule], demands: &D
         destination_link: destination.link.clone(),
         bandwidth_bits_per_second: demands.bandwidth_bits_per_second,
         concurrency,
-        launch_ahead: demands.concurrency.is_none() && demands.post_copy_limit.is_none(),
+        launch_ahead: demands.concurrency.is_none()
+            && demands.post_copy_limit.is_none()
+            && concurrency < demands.most_within_cap(),
         migrations,
         refused,
         blocked: Vec::new(),

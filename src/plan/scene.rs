@@ -3,8 +3,9 @@
 //! Profiles are in the units of their sources; here everything is in bits and bits per second, clamped to what
 //! can be computed with, and every flow knows its place on the NICs that it may use.
 
+use super::model::EFFICIENCY;
 use super::nic::{Levels, Nic};
-use crate::profile::{DomainProfile, DomainState, Profile};
+use crate::profile::{DomainProfile, DomainState, Profile, idle_below};
 
 /// No rate above this is computed with, in bits per second. Chosen: a thousand times the fastest link on the
 /// market, and small enough that sums over any host stay exact to a bit per second.
@@ -110,9 +111,9 @@ impl Guest {
         spared / cost.max(1.0)
     }
 
-    /// Whether neither traffic nor writes could tell one technique from the other.
-    pub(super) fn is_idle(&self) -> bool {
-        self.dirty_rate() <= 0.0
+    /// Bits per second that it writes to its memory beside what its traffic explains; 0 if that is too little to tell.
+    pub(super) fn writes(&self) -> f64 {
+        self.memory.bits_per_second
     }
 }
 
@@ -235,6 +236,17 @@ impl Scene {
         let mut nic = self.destination_nic();
         self.places.iter().for_each(|places| nic.add(places.arriving));
         nic
+    }
+
+    /// Whether neither the traffic of `guest` nor its writes can tell one technique from the other.
+    pub(super) fn is_idle(&self, guest: usize) -> bool {
+        let guest = &self.guests[guest];
+        guest.writes() <= 0.0 && guest.outbound.max(guest.inbound) < idle_below(self.link().min(self.bandwidth))
+    }
+
+    /// Seconds that the memory of `guest` takes on the empty link, within the cap.
+    pub(super) fn seconds_alone(&self, guest: usize) -> f64 {
+        self.guests[guest].image / (self.link() * EFFICIENCY).min(self.bandwidth)
     }
 
     /// Capacity of the slower link, in bits per second.

@@ -10,8 +10,9 @@ use super::front::Front;
 use super::improve::polish;
 use super::model::{self, Launch};
 use super::order::{ALL, orders, patterns};
-use super::scene::Scene;
+use super::scene::{Guest, Scene};
 use super::space::{Choice, MOST_IN_FLIGHT, Space};
+use super::worth::{simulations, without_the_worthless};
 use super::{Alternative, Demands, Technique};
 
 /// Up to so many guests every choice of techniques is tried.
@@ -28,30 +29,45 @@ pub(super) struct Found {
     pub(super) launches: Vec<Launch>,
     /// Seconds that the fastest plan takes that was found; `None` where none ends.
     pub(super) fastest: Option<f64>,
-    /// Seconds that a plan may take where that one is the fastest.
-    pub(super) allowed: f64,
     /// Seconds below which no plan ends.
     pub(super) bound: f64,
 }
 
-/// The best launches for the guests of `scene`.
+/// The best launches for the guests of `scene`, of those in which every post-copy is worth it.
 pub(super) fn best(scene: &Scene, choices: &[Choice], demands: &Demands) -> Found {
-    let space = Space::new(scene, choices, demands);
+    let mut space = Space::new(scene, choices, demands);
     let mut front = Front::new(demands.objective);
     if choices.len() <= EXACT {
-        for techniques in all_assignments(&space) {
-            try_schedules(&space, &techniques, &mut front);
-        }
-    }
-    // Where all choices but not all orders were tried, climbing from one choice to another may still find a better.
-    if choices.len() > EXACT || choices.len() > ALL && (0..choices.len()).any(|guest| space.is_free(guest)) {
+        try_all(&space, &mut front);
+    } else {
         climb(&space, &mut front);
     }
+    let mut fastest = front.fastest();
+    while let Some(launches) = front.pick().and_then(|best| without_the_worthless(&mut space, &best.launches)) {
+        front = Front::new(demands.objective);
+        if choices.len() <= EXACT {
+            try_all(&space, &mut front);
+        } else {
+            front.offer(scene, &launches, f64::INFINITY);
+            polish(&space, launches, true, &mut simulations(choices.len()), &mut front);
+        }
+        fastest = fastest.into_iter().chain(front.fastest()).min_by(f64::total_cmp);
+    }
     Found {
-        fastest: front.fastest(),
-        allowed: front.deadline(),
+        fastest,
         bound: lower_bound(scene, space.most_in_flight),
         launches: front.pick().map(|best| best.launches.clone()).unwrap_or_default(),
+    }
+}
+
+/// Tries all choices of techniques.
+fn try_all(space: &Space<'_>, front: &mut Front) {
+    for techniques in all_assignments(space) {
+        try_schedules(space, &techniques, front);
+    }
+    // If all choices but not all orders were tried, climbing from one choice to another may still find a better.
+    if space.choices.len() > ALL && (0..space.choices.len()).any(|guest| space.is_free(guest)) {
+        climb(space, front);
     }
 }
 
@@ -118,26 +134,38 @@ fn try_schedules(space: &Space<'_>, techniques: &[Technique], front: &mut Front)
 }
 
 /// What people do today, by the same model and within the same limits: all at once by either technique, where it is
-/// possible, and a loop of pre-copies; in the order of the names, as a loop over a listing goes.
+/// possible, or with senders by post-copy and receivers by pre-copy; and a loop of pre-copies. Those that send more than
+/// they receive go first, so the order does not depend on names.
 pub(super) fn alternatives(scene: &Scene, choices: &[Choice], demands: &Demands) -> Vec<Alternative> {
-    let all = demands.concurrency.unwrap_or(MOST_IN_FLIGHT);
+    let all = demands.concurrency.unwrap_or(MOST_IN_FLIGHT).min(demands.most_within_cap());
     let in_post_copy = demands.post_copy_limit.unwrap_or(all);
-    [
-        ("pre-copy-only", Technique::PreCopy, all),
-        ("post-copy-only", Technique::PostCopy, all),
-        ("one-by-one-pre-copy", Technique::PreCopy, 1),
-    ]
-    .into_iter()
-    .map(|(policy, technique, concurrency)| {
-        let launches: Vec<Launch> = choices
-            .iter()
-            .enumerate()
-            .map(|(guest, choice)| match choice.can_post_copy && technique == Technique::PostCopy {
-                true => Launch { guest, technique, concurrency: concurrency.min(in_post_copy) },
+    let net = |guest: &Guest| guest.outbound - guest.inbound;
+    let mut order: Vec<usize> = (0..choices.len()).collect();
+    order.sort_by(|&a, &b| {
+        let (first, second) = (&scene.guests[a], &scene.guests[b]);
+        (net(second).total_cmp(&net(first)))
+            .then(first.image.total_cmp(&second.image))
+            .then(first.outbound.total_cmp(&second.outbound))
+            .then(first.writes().total_cmp(&second.writes()))
+            .then(choices[a].can_post_copy.cmp(&choices[b].can_post_copy))
+    });
+    type PostCopies = fn(f64) -> bool;
+    let policies: [(&str, PostCopies, usize); 4] = [
+        ("pre-copy-only", |_| false, all),
+        ("post-copy-only", |_| true, all),
+        ("senders-post-copy", |net| net > 0.0, all),
+        ("one-by-one-pre-copy", |_| false, 1),
+    ];
+    policies
+        .into_iter()
+        .map(|(policy, post_copies, concurrency)| {
+            let launch = |&guest: &usize| match choices[guest].can_post_copy && post_copies(net(&scene.guests[guest])) {
+                true => Launch { guest, technique: Technique::PostCopy, concurrency: concurrency.min(in_post_copy) },
                 false => Launch { guest, technique: Technique::PreCopy, concurrency },
-            })
-            .collect();
-        Alternative { policy: policy.to_owned(), predicted: model::outcome(scene, &launches, f64::INFINITY).totals() }
-    })
-    .collect()
+            };
+            let launches: Vec<Launch> = order.iter().map(launch).collect();
+            let predicted = model::outcome(scene, &launches, f64::INFINITY).totals();
+            Alternative { policy: policy.to_owned(), predicted }
+        })
+        .collect()
 }

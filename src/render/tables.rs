@@ -23,8 +23,8 @@ pub fn profile(profile: &Profile) -> String {
                 size(domain.memory_bytes),
                 size(domain.resident_bytes),
                 format!("{}/s", size(domain.dirty_bytes_per_second as u64)),
-                rate(domain.outbound_bits_per_second),
-                rate(domain.inbound_bits_per_second),
+                traffic(domain.outbound_bits_per_second, &profile.link),
+                traffic(domain.inbound_bits_per_second, &profile.link),
                 eligible(domain.post_copy.eligible).to_owned(),
             ],
         );
@@ -87,7 +87,7 @@ pub fn plan_on(plan: &Plan, page: &Page) -> String {
     }
     if plan.predicted.total_seconds.is_none() {
         text += "\n";
-        text += &page.bad("THIS PLAN DOES NOT END: some pre-copy sends less than its guest dirties; see the reasons");
+        text += &page.bad("THIS PLAN IS NOT PREDICTED TO END: some guest dirties memory about as fast as a pre-copy sends it, or faster; see the reasons");
     }
     text
 }
@@ -102,11 +102,11 @@ fn steps(plan: &Plan, page: &Page) -> Table {
                 step.order.to_string(),
                 step.domain.clone(),
                 step.technique.to_string(),
-                meter(step.outbound_bits_per_second / plan.source_link.bits_per_second),
-                meter(step.inbound_bits_per_second / plan.destination_link.bits_per_second),
-                step.predicted.bytes.map_or_else(|| "no end".to_owned(), size),
-                time(step.predicted.start_seconds),
-                time(step.predicted.end_seconds),
+                meter(step.outbound_bits_per_second, &plan.source_link),
+                meter(step.inbound_bits_per_second, &plan.destination_link),
+                step.predicted.bytes.map_or_else(|| "-".to_owned(), size),
+                step.predicted.start_seconds.map_or_else(|| "-".to_owned(), span),
+                end(step.predicted.end_seconds),
             ],
         );
     }
@@ -122,8 +122,8 @@ fn totals(plan: &Plan) -> String {
             &mut totals,
             [
                 policy.to_owned(),
-                time(predicted.total_seconds),
-                predicted.lost_bits.map_or_else(|| "no end".to_owned(), bits),
+                end(predicted.total_seconds),
+                predicted.lost_bits.map_or_else(|| "-".to_owned(), lost),
             ],
         );
     };
@@ -234,11 +234,14 @@ fn right_align(table: &mut Table, columns: &[usize]) {
 /// Cells of a [`meter`].
 const METER: usize = 8;
 
-/// A part of a whole as a bar of [`METER`] cells, in eighths of a cell; anything that is not nothing shows.
-fn meter(part: f64) -> String {
+/// Traffic as a part of the link, as a bar of [`METER`] cells in eighths of a cell; what is not idle shows.
+fn meter(bits_per_second: f64, link: &Link) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-    let least = usize::from(part > 0.0);
-    let eighths = ((part.clamp(0.0, 1.0) * (METER * 8) as f64).round() as usize).max(least);
+    if link.is_idle(bits_per_second) {
+        return format!("{:<METER$}", "idle");
+    }
+    let part = (bits_per_second / link.bits_per_second).clamp(0.0, 1.0);
+    let eighths = ((part * (METER * 8) as f64).round() as usize).max(1);
     let bar = "█".repeat(eighths / 8) + EIGHTHS[eighths % 8];
     format!("{bar:·<METER$}")
 }
@@ -254,17 +257,25 @@ pub(super) fn outcome(outcome: DomainOutcome) -> &'static str {
     }
 }
 
-fn time(seconds: Option<f64>) -> String {
-    seconds.map_or_else(|| "no end".to_owned(), span)
+/// A predicted end. Near the border of convergence the model can't tell whether there is one.
+fn end(seconds: Option<f64>) -> String {
+    seconds.map_or_else(|| "may not end".to_owned(), span)
+}
+
+/// A guest's traffic in one direction.
+fn traffic(bits_per_second: f64, link: &Link) -> String {
+    if link.is_idle(bits_per_second) { "idle".to_owned() } else { rate(bits_per_second) }
 }
 
 fn rate(bits_per_second: f64) -> String {
     format!("{}/s", Rate::from_bits_per_second(bits_per_second))
 }
 
-/// Decimal, as traffic is counted.
-fn bits(bits: f64) -> String {
-    Rate::from_bits_per_second(bits).to_string()
+/// An amount of traffic, decimal, as traffic is counted; what is too little to matter is not told to the digit.
+fn lost(bits: f64) -> String {
+    // Chosen: the least that any run of `docs/bench` lost is 9 Mbit.
+    const LEAST: f64 = 1e6;
+    if bits < LEAST { "< 1 Mbit".to_owned() } else { Rate::from_bits_per_second(bits).to_string() }
 }
 
 fn link(link: &Link) -> String {
@@ -329,7 +340,7 @@ mod tests {
             (7.0, "████████"),
             (f64::NAN, "········"),
         ] {
-            assert_eq!(meter(part), bar, "{part}");
+            assert_eq!(meter(bits_per_second, &link), bar, "{bits_per_second}");
         }
     }
 }

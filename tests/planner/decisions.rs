@@ -1,6 +1,6 @@
 //! What the planner decides: on the shipped profiles, and where the answer is plain.
 
-use crate::support::{IMAGE, balanced, by, domain, example, host, step};
+use crate::support::{IMAGE, balanced, by, domain, example, host, least_gain, step};
 use tsmig::plan::{Demands, Objective, Plan, Rule, Technique, plan};
 use tsmig::profile::{DomainProfile, DomainState, Profile};
 
@@ -31,9 +31,16 @@ fn balanced_traffic_gets_the_mix() {
         }
         let launched: Vec<_> = plan.migrations.iter().map(|step| step.technique).collect();
         assert_eq!(launched[..2], [Technique::PostCopy; 2], "the senders leave first");
-        assert_eq!(alternative(&plan, "pre-copy-only"), None, "pre-copy for all at once does not converge");
-        let others = plan.alternatives.iter().filter_map(|a| a.predicted.total_seconds);
-        others.for_each(|other| assert!(seconds(&plan) < 0.95 * other));
+        assert_eq!(
+            alternative(&plan, "pre-copy-only"),
+            None,
+            "no end is predicted; without own writes it took 82 to 120 s"
+        );
+        for policy in ["pre-copy-only", "post-copy-only", "one-by-one-pre-copy"] {
+            assert!(alternative(&plan, policy).is_none_or(|other| seconds(&plan) < 0.95 * other), "{policy}");
+        }
+        let mix = alternative(&plan, "senders-post-copy").expect("it ends");
+        assert!(seconds(&plan) < 1.05 * mix, "nor is it slower than the same techniques without an order");
         assert!(1.5 * seconds(&plan) < alternative(&plan, "one-by-one-pre-copy").expect("a loop ends"));
     }
 }
@@ -67,7 +74,7 @@ fn a_mixed_host_is_planned_with_all_its_oddities() {
     assert_eq!(step(&plan, "stream").technique, Technique::PostCopy);
     let db = step(&plan, "db");
     assert_eq!(db.technique, Technique::PostCopy, "it dirties more than the link can carry");
-    assert!(db.reason.contains("by pre-copy the evacuation would not end"), "{}", db.reason);
+    assert!(db.reason.contains("by pre-copy the plan would not be predicted to end"), "{}", db.reason);
     for (name, obstacle) in [("build", "/var/lib/build.mem"), ("staging", "paused")] {
         assert_eq!(step(&plan, name).technique, Technique::PreCopy);
         assert!(step(&plan, name).reason.contains(obstacle), "{}", step(&plan, name).reason);
@@ -78,14 +85,38 @@ fn a_mixed_host_is_planned_with_all_its_oddities() {
 
 #[test]
 fn many_domains_get_a_plan_close_to_the_bound() {
-    let plan = planned(&example("datacenter-40"), Objective::Time);
+    let hosts = example("datacenter-40");
+    let plan = planned(&hosts, Objective::Time);
     assert_eq!(plan.migrations.len(), 40);
     let fastest = plan.fastest_seconds.expect("it ends");
     assert!(fastest <= 1.05 * plan.bound_seconds.expect("it ends"));
-    assert!(seconds(&plan) <= 1.05 * fastest);
+    // The fastest has more post-copies than are worth it, of some databases.
+    let databases = ["db-01", "db-02", "db-03", "db-04", "db-05"];
+    assert!(seconds(&plan) <= 1.05 * (fastest + least_gain(&hosts.0, databases, hosts.0.link.bits_per_second)));
     for step in plan.migrations.iter().filter(|step| step.domain.starts_with("idle")) {
         assert_eq!(step.technique, Technique::PreCopy, "{}", step.domain);
     }
+}
+
+#[test]
+fn a_post_copy_for_less_than_the_model_may_err_is_not_taken() {
+    // By post-copy of web-2 the evacuation would save 2 s of 7 min, and lose 1.1 Gbit more.
+    let plan = planned(&example("mixed-ten"), Objective::Time);
+    assert_eq!(by(&plan, Technique::PostCopy), ["db", "stream"]);
+}
+
+#[test]
+fn idle_is_idle() {
+    let hosts = (host("a", 100.0, vec![domain("d", 279e-6, 56e-6)]), host("b", 100.0, vec![]));
+    for objective in [Objective::Time, Objective::Impact] {
+        let plan = planned(&hosts, objective);
+        assert_eq!(step(&plan, "d").technique, Technique::PreCopy);
+        assert_eq!(step(&plan, "d").reason, "idle: pre-copy");
+    }
+    // What a flow of 30 Mbit/s sends back.
+    let hosts = (host("a", 100.0, vec![domain("d", 30.0, 0.091)]), host("b", 100.0, vec![]));
+    let reason = planned(&hosts, Objective::Time).migrations.swap_remove(0).reason;
+    assert!(reason.starts_with("sends 30 Mbit/s: "), "{reason}");
 }
 
 #[test]
@@ -104,7 +135,7 @@ fn what_pre_copy_cannot_converge_goes_by_post_copy_even_on_a_fast_link() {
     let hosts = (host("a", 10_000.0, vec![busy, domain("quiet", 0.5, 0.5)]), host("b", 10_000.0, vec![]));
     let plan = planned(&hosts, Objective::Time);
     assert_eq!(by(&plan, Technique::PostCopy), ["busy"]);
-    assert!(step(&plan, "busy").reason.contains("would not end"), "{}", step(&plan, "busy").reason);
+    assert!(step(&plan, "busy").reason.contains("would not be predicted to end"), "{}", step(&plan, "busy").reason);
 }
 
 #[test]
@@ -116,7 +147,7 @@ fn a_plan_that_can_not_finish_says_so() {
     assert_eq!((plan.predicted.total_seconds, plan.predicted.lost_bits), (None, None));
     let stuck = step(&plan, "o1");
     assert_eq!((stuck.predicted.end_seconds, stuck.predicted.bytes), (None, None));
-    assert!(stuck.reason.contains("predicted not to end"), "{}", stuck.reason);
+    assert!(stuck.reason.contains("not predicted to end"), "{}", stuck.reason);
     assert_eq!(plan.migrations.iter().filter(|step| step.predicted.end_seconds.is_some()).count(), 3);
 }
 
@@ -151,8 +182,8 @@ fn a_paused_domain_has_no_traffic_and_no_post_copy() {
 fn reasons_carry_the_numbers() {
     let plan = planned(&balanced(), Objective::Time);
     for step in &plan.migrations {
-        assert!(step.reason.contains("30Mbit/s"), "{}", step.reason);
-        assert!(step.reason.contains("instead of"), "{}", step.reason);
+        assert!(step.reason.contains("30 Mbit/s"), "{}", step.reason);
+        assert!(step.reason.contains(" would ") && step.reason.contains(" Mbit"), "{}", step.reason);
         assert!(!step.reason.contains('\n'));
     }
 }
@@ -173,15 +204,27 @@ fn a_reason_never_speaks_for_the_other_technique() {
     for name in ["balanced", "mostly-senders", "mostly-receivers", "mixed-ten", "datacenter-40"] {
         for objective in [Objective::Time, Objective::Impact] {
             for step in planned(&example(name), objective).migrations {
-                let Some((_, comparison)) = step.reason.split_once("the evacuation would lose ") else { continue };
-                let (other, rest) = comparison.split_once(" of traffic instead of ").expect("both losses");
-                let bits = |text: &str| text.parse::<tsmig::units::Rate>().expect("an amount").bits_per_second();
-                let planned = rest.split(';').next().expect("the plan's loss");
-                // The other technique loses less only where it takes too long, which is then told before.
-                assert!(bits(other) > bits(planned), "{name}, {}: {}", step.domain, step.reason);
+                let says = |words: &str| step.reason.contains(words);
+                let fair = match step.technique {
+                    Technique::PostCopy => says("would add") || says("would not be predicted to end"),
+                    // The other would lose less, or take less time, only at the price of the other of the two.
+                    _ => !says(" less") || says("would add") || says("too little for its risk"),
+                };
+                assert!(fair || !says("would"), "{name}, {}: {}", step.domain, step.reason);
             }
         }
     }
+}
+
+#[test]
+fn what_others_would_do_does_not_depend_on_names() {
+    let (source, destination) = balanced();
+    let mut renamed = source.clone();
+    for (domain, name) in renamed.domains.iter_mut().zip(["z1", "z2", "a1", "a2"]) {
+        (domain.name, domain.uuid) = (name.to_owned(), name.to_owned());
+    }
+    let alternatives = |source: &Profile| plan(source, &destination, &[], &Demands::default()).alternatives;
+    assert_eq!(alternatives(&renamed), alternatives(&source));
 }
 
 #[test]

@@ -71,3 +71,13 @@ pub(crate) fn most_in_flight(plan: &Plan, counted: impl Fn(&Step) -> bool) -> us
     let at = |now: f64| spans.iter().filter(|(start, end)| *start <= now && now < *end).count();
     spans.iter().map(|(start, _)| at(*start)).max().unwrap_or(0)
 }
+
+/// What a post-copy has to gain: this part of the time that its memory takes on the empty link (`docs/model.md`).
+pub(crate) const LEAST_GAIN: f64 = 0.15;
+
+/// Seconds that the post-copies of `domains` of `source` have to gain together, on a link of so many bits per second.
+pub(crate) fn least_gain<'a>(source: &Profile, domains: impl IntoIterator<Item = &'a str>, link: f64) -> f64 {
+    let bytes = |name: &str| source.domains.iter().find(|d| d.name == name).map_or(0, |d| d.resident_bytes);
+    let bits: f64 = domains.into_iter().map(|name| bytes(name) as f64 * 8.0).sum();
+    LEAST_GAIN * bits / (0.97 * link)
+}
