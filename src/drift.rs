@@ -250,7 +250,7 @@ fn slower(then: &Plan, now: &Plan) -> Vec<String> {
         (Some(then), Some(now)) => now > then * SLOWER + SLACK_SECONDS,
         (then, now) => then.is_some() && now.is_none(),
     };
-    let text = |seconds: Option<f64>| seconds.map_or_else(|| "for ever".to_owned(), span);
+    let text = |seconds: Option<f64>| seconds.map_or_else(|| "longer than can be predicted".to_owned(), span);
     let mut found = Vec::new();
     if is_slower(then.predicted.total_seconds, now.predicted.total_seconds) {
         let (then, now) = (text(then.predicted.total_seconds), text(now.predicted.total_seconds));

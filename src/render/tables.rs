@@ -120,11 +120,7 @@ fn totals(plan: &Plan) -> String {
     let mut add = |policy: &str, predicted: &Totals| {
         row(
             &mut totals,
-            [
-                policy.to_owned(),
-                end(predicted.total_seconds),
-                predicted.lost_bits.map_or_else(|| "-".to_owned(), lost),
-            ],
+            [policy.to_owned(), end(predicted.total_seconds), predicted.lost_bits.map_or_else(|| "-".to_owned(), lost)],
         );
     };
     add("this plan", &plan.predicted);
