@@ -271,7 +271,11 @@ fn rate(bits_per_second: f64) -> String {
 fn lost(bits: f64) -> String {
     // Chosen: the least that any run of `docs/bench` lost is 9 Mbit.
     const LEAST: f64 = 1e6;
-    if bits < LEAST { "< 1 Mbit".to_owned() } else { Rate::from_bits_per_second(bits).to_string() }
+    match bits {
+        0.0 => "none".to_owned(),
+        bits if bits < LEAST => "< 1 Mbit".to_owned(),
+        bits => Rate::from_bits_per_second(bits).to_string(),
+    }
 }
 
 fn link(link: &Link) -> String {
