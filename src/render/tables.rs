@@ -330,15 +330,18 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_shows_a_part_of_the_link_and_never_nothing_for_something() {
-        for (part, bar) in [
-            (0.0, "········"),
-            (0.001, "▏·······"),
-            (0.5, "████····"),
-            (0.3, "██▍·····"),
-            (1.0, "████████"),
-            (7.0, "████████"),
-            (f64::NAN, "········"),
+    fn a_bar_shows_a_part_of_the_link_and_idle_for_what_does_not_matter() {
+        let link = Link::new(1e8, LinkOrigin::Option);
+        for (bits_per_second, bar) in [
+            (0.0, "idle    "),
+            (279.0, "idle    "),
+            (91e3, "idle    "),
+            (210e3, "▏·······"),
+            (50e6, "████····"),
+            (30e6, "██▍·····"),
+            (1e8, "████████"),
+            (7e8, "████████"),
+            (f64::NAN, "idle    "),
         ] {
             assert_eq!(meter(bits_per_second, &link), bar, "{bits_per_second}");
         }
