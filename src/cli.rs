@@ -38,9 +38,8 @@ A HOST is a libvirt URI or a name: `[hosts.NAME] uri` of the configuration, else
 never asks for anything: `ssh -o BatchMode=yes NAME true` has to succeed. A URI with no_tty=0 lets it ask.
 
 Exit status: 0 all selected domains are at the destination (or the plan or profile was printed); 1 nothing was \
-moved; 2 usage or configuration; 3 some domains are not at the destination: they remain at the source, or ended by \
-themselves; 4 a domain is between the hosts or lost; \
-130 interrupted.";
+moved; 2 usage or configuration; 3 some domains don't run at the destination: they remain at the source, ended by \
+themselves, or an error has paused them; 4 a domain is between the hosts or lost; 130 interrupted.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use crate::convergence::SILENCE_SECONDS;
 use crate::hypervisor::{
-    Condition, Definition, HostError, HostErrorKind, Hosts, JobStats, MigrationRequest, Presence, Route, Side, Tidied,
+    Condition, Definition, Fault, HostError, HostErrorKind, Hosts, JobStats, MigrationRequest, Presence, Route, Side,
+    Tidied,
 };
 use crate::journal::{Entry, Journal};
 use crate::migration::{Action, Cause, Course, Migration, Phase, Progress, Sight, Verdict};
@@ -64,6 +65,8 @@ pub(crate) enum Update {
     /// The source can't reach the destination's libvirt, as two tries have shown: this migration goes on by way of the
     /// client.
     NoPeer(HostError),
+    /// An error has stopped it at the source.
+    Stopped(Fault),
     /// The destination waits for its memory.
     Awaited,
     /// No data gets through to the destination, and its migration has failed for that.
@@ -162,6 +165,8 @@ struct Work {
     /// Since when the destination waits for memory, as far as was seen before any crossed.
     awaited_since: Option<f64>,
     told: Option<Cause>,
+    /// Whether it was seen stopped by an error.
+    stopped: bool,
     /// Why it is to be cancelled, where somebody else wants that.
     wish: String,
     /// Whether the switch to post-copy is in the journal.
@@ -229,6 +234,7 @@ impl<F: Fn(Update)> Driver<F> {
             lost_peer: false,
             awaited_since: None,
             told: None,
+            stopped: false,
             wish: String::new(),
             switch_recorded: false,
             loaded: false,
@@ -376,6 +382,14 @@ impl<F: Fn(Update)> Driver<F> {
         // Before anything else: while libvirt connects to the destination's port in vain, other questions wait.
         self.look_for_wait(work);
         let source = self.hosts.presence(Side::Source, &uuid);
+        // At the destination libvirt calls it paused by its user.
+        if source == Presence::Present(Condition::Paused)
+            && !work.stopped
+            && let Some(fault) = self.hosts.fault(&uuid)
+        {
+            work.stopped = true;
+            (self.tell)(Update::Stopped(fault));
+        }
         // Others wait for the word that the destination could load the guest.
         let loads = source == Presence::Present(Condition::PausedPostCopy) && !work.loaded;
         let destination = (!work.calling || loads).then(|| self.hosts.presence(Side::Destination, &uuid));

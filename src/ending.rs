@@ -3,7 +3,7 @@
 //! Pure: a driver's verdict and a last look at both hosts go in, the domain's report comes out.
 
 use crate::drive::Ended;
-use crate::hypervisor::{Condition, Presence, Tidied};
+use crate::hypervisor::{Condition, Fault, Presence, Tidied};
 use crate::migration::{Places, Verdict};
 use crate::plan::{Refusal, Technique};
 use crate::report::{DomainOutcome, DomainReport};
@@ -55,6 +55,8 @@ pub(crate) fn report(names: Names<'_>, (domain, uuid): (&str, &str), ended: Ende
         bytes: ended.bytes,
         passes: ended.passes,
         error,
+        paused_by: None,
+        notice: None,
     }
 }
 
@@ -133,6 +135,8 @@ pub(crate) fn untouched((domain, uuid): (&str, &str), technique: Option<Techniqu
         bytes: 0,
         passes: 0,
         error: Some(error),
+        paused_by: None,
+        notice: None,
     }
 }
 
@@ -147,6 +151,12 @@ pub(crate) fn tidied(names: Names<'_>, tidied: Tidied) -> String {
         Tidied::DefinedAtDestination => format!("its definition is stored at {} again", names.destination),
         Tidied::UndefinedAtSource => format!("its shut-off definition at {} is removed", names.source),
     }
+}
+
+/// What is to be said of a domain that is paused at a host by an error, before the run began or since.
+pub(crate) fn paused(host: &str, domain: &str, fault: Fault, before: bool) -> String {
+    let when = if before { "as it was before" } else { "although it ran before" };
+    format!("it is paused at {host} by {fault}, {when}; there, {}", fault.remedy(domain))
 }
 
 /// What a last look at both hosts makes of an outcome: the other one that is true by now, if it is. The source was listed

@@ -5,6 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::hypervisor::Fault;
 use crate::plan::Technique;
 
 /// The schema name that a report carries.
@@ -65,6 +66,12 @@ pub struct DomainReport {
     pub passes: u64,
     /// Why it is not at the destination, where it is, and what to do; `None` where it is.
     pub error: Option<String>,
+    /// The error that has paused it at the destination although it ran when the run began.
+    #[serde(default)]
+    pub paused_by: Option<Fault>,
+    /// What is to be known of a domain at the destination, such as that it is paused, and what to do.
+    #[serde(default)]
+    pub notice: Option<String>,
 }
 
 /// What became of a domain.
@@ -117,11 +124,12 @@ impl Outcome {
     /// The outcome of the whole from those of the domains.
     pub fn of(domains: &[DomainReport], interrupted: bool) -> Self {
         let any = |outcome| domains.iter().any(|d| d.outcome == outcome);
+        let all_run = domains.iter().all(|domain| domain.paused_by.is_none());
         if any(DomainOutcome::NeedsRecovery) || any(DomainOutcome::Lost) {
             Self::NeedsRecovery
         } else if any(DomainOutcome::Remains) && interrupted {
             Self::Interrupted
-        } else if any(DomainOutcome::Gone) {
+        } else if any(DomainOutcome::Gone) || !all_run {
             Self::Partial
         } else if !any(DomainOutcome::Remains) {
             Self::Evacuated
@@ -161,6 +169,8 @@ mod tests {
                 bytes: 0,
                 passes: 0,
                 error: None,
+                paused_by: None,
+                notice: None,
             })
             .collect();
         Outcome::of(&domains, interrupted)
@@ -186,5 +196,23 @@ mod tests {
         ] {
             assert_eq!(outcome(&domains, interrupted).exit_status(), status, "{domains:?} {interrupted}");
         }
+    }
+    #[test]
+    fn a_domain_that_an_error_has_paused_does_not_run_at_the_destination() {
+        let report = |paused_by| DomainReport {
+            domain: "o1".to_owned(),
+            uuid: "u1".to_owned(),
+            technique: Some(Technique::PreCopy),
+            outcome: DomainOutcome::Migrated,
+            seconds: 0.0,
+            downtime_seconds: None,
+            bytes: 0,
+            passes: 0,
+            error: None,
+            paused_by,
+            notice: None,
+        };
+        assert_eq!(Outcome::of(&[report(Some(Fault::IoError)), report(None)], false).exit_status(), 3);
+        assert_eq!(Outcome::of(&[report(Some(Fault::IoError))], false).exit_status(), 3);
     }
 }

@@ -59,6 +59,8 @@ mod tests {
             bytes: 1,
             passes: 1,
             error: None,
+            paused_by: None,
+            notice: None,
         };
         Report {
             schema: report::SCHEMA.to_owned(),

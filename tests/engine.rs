@@ -14,8 +14,8 @@ use indicatif::{InMemoryTerm, ProgressDrawTarget};
 use tsmig::evacuate::{Evacuation, Interrupter, Options, Timeout};
 use tsmig::event::{Event, Timed};
 use tsmig::hypervisor::{
-    Condition, Definition, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Presence, Route, Side,
-    Tidied,
+    Condition, Definition, Fault, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Presence, Route,
+    Side, Tidied,
 };
 use tsmig::journal::Journal;
 use tsmig::migration::Phase;
@@ -33,6 +33,8 @@ use tsmig::report::{DomainOutcome, DomainReport, Outcome, Report};
 enum Script {
     /// It arrives.
     Arrives,
+    /// It arrives, and an error has paused it meanwhile.
+    FailsOnItsWay,
     /// libvirt refuses it and it stays.
     Refused,
     /// The destination refuses it, which the source's libvirt says by the second try only.
@@ -69,6 +71,8 @@ struct Domain {
     script: Script,
     source: Presence,
     destination: Presence,
+    /// The error that has paused it, where it is paused.
+    fault: Option<Fault>,
     post_copy_requests: usize,
     looks: u64,
     wake: Option<Sender<()>>,
@@ -97,6 +101,7 @@ impl Scripted {
             script,
             source: Presence::Present(Condition::Running),
             destination: Presence::Absent,
+            fault: None,
             post_copy_requests: 0,
             looks: 0,
             wake: None,
@@ -119,8 +124,11 @@ impl Scripted {
 
     fn arrive(&self, uuid: &str) {
         self.with(uuid, |domain| {
+            let paused =
+                domain.script == Script::FailsOnItsWay || domain.source == Presence::Present(Condition::Paused);
+            let condition = if paused { Condition::Paused } else { Condition::Running };
             domain.source = Presence::Absent;
-            domain.destination = Presence::Present(Condition::Running);
+            domain.destination = Presence::Present(condition);
         });
     }
 
@@ -203,7 +211,7 @@ impl Hosts for Scripted {
                     Ok(())
                 }
             }
-            Script::Arrives => {
+            Script::Arrives | Script::FailsOnItsWay => {
                 self.arrive(uuid);
                 Ok(())
             }
@@ -271,7 +279,8 @@ impl Hosts for Scripted {
         let listed = |(name, domain): (&String, &Domain)| {
             let place = if side == Side::Source { &domain.source } else { &domain.destination };
             let Presence::Present(condition) = place else { return None };
-            Some(Listed { domain: name.clone(), uuid: name.clone(), condition: *condition })
+            let fault = domain.fault.filter(|_| *condition == Condition::Paused);
+            Some(Listed { domain: name.clone(), uuid: name.clone(), condition: *condition, fault })
         };
         Ok(domains.iter().filter_map(listed).collect())
     }
@@ -285,6 +294,10 @@ impl Hosts for Scripted {
             Side::Source => domain.source.clone(),
             Side::Destination => domain.destination.clone(),
         })
+    }
+
+    fn fault(&self, uuid: &str) -> Option<Fault> {
+        self.with(uuid, |domain| domain.fault.filter(|_| domain.source == Presence::Present(Condition::Paused)))
     }
 
     fn start_post_copy(&self, uuid: &str) -> Result<(), HostError> {
@@ -345,7 +358,7 @@ impl Hosts for Scripted {
     fn tidy(&self, uuid: &str, before: &Definition) -> Result<Vec<Tidied>, HostError> {
         let left_over = before.persistent && self.presence(Side::Source, uuid) != Presence::Absent;
         self.with(uuid, |domain| {
-            let arrived = matches!(domain.destination, Presence::Present(Condition::Running));
+            let arrived = matches!(domain.destination, Presence::Present(Condition::Running | Condition::Paused));
             assert!(arrived, "a definition may go only when the domain is safe elsewhere");
             domain.source = Presence::Absent;
         });
@@ -624,6 +637,24 @@ fn a_connection_that_is_lost_without_a_reason_says_nothing_of_later_migrations()
     assert_eq!(routes(&hosts, "good"), [Route::PeerToPeer]);
     let notices = notices(&events);
     assert!(notices.len() == 1 && notices[0].starts_with("lost: ") && notices[0].contains("this one"), "{notices:?}");
+}
+
+#[test]
+fn a_domain_that_an_error_pauses_is_named_and_only_one_that_ran_before_counts() {
+    let hosts = Arc::new(Scripted::new(&[("old", Script::Arrives), ("new", Script::FailsOnItsWay)]));
+    hosts.with("old", |domain| domain.source = Presence::Present(Condition::Paused));
+    for name in ["old", "new"] {
+        hosts.with(name, |domain| domain.fault = Some(Fault::IoError));
+    }
+    let steps = |names: &[&'static str]| names.iter().map(|name| (*name, Technique::PreCopy, 1)).collect::<Vec<_>>();
+    let (_, report) = run(&plan(&steps(&["old"])), &hosts);
+    assert_eq!((report.outcome.exit_status(), report.domains[0].paused_by), (0, None));
+    let notice = report.domains[0].notice.as_deref().unwrap();
+    assert!(notice.contains("paused at host-b by an I/O error, as it was before"), "{notice}");
+    let (_, report) = run(&plan(&steps(&["new"])), &hosts);
+    assert_eq!((report.outcome.exit_status(), report.domains[0].paused_by), (3, Some(Fault::IoError)));
+    let notice = report.domains[0].notice.as_deref().unwrap();
+    assert!(notice.contains("although it ran before") && notice.contains("virsh resume new"), "{notice}");
 }
 
 #[test]

@@ -73,6 +73,8 @@ impl Look {
             bytes: 120 << 20,
             passes: 2,
             error: error.map(str::to_owned),
+            paused_by: None,
+            notice: None,
         }))
     }
 }
@@ -213,6 +215,8 @@ fn text_of_others_never_reaches_the_terminal_raw() {
         bytes: 0,
         passes: 0,
         error: Some(error),
+        paused_by: None,
+        notice: None,
     };
     let report = Report {
         schema: report::SCHEMA.to_owned(),

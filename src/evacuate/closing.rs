@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{Evacuation, Task};
 use crate::ending::{self, Names};
 use crate::event::Timed;
-use crate::hypervisor::{Listed, Presence, Route, Side};
+use crate::hypervisor::{Condition, Fault, Listed, Presence, Route, Side};
 use crate::migration::Phase;
 use crate::report::{self, DomainOutcome, DomainReport, Outcome, Report};
 
@@ -22,10 +22,26 @@ impl Evacuation {
         for index in 0..self.tasks.len() {
             let Task { domain, uuid, .. } = &self.tasks[index];
             let (here, there) = (place(&source, uuid), place(&destination, uuid));
+            let on_its_way = self.states[index].fault;
             let Some(report) = &mut self.states[index].report else { continue };
             let names = Names { source: &self.source, destination: &self.destination };
             if let Some((outcome, error)) = ending::last_look(names, domain, report.outcome, &here, &there) {
                 (report.outcome, report.error) = (outcome, error);
+            }
+            // At the destination libvirt calls a domain paused by its user that an error has paused at the source.
+            let before = self.faults.get(uuid).copied();
+            let since = |list: &[Listed]| before.or(on_its_way).or(fault(list, uuid));
+            match report.outcome {
+                DomainOutcome::Migrated if there != Presence::Present(Condition::Running) => {
+                    if let Some(fault) = since(&destination) {
+                        report.paused_by = Some(fault).filter(|_| before.is_none());
+                        report.notice = Some(ending::paused(names.destination, domain, fault, before.is_some()));
+                    }
+                }
+                DomainOutcome::Remains if here != Presence::Present(Condition::Running) => {
+                    report.notice = since(&source).map(|f| ending::paused(names.source, domain, f, before.is_some()));
+                }
+                _ => {}
             }
         }
         self.newcomers = self.find_newcomers(&source);
@@ -39,7 +55,7 @@ impl Evacuation {
         let reported: HashSet<_> = reported.chain(self.refused.iter().map(|refusal| &refusal.uuid)).collect();
         let refused = |name: &String| self.refused.iter().any(|refusal| refusal.domain == *name);
         let is_new = |listed: &&Listed| {
-            let Listed { domain, uuid, condition } = listed;
+            let Listed { domain, uuid, condition, .. } = listed;
             condition.is_active() && !reported.contains(uuid) && !refused(domain) && (self.wanted)(domain, uuid)
         };
         let newcomers = source.iter().filter(is_new).map(|listed| {
@@ -118,6 +134,10 @@ impl Evacuation {
             domains,
         }
     }
+}
+
+fn fault(list: &[Listed], uuid: &str) -> Option<Fault> {
+    list.iter().find(|listed| listed.uuid == uuid)?.fault
 }
 
 fn place(list: &[Listed], uuid: &str) -> Presence {

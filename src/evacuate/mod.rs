@@ -21,7 +21,7 @@ use crate::convergence::SILENCE_SECONDS;
 use crate::drive::{Driver, Ended, Input, Update};
 use crate::ending::{self, Names};
 use crate::event::{Event, Timed};
-use crate::hypervisor::{Definition, HostError, HostErrorKind, Hosts, MigrationRequest, Route, no_data};
+use crate::hypervisor::{Definition, Fault, HostError, HostErrorKind, Hosts, MigrationRequest, Route, Side, no_data};
 use crate::journal::{Entry, Journal};
 use crate::migration::{Course, Phase, Progress, Verdict};
 use crate::plan::{Plan, Refusal, StayKind, Technique};
@@ -82,6 +82,8 @@ struct State {
     /// Whether its driver was told that it may switch to post-copy.
     may_switch: bool,
     progress: Progress,
+    /// The error that has stopped it at the source, since the run began or before.
+    fault: Option<Fault>,
     /// Who drives it.
     route: Route,
     /// Since when the destination waits for its memory.
@@ -101,6 +103,7 @@ impl State {
             switched: false,
             may_switch: false,
             progress: Progress::default(),
+            fault: None,
             route: Route::PeerToPeer,
             awaited_at: None,
             moved_at: None,
@@ -126,6 +129,8 @@ pub struct Evacuation {
     wanted: Wanted,
     /// Domains that came to the source after planning, as the last look finds them.
     newcomers: Vec<DomainReport>,
+    /// Domains that an error had stopped at the source when the run began, by UUID.
+    faults: HashMap<String, Fault>,
     /// What is to be reported of domains that this run does not look after.
     earlier: Vec<DomainReport>,
     hosts: Arc<dyn Hosts>,
@@ -234,6 +239,7 @@ impl Evacuation {
             not_in_plan: HashMap::new(),
             wanted: Box::new(|_, _| false),
             newcomers: Vec::new(),
+            faults: HashMap::new(),
             earlier: Vec::new(),
             hosts,
             journal,
@@ -281,6 +287,9 @@ impl Evacuation {
         while let Ok(Message::Interrupt) = self.inbox.try_recv() {
             self.interrupt(tell);
         }
+        // If the source does not answer now, the launches will tell.
+        let listed = self.hosts.list(Side::Source).unwrap_or_default();
+        self.faults = listed.into_iter().filter_map(|listed| Some((listed.uuid, listed.fault?))).collect();
         while self.interrupts < self.leaves_at {
             let pause = self.launch_due(tell);
             self.allow_switches();
@@ -521,6 +530,7 @@ impl Evacuation {
                 self.share_bandwidth();
             }
             Update::NoPeer(error) => self.no_peer(index, &error, tell),
+            Update::Stopped(fault) => self.states[index].fault = Some(fault),
             Update::Awaited => self.states[index].awaited_at = Some(Instant::now()),
             // What has got through before says that the way is open.
             Update::NoData(error) if !self.has_moved() => self.halt(&error.message, "then run this again", tell),

@@ -15,7 +15,7 @@ use virt::sys;
 use super::connection::{Door, Endpoint, Line, Pool, lock};
 use super::domain_xml::XmlFacts;
 use super::ffi::{self, Parameters};
-use super::{DirtyRate, DomainFacts, DomainSample, HostError, HostErrorKind, JobStats, NicCounters, hangs};
+use super::{DirtyRate, DomainFacts, DomainSample, Fault, HostError, HostErrorKind, JobStats, NicCounters, hangs};
 use crate::profile::{DomainState, Eligibility};
 
 /// A host that is connected.
@@ -190,6 +190,14 @@ impl Host {
         }
     }
 
+    /// The error that has stopped a domain, if one has.
+    ///
+    /// # Errors
+    /// The host did not answer, or the domain is gone.
+    pub fn fault(&self, uuid: &str) -> Result<Option<Fault>, HostError> {
+        self.ask_domain(uuid, |domain| ffi::state(domain).map(|(state, reason)| fault(state, reason)))
+    }
+
     /// Asks about one domain.
     pub(super) fn ask_domain<T: Send + 'static>(
         &self,
@@ -291,6 +299,17 @@ pub(super) fn domain_state(state: u32) -> DomainState {
         sys::VIR_DOMAIN_CRASHED => DomainState::Crashed,
         sys::VIR_DOMAIN_PMSUSPENDED => DomainState::PmSuspended,
         _ => DomainState::Unknown,
+    }
+}
+
+/// The error behind a state and its reason, if there is one.
+pub(super) fn fault(state: u32, reason: u32) -> Option<Fault> {
+    match (domain_state(state), reason) {
+        (DomainState::Crashed, _) | (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_CRASHED) => Some(Fault::Crash),
+        (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_IOERROR) => Some(Fault::IoError),
+        (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_WATCHDOG) => Some(Fault::Watchdog),
+        (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_API_ERROR) => Some(Fault::Libvirt),
+        _ => None,
     }
 }
 

@@ -11,10 +11,10 @@ use super::domain_xml::XmlFacts;
 use super::failure::{self, Failure};
 use super::ffi;
 pub use super::host::Host;
-use super::host::{domain_state, is_migration, lookup, migration};
+use super::host::{domain_state, fault, is_migration, lookup, migration};
 use super::{
-    Condition, Definition, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Presence, Route, Side,
-    Tidied, no_data,
+    Condition, Definition, Fault, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Presence, Route,
+    Side, Tidied, no_data,
 };
 use crate::plan::Technique;
 use crate::preflight::offline;
@@ -170,8 +170,9 @@ impl Hosts for Pair {
         let records = self.side(side).line.ask(|line| ffi::all_domain_stats(line, sys::VIR_DOMAIN_STATS_STATE))?;
         let listed = |record: ffi::Record| {
             let number = |name| record.parameters.number(name).unwrap_or(0) as u32;
-            let condition = condition(number("state.state"), number("state.reason"));
-            Listed { domain: record.name, uuid: record.uuid, condition }
+            let (state, reason) = (number("state.state"), number("state.reason"));
+            let (condition, fault) = (condition(state, reason), fault(state, reason));
+            Listed { domain: record.name, uuid: record.uuid, condition, fault }
         };
         Ok(records.into_iter().map(listed).collect())
     }
@@ -193,6 +194,10 @@ impl Hosts for Pair {
             Err(error) if error.kind == HostErrorKind::NoSuchDomain => Presence::Absent,
             Err(error) => Presence::Unknown(error.to_string()),
         }
+    }
+
+    fn fault(&self, uuid: &str) -> Option<Fault> {
+        self.source.fault(uuid).ok().flatten()
     }
 
     fn start_post_copy(&self, uuid: &str) -> Result<(), HostError> {
@@ -363,6 +368,18 @@ mod tests {
         assert_eq!(post_copy & sys::VIR_MIGRATE_POSTCOPY, sys::VIR_MIGRATE_POSTCOPY);
         assert_eq!((pre_copy | post_copy) & (sys::VIR_MIGRATE_PARALLEL | sys::VIR_MIGRATE_TUNNELLED), 0);
         assert_eq!(post_copy & sys::VIR_MIGRATE_PEER2PEER, 0);
+    }
+
+    #[test]
+    fn an_error_that_stopped_a_guest_is_no_pause_of_its_user() {
+        let paused = |reason| fault(sys::VIR_DOMAIN_PAUSED, reason);
+        assert_eq!(paused(sys::VIR_DOMAIN_PAUSED_USER), None);
+        assert_eq!(paused(sys::VIR_DOMAIN_PAUSED_MIGRATION), None);
+        assert_eq!(paused(sys::VIR_DOMAIN_PAUSED_IOERROR), Some(Fault::IoError));
+        assert_eq!(paused(sys::VIR_DOMAIN_PAUSED_WATCHDOG), Some(Fault::Watchdog));
+        assert_eq!(fault(sys::VIR_DOMAIN_CRASHED, sys::VIR_DOMAIN_CRASHED_PANICKED), Some(Fault::Crash));
+        // The reasons of a domain that runs have the same numbers.
+        assert_eq!(fault(sys::VIR_DOMAIN_RUNNING, sys::VIR_DOMAIN_PAUSED_IOERROR), None);
     }
 
     #[test]

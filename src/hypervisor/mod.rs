@@ -15,6 +15,9 @@ mod nic_xml;
 
 use std::fmt;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 pub(crate) use self::connection::lock;
 use crate::plan::Technique;
 use crate::profile::{DomainState, Eligibility};
@@ -177,6 +180,46 @@ pub struct Listed {
     pub uuid: String,
     /// Its state.
     pub condition: Condition,
+    /// The error that has stopped it, if one has.
+    pub fault: Option<Fault>,
+}
+
+/// An error that has stopped a guest whose emulator is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// Its storage failed.
+    IoError,
+    /// Its watchdog found that it hangs.
+    Watchdog,
+    /// It crashed.
+    Crash,
+    /// libvirt could not let it go on after an operation of its own.
+    Libvirt,
+}
+
+impl Fault {
+    /// What to do about it, as a clause.
+    pub(crate) fn remedy(self, domain: &str) -> String {
+        match self {
+            Self::IoError => format!("mend its storage, then `virsh resume {domain}`"),
+            Self::Watchdog | Self::Crash => {
+                format!("boot it again with `virsh reset {domain}` and `virsh resume {domain}`")
+            }
+            Self::Libvirt => format!("see libvirt's log, then `virsh resume {domain}`"),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::IoError => "an I/O error",
+            Self::Watchdog => "its watchdog",
+            Self::Crash => "a crash",
+            Self::Libvirt => "a failed operation of libvirt",
+        })
+    }
 }
 
 /// Something that was put right around a domain that has arrived.
@@ -352,6 +395,9 @@ pub trait Hosts: Send + Sync {
 
     /// Where the domain is on one host.
     fn presence(&self, side: Side, uuid: &str) -> Presence;
+
+    /// The error that has stopped a domain at the source, if one has and the source answers.
+    fn fault(&self, uuid: &str) -> Option<Fault>;
 
     /// Asks a running migration to switch to post-copy. Success is a request taken, not a switch made.
     ///

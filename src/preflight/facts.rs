@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::needs::Needs;
+use crate::hypervisor::Fault;
 use crate::profile::DomainState;
 
 /// What both hosts said.
@@ -48,6 +49,8 @@ pub struct DomainFacts {
     pub needs: Needs,
     /// Whether the source's libvirt does not answer about it.
     pub hangs: bool,
+    /// The error that has stopped it, if one has.
+    pub fault: Option<Fault>,
     /// What libvirt is busy with on it.
     pub job: Option<Job>,
     /// How many snapshots it has.

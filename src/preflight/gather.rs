@@ -87,7 +87,8 @@ fn gather_domain(
     let Some(xml) = source.domain_xml(uuid)? else { return Ok(None) };
     let needs = Needs::read(&xml);
     let (job, snapshots) = source.occupation(uuid)?;
-    let mut found = DomainFacts { job, snapshots, ..DomainFacts::default() };
+    let fault = if domain.state == DomainState::Paused { source.fault(uuid)? } else { None };
+    let mut found = DomainFacts { job, snapshots, fault, ..DomainFacts::default() };
     let offline = domain.state == DomainState::ShutOff;
     if offline {
         found.belongings = source.belongings(destination, uuid)?;

@@ -17,7 +17,8 @@ mod source;
 use std::collections::HashMap;
 
 use crate::drift::Checked;
-use crate::plan::{self, Demands, HostRefusal, Plan, Rule};
+use crate::hypervisor::Fault;
+use crate::plan::{self, Demands, HostRefusal, Plan, Rule, Step};
 use crate::profile::{Eligibility, Profile};
 
 pub use facts::Facts;
@@ -138,13 +139,23 @@ fn notes(facts: &Facts, plan: &Plan) -> Vec<String> {
             destination.name
         ));
     }
-    for step in &plan.migrations {
-        let Some(found) = facts.domains.get(&step.uuid) else { continue };
+    for Step { domain, uuid, .. } in &plan.migrations {
+        let Some(found) = facts.domains.get(uuid) else { continue };
         let clauses = match &found.belongings {
             Some(belongings) => offline::assumptions(&destination.name, belongings),
             None => destination::dropped(facts, found),
         };
-        notes.extend(clauses.iter().map(|clause| format!("{}: {clause}", step.domain)));
+        notes.extend(clauses.iter().map(|clause| format!("{domain}: {clause}")));
+        if let Some(fault) = found.fault {
+            // The destination does not know the disk: QEMU does not send what its disks had met.
+            let disk = if fault == Fault::IoError { &format!(" (virsh domblkerror {domain})") } else { "" };
+            notes.push(format!(
+                "{domain} is paused by {fault}{disk} at {} and arrives paused: {}, before it moves or at {} afterwards",
+                source.name,
+                fault.remedy(domain),
+                destination.name
+            ));
+        }
     }
     notes
 }
@@ -223,6 +234,19 @@ mod tests {
         };
         assert_eq!(notes(1), Vec::<String>::new());
         assert!(notes(2)[0].contains("the first post-copy goes alone until its guest runs at b"), "{:?}", notes(2));
+    }
+
+    #[test]
+    fn a_domain_that_an_error_has_paused_is_noted_with_what_to_do() {
+        let mut facts = facts();
+        let found = DomainFacts { fault: Some(Fault::IoError), ..DomainFacts::default() };
+        facts.domains.insert("u1".to_owned(), found);
+        let notes = plan_with(&facts).notes;
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        for words in ["n1 is paused by an I/O error (virsh domblkerror n1) at a and arrives paused", "virsh resume n1"]
+        {
+            assert!(notes[0].contains(words), "{words}: {}", notes[0]);
+        }
     }
 
     #[test]

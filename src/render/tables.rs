@@ -170,9 +170,9 @@ pub fn report_on(report: &Report, page: &Page) -> String {
     right_align(&mut table, &[2, 3, 4]);
     page.fit(&mut table);
     let mut text = format!("{table}\n");
-    for DomainReport { domain, error, .. } in &report.domains {
-        if let Some(error) = error {
-            text += &page.bad(&page.entry(domain, error));
+    for DomainReport { domain, error, notice, .. } in &report.domains {
+        for sentence in [error, notice].into_iter().flatten() {
+            text += &page.bad(&page.entry(domain, sentence));
         }
     }
     let end = escape_line(&outcome_line(report)).into_owned();
@@ -309,6 +309,8 @@ mod tests {
             bytes: 0,
             passes: 0,
             error: None,
+            paused_by: None,
+            notice: None,
         };
         let end = |domains: Vec<DomainReport>| {
             outcome_line(&Report {

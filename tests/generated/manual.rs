@@ -13,7 +13,8 @@ Nothing was moved: a host is not reachable, a domain can't be moved, or any othe
 Usage or configuration.
 .TP
 3
-Some selected domains are not at the destination: they remain at the source, or ended by themselves. Each is named with its reason.
+Some selected domains don't run at the destination: they remain at the source, ended by themselves, or an error has paused
+them. Each is named with its reason.
 .TP
 4
 A domain is between the hosts, or lost. It is named.

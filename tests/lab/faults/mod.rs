@@ -9,6 +9,7 @@ mod hooks;
 mod interruption;
 mod links;
 mod loading;
+mod paused;
 mod policy;
 mod reach;
 mod readers;
@@ -26,7 +27,7 @@ use crate::harness::{Guests, Running, Test, assert_states, info, start};
 /// All of them.
 pub fn tests() -> impl Iterator<Item = &'static (&'static str, Test)> {
     let tests = [daemons::TESTS, links::TESTS, loading::TESTS, guests::TESTS, policy::TESTS, interruption::TESTS];
-    tests.into_iter().chain([reach::TESTS, hooks::TESTS, readers::TESTS]).flatten()
+    tests.into_iter().chain([reach::TESTS, paused::TESTS, hooks::TESTS, readers::TESTS]).flatten()
 }
 
 /// Slow enough to hit a migration of a small guest, which then still ends within half a minute.
