@@ -1004,7 +1004,7 @@ fn an_interrupt_before_the_first_launch_launches_nothing() {
     let evacuation =
         Evacuation::new(&plan(&[("o1", Technique::PreCopy, 1)]), Vec::new(), hosts.clone(), journal(), options());
     evacuation.interrupter().interrupt();
-    let report = evacuation.run(&mut |_| {});
+    let report = evacuation.run(&mut |timed| assert!(!matches!(timed.event, Event::Launch { .. }), "{timed:?}"));
     assert_eq!((report.outcome, outcomes(&report)), (Outcome::Interrupted, vec![DomainOutcome::Remains]));
     assert!(hosts.with("o1", |domain| domain.requests.is_empty()));
 }
