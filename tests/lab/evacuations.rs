@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
-use tsmig_lab::{GuestSpec, Lab, Node};
+use tsmig_lab::{DEFAULT_LINK, GuestSpec, Lab, Node, Rate};
 
 use crate::harness::{Guests, Test, assert_states, info, receiver, run, sender, start};
 
@@ -18,6 +18,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("a_dry_run_changes_nothing", dry_run),
     ("the_same_machine_under_two_names_is_refused", same_machine),
     ("an_interrupted_pre_copy_stays_at_the_source", interrupted),
+    ("thirty_guests_move_at_1_gbit_many_at_once", thirty),
     ("hosts_set_up_as_debian_ships_them_evacuate_by_pre_copy", as_debian_ships),
 ];
 
@@ -165,6 +166,33 @@ fn interrupted(lab: &Lab) -> Result<()> {
     ensure!(limit()? == before, "the limit of this run is none for later migrations");
     assert_states(lab, "o1", Some("running"), None)?;
     guests.assert_alive(lab)
+}
+
+fn thirty(lab: &Lab) -> Result<()> {
+    let specs: Vec<_> = (1..=30).map(|number| GuestSpec::new(&format!("g{number}")).memory_mib(96)).collect();
+    // A few at a time, so that each boots within its time.
+    let booted = specs.chunks(6).map(|few| Guests::boot(lab, few.to_vec())).collect::<Result<Vec<_>>>()?;
+    let set_links = |rate| Node::HOSTS.into_iter().try_for_each(|host| lab.set_rate(host, rate));
+    set_links(Rate::mbit(1000))?;
+    let run = run(lab, &["evacuate", "host-a", "host-b", "--concurrency", "30", "--link", "1Gbit", "--output", "json"]);
+    set_links(DEFAULT_LINK)?;
+    let run = run?;
+    ensure!(run.status == 0, "{} {}", run.stdout, run.stderr);
+    let (mut in_flight, mut most) = (0_usize, 0);
+    for event in run.events()? {
+        match event["event"].as_str() {
+            Some("launch") => in_flight += 1,
+            Some("done") => in_flight -= 1,
+            _ => {}
+        }
+        most = most.max(in_flight);
+    }
+    ensure!(most > 6, "{most} at once");
+    for guest in &specs {
+        run.expect(0, &guest.name, "migrated")?;
+        assert_states(lab, &guest.name, None, Some("running"))?;
+    }
+    booted.iter().try_for_each(|guests| guests.assert_alive(lab))
 }
 
 /// QEMU as a user of its own, who may not use userfaultfd.
