@@ -177,7 +177,7 @@ fn window(lab: &Lab) -> Result<()> {
     let fits = evacuate(&["--dry-run"])?;
     ensure!(fits.status == 0 && fits.stdout.contains("fits a window of"), "{} {}", fits.stdout, fits.stderr);
     // At this rate its memory takes longer than that.
-    let long = ["--bandwidth", "1Mbit", "--window-limit", "100ms"];
+    let long = ["--bandwidth", "9Mbit", "--window-limit", "100ms"];
     for options in [&["--dry-run"][..], &[]] {
         let refused = run(lab, &[&["evacuate", "host-a", "host-b"], &long[..], options].concat())?;
         ensure!(refused.status == 1, "{} {}", refused.stdout, refused.stderr);

@@ -114,7 +114,7 @@ fn before(lab: &Lab) -> Result<()> {
 fn during(lab: &Lab) -> Result<()> {
     // Memory that was never written still costs some bytes for each page: ten seconds for all of it.
     boot(lab, "disk", 4096)?;
-    let mut running = start(lab, &["evacuate", "host-a", "host-b", "--technique", "pre-copy", "--bandwidth", "8Mbit"])?;
+    let mut running = start(lab, &["evacuate", "host-a", "host-b", "--technique", "pre-copy", "--bandwidth", "9Mbit"])?;
     running.wait_for_progress("disk")?;
     press_a_key(lab, "disk")?;
     wait_for_state(lab, "disk", "paused (I/O error)")?;
