@@ -38,7 +38,7 @@ fn host(domains: usize) -> Profile {
             unused_bytes: None,
             dirty_bytes_per_second: if next() < 1.0 / 3.0 { next() * 50e6 } else { 0.0 },
             outbound_bits_per_second: if index % 4 < 2 { rate(next()) } else { 0.0 },
-            inbound_bits_per_second: if index.is_multiple_of(2) { rate(next()) } else { 0.0 },
+            inbound_bits_per_second: if index % 2 == 0 { rate(next()) } else { 0.0 },
             post_copy: if next() < 1.0 / 6.0 { Eligibility::no("a host device") } else { Eligibility::default() },
             migration: Eligibility::default(),
         }

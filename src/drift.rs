@@ -158,9 +158,7 @@ impl fmt::Display for Then {
 fn beside(plan: &Plan, domain: &DomainProfile, rule: &Rule) -> Beside {
     let stayed = plan.stays.iter().find(|stay| stay.uuid == domain.uuid);
     // The options of the saved plan chose this, and are not given again.
-    if let Some(stay) = stayed.filter(|stay| stay.is_by_options())
-        && let Some(kind) = stay.kind
-    {
+    if let Some((stay, kind)) = stayed.filter(|stay| stay.is_by_options()).and_then(|stay| Some((stay, stay.kind?))) {
         return Beside::Stays(kind, stay.reason.clone());
     }
     let refused = plan.refused.iter().find(|refusal| refusal.uuid == domain.uuid);

@@ -383,10 +383,8 @@ impl<F: Fn(Update)> Driver<F> {
         self.look_for_wait(work);
         let source = self.hosts.presence(Side::Source, &uuid);
         // At the destination libvirt calls it paused by its user.
-        if source == Presence::Present(Condition::Paused)
-            && !work.stopped
-            && let Some(fault) = self.hosts.fault(&uuid)
-        {
+        let newly_paused = source == Presence::Present(Condition::Paused) && !work.stopped;
+        if let Some(fault) = newly_paused.then(|| self.hosts.fault(&uuid)).flatten() {
             work.stopped = true;
             (self.tell)(Update::Stopped(fault));
         }
@@ -442,9 +440,7 @@ impl<F: Fn(Update)> Driver<F> {
         }
         let first_time = work.told != work.migration.cause();
         work.told = work.migration.cause();
-        if let (Some(cause @ Cause::Stalled { .. }), true) = (work.told, first_time)
-            && work.migration.switches()
-        {
+        if let (Some(cause @ Cause::Stalled { .. }), true) = (work.told, first_time && work.migration.switches()) {
             (self.tell)(Update::Switching(self.explain(cause)));
         }
         match action? {
@@ -492,8 +488,8 @@ impl<F: Fn(Update)> Driver<F> {
 
     /// Records a step that is taken whatever becomes of the record: to leave it out would not help the domain.
     fn record(&self, entry: &Entry, wanted: bool) {
-        if wanted && let Err(error) = self.journal.record(entry) {
-            (self.tell)(Update::Unrecorded(error));
+        if wanted {
+            self.journal.record(entry).unwrap_or_else(|error| (self.tell)(Update::Unrecorded(error)));
         }
     }
 

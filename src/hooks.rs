@@ -221,9 +221,8 @@ impl<'a> AfterDomains<'a> {
     /// Hears an event and passes it on to `tell`, after what there is to tell of hooks. Before the report, which is the
     /// last event, it waits for those that still run.
     pub fn hear<'s>(&mut self, scope: &'s thread::Scope<'s, 'a>, timed: &Timed, tell: &mut dyn FnMut(&Timed)) {
-        if let Event::Done(report) = &timed.event
-            && self.hooks.commands.contains_key("after-domain")
-        {
+        let wanted = self.hooks.commands.contains_key("after-domain");
+        if let (Event::Done(report), true) = (&timed.event, wanted) {
             let (hooks, report, sender) = (self.hooks, report.clone(), self.sender.clone());
             self.running += 1;
             // The other end is there until all have ended.
@@ -294,9 +293,7 @@ mod tests {
         let _ = fs::remove_file(&path);
         let hook = thread::spawn(move || run(&hooks).unwrap_err());
         loop {
-            if let Ok(text) = fs::read_to_string(&path)
-                && text.ends_with('\n')
-            {
+            if let Some(text) = fs::read_to_string(&path).ok().filter(|text| text.ends_with('\n')) {
                 fs::remove_file(&path).unwrap();
                 return (hook, text.trim().parse().unwrap());
             }

@@ -7,13 +7,15 @@
 //! how things were before.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 use std::{env, process};
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use crate::hypervisor::Definition;
@@ -126,7 +128,7 @@ pub enum JournalError {
 pub struct Journal {
     file: Mutex<Lines<File>>,
     /// Held until this is dropped, or the process ends however it ends.
-    _lock: File,
+    _lock: Flock<File>,
 }
 
 /// Writes whole lines; what a failed write leaves of one does not swallow the next.
@@ -232,13 +234,12 @@ fn now() -> String {
 }
 
 /// Takes the lock, and writes into it who has it.
-fn take_lock(path: &Path, source: &str) -> Result<File, JournalError> {
-    let mut file =
+fn take_lock(path: &Path, source: &str) -> Result<Flock<File>, JournalError> {
+    let file =
         File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(unusable(path))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::Error(error)) => return Err(unusable(path)(error)),
-        Err(TryLockError::WouldBlock) => {
+    let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(file) => file,
+        Err((mut file, Errno::EWOULDBLOCK)) => {
             let mut holder = String::new();
             // Without the name of its holder, the lock holds as well.
             let _ = file.read_to_string(&mut holder);
@@ -248,7 +249,8 @@ fn take_lock(path: &Path, source: &str) -> Result<File, JournalError> {
             };
             return Err(JournalError::Busy { source_host: source.to_owned(), holder: holder.to_owned() });
         }
-    }
+        Err((_, errno)) => return Err(unusable(path)(errno.into())),
+    };
     let write = |file: &mut File| {
         file.set_len(0)?;
         file.write_all(format!("pid {}, started {}\n", process::id(), now()).as_bytes())
@@ -272,7 +274,8 @@ pub fn promises(directory: &Path, source_id: &str, destination_id: &str) -> Vec<
         let promise = promised(&String::from_utf8_lossy(&bytes), destination_id)?;
         // Last: the lock of a run that is just starting is not to be touched.
         let lock = File::open(path.with_extension("lock")).ok()?;
-        matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)).then_some(promise)
+        let shared = Flock::lock(lock, FlockArg::LockSharedNonblock);
+        matches!(shared, Err((_, Errno::EWOULDBLOCK))).then_some(promise)
     };
     others.filter_map(promise).collect()
 }

@@ -63,10 +63,8 @@ impl Flow {
     /// A counter that went back, or faster than any NIC, was reset: what passed in that interval is not known,
     /// so it does not count.
     fn add(&mut self, before: Option<u64>, after: Option<u64>, seconds: f64) {
-        if let (Some(before), Some(after)) = (before, after)
-            && let Some(bytes) = after.checked_sub(before)
-            && bytes as f64 * 8.0 / seconds < FASTEST_NIC
-        {
+        let bytes = before.zip(after).and_then(|(before, after)| after.checked_sub(before));
+        if let Some(bytes) = bytes.filter(|bytes| *bytes as f64 * 8.0 / seconds < FASTEST_NIC) {
             self.bytes = self.bytes.saturating_add(bytes);
             self.seconds += seconds;
         }

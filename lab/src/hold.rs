@@ -109,7 +109,7 @@ impl Daemon {
                 .stdout(io::stderr())
                 .spawn()
                 .with_context(|| format!("starting {}", self.command[0]))?;
-            self.pid = Some(Pid::from_raw(child.id().cast_signed()));
+            self.pid = Some(Pid::from_raw(child.id().try_into().context("a process id")?));
         }
         Ok(())
     }

@@ -255,7 +255,7 @@ impl Lab {
                 .stderr(log)
                 .spawn()
                 .with_context(|| format!("starting {}", binary.display()))?;
-            self.holders.insert(node, child.id().cast_signed());
+            self.holders.insert(node, child.id().try_into().context("a process id")?);
             self.children.push(child);
         }
         for (node, child) in Node::ALL.iter().zip(&mut self.children) {

@@ -66,7 +66,7 @@ impl FromStr for Rate {
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            bits if bits >= 1_000_000_000 && bits.is_multiple_of(1_000_000_000) => {
+            bits if bits >= 1_000_000_000 && bits % 1_000_000_000 == 0 => {
                 write!(f, "{}Gbit", bits / 1_000_000_000)
             }
             bits => write!(f, "{}Mbit", (bits as f64 / 1e5).round() / 10.0),

@@ -44,9 +44,8 @@ impl Evacuation {
         for index in waiting {
             let may_switch = all || first == Some(index) && self.halted.is_none();
             let state = &mut self.states[index];
-            if std::mem::replace(&mut state.may_switch, may_switch) != may_switch
-                && let Some(driver) = &state.driver
-            {
+            let changed = std::mem::replace(&mut state.may_switch, may_switch) != may_switch;
+            if let Some(driver) = state.driver.as_ref().filter(|_| changed) {
                 // A driver that has just ended switches nothing.
                 let _ = driver.send(Input::MaySwitch(may_switch));
             }

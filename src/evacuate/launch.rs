@@ -34,7 +34,7 @@ pub(super) fn launch<F: Fn(Update)>(driver: Driver<F>, options: &Options, forced
     };
     // libvirt refuses it for a domain that is paused, as one may be by now.
     let runs = driver.hosts.presence(Side::Source, &driver.request.uuid) == Presence::Present(Condition::Running);
-    if !runs && let Some(fault) = driver.hosts.fault(&driver.request.uuid) {
+    if let Some(fault) = (!runs).then(|| driver.hosts.fault(&driver.request.uuid)).flatten() {
         (driver.tell)(Update::Stopped(fault));
     }
     let post_copy = wanted && runs && before.post_copy.eligible && post_copy_works;

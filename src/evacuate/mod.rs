@@ -466,9 +466,8 @@ impl Evacuation {
         let shares = share::shares(&migrations, self.bandwidth_bits_per_second, self.known_link);
         for (index, share) in in_flight.into_iter().zip(shares) {
             let state = &mut self.states[index];
-            if std::mem::replace(&mut state.share, share) != share
-                && let Some(driver) = &state.driver
-            {
+            let changed = std::mem::replace(&mut state.share, share) != share;
+            if let Some(driver) = state.driver.as_ref().filter(|_| changed) {
                 // A driver that has just ended needs no share.
                 let _ = driver.send(Input::Share(share));
             }

@@ -48,9 +48,7 @@ impl Gauge {
     pub(super) fn read(&mut self, now: f64, job: &JobStats) -> bool {
         let progress = &mut self.progress;
         let moves = job.transferred > progress.transferred;
-        if let Some(before) = self.read_at
-            && now > before
-        {
+        if let Some(before) = self.read_at.filter(|before| now > *before) {
             let bits = job.transferred.saturating_sub(progress.transferred) as f64 * 8.0;
             let rate = bits / (now - before);
             let known = progress.bits_per_second > 0.0;

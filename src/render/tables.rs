@@ -210,7 +210,7 @@ pub(super) fn outcome_line(report: &Report) -> String {
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header);
+    table.load_preset(presets::NOTHING).set_header(header);
     table
 }
 

@@ -37,9 +37,8 @@ pub(super) fn connect((from, to): (Endpoint, Endpoint)) -> Result<(Host, Host)> 
         (from, to.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
     let (from, to) = (from?, to?);
-    if let (Some(one), Some(other)) = (from.machine_uuid()?, to.machine_uuid()?)
-        && one == other
-    {
+    let (one, other) = (from.machine_uuid()?, to.machine_uuid()?);
+    if let Some(one) = one.filter(|one| other.as_ref() == Some(one)) {
         bail!(
             "{source} and {destination} are the same machine (libvirt host UUID {one}); if they are not, give each \
              its own host_uuid in libvirtd.conf"

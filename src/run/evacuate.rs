@@ -143,9 +143,7 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
         interrupter.interrupt();
     });
     // One that is interrupted is followed by the end of a run that has launched nothing.
-    if let Err(problem) = hooks.before_run()
-        && !hooks.are_interrupted()
-    {
+    if let Some(problem) = hooks.before_run().err().filter(|_| !hooks.are_interrupted()) {
         after_run(Outcome::Failed, None);
         bail!("nothing was moved, since {problem}");
     }

@@ -48,9 +48,9 @@ impl Transform for ForReaders {
         if let Some(Value::String(text)) = schema.get_mut("description") {
             *text = text.replace("`None`", "`null`").replace("[`", "`").replace("`]", "`");
         }
-        if let Some(constant) = schema.get("const").and_then(Value::as_str).map(|name| format!("Always `{name}`."))
-            && schema.get("description").is_some_and(|text| text == "Always `SCHEMA`.")
-        {
+        let placeholder = schema.get("description").is_some_and(|text| text == "Always `SCHEMA`.");
+        let name = schema.get("const").and_then(Value::as_str).filter(|_| placeholder);
+        if let Some(constant) = name.map(|name| format!("Always `{name}`.")) {
             schema.insert("description".to_owned(), constant.into());
         }
         let numeric = |kind: &Value| kind == "number" || kind == "integer";

@@ -103,9 +103,7 @@ fn predicted_losses_rank_the_policies_as_measured() {
         // Where any run of one differs by half from any of the other, the model must know which is the better.
         let most = a.runs.iter().map(|run| run.lost_bits).fold(0.0, f64::max);
         let least = b.runs.iter().map(|run| run.lost_bits).fold(f64::INFINITY, f64::min);
-        if most * 1.5 < least
-            && let (Some(less), Some(more)) = (predicted_loss(a), predicted_loss(b))
-        {
+        if let (true, Some(less), Some(more)) = (most * 1.5 < least, predicted_loss(a), predicted_loss(b)) {
             assert!(less < more, "{}: {} before {}, {less} {more}", a.scenario, a.policy, b.policy);
         }
     }

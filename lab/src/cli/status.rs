@@ -16,7 +16,7 @@ const TICK_PATIENCE: Duration = Duration::from_secs(3);
 /// One row per guest: where it is known and in which state, and whether it lives.
 pub(super) fn table(lab: &Lab) -> Result<Table> {
     let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED);
+    table.load_preset(UTF8_FULL_CONDENSED);
     table.set_header(["guest", "host-a", "host-b", "boot", "heartbeat", "uptime", "traffic out/in"]);
     let guests = lab.guests()?;
     let rows = thread::scope(|scope| {
