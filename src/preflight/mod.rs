@@ -26,7 +26,34 @@ pub use gather::gather;
 
 /// Plans the evacuation of what can be moved as far as the profiles and, for live hosts, the facts show.
 pub fn plan(source: Profile, destination: &Profile, rules: &[Rule], demands: &Demands, facts: Option<&Facts>) -> Plan {
-    examine(source, destination, facts, |source| plan::plan(source, destination, rules, demands).into()).plan
+    let rules = cautious(source.domains.len(), rules, facts);
+    examine(source, destination, facts, |source| plan::plan(source, destination, &rules, demands).into()).plan
+}
+
+/// The rules with pre-copy where the user leaves the technique to the planner, if the hosts run different versions of their
+/// hypervisor: a destination that can't load a guest's device state loses it by post-copy, and leaves it running at the
+/// source by pre-copy. Seen from QEMU 10.0.13 to 11.1.2.
+fn cautious(domains: usize, rules: &[Rule], facts: Option<&Facts>) -> Vec<Rule> {
+    let cautious = facts.is_some_and(versions_differ);
+    let rule = |i| {
+        let rule: Rule = rules.get(i).copied().unwrap_or_default();
+        match rule.technique {
+            None if cautious => Rule {
+                technique: Some(plan::Technique::PreCopy),
+                technique_origin: Some("the hosts' different versions of QEMU"),
+                ..rule
+            },
+            _ => rule,
+        }
+    };
+    (0..domains).map(rule).collect()
+}
+
+/// Whether both hosts run the same hypervisor, in versions that are known and not the same.
+fn versions_differ(facts: &Facts) -> bool {
+    let (source, destination) = (&facts.source, &facts.destination);
+    let known = source.version > 0 && destination.version > 0;
+    known && source.hypervisor == destination.hypervisor && source.version != destination.version
 }
 
 /// Examines the hosts for a plan, a new one or a saved one: `make` makes it of the source's profile, in which the domains
@@ -123,6 +150,20 @@ fn notes(facts: &Facts, plan: &Plan) -> Vec<String> {
             version(destination.version),
             version(source.version),
             source.name,
+        ));
+    }
+    let by_pre_copy = |step: &Step| step.forced && step.technique == plan::Technique::PreCopy;
+    if versions_differ(facts) && plan.migrations.iter().any(by_pre_copy) {
+        notes.push(format!(
+            "{} runs {hypervisor} {} and {} {hypervisor} {}: a domain goes by post-copy only if you say so (--post-copy), since a \
+             guest that {} can't load would be lost by it, and stays at {} by pre-copy",
+            source.name,
+            version(source.version),
+            destination.name,
+            version(destination.version),
+            destination.name,
+            source.name,
+            hypervisor = source.hypervisor,
         ));
     }
     let post_copies = plan.migrations.iter().filter(|step| step.technique == plan::Technique::PostCopy).count();
@@ -247,6 +288,34 @@ mod tests {
         {
             assert!(notes[0].contains(words), "{words}: {}", notes[0]);
         }
+    }
+
+    #[test]
+    fn between_different_versions_only_the_user_chooses_post_copy() {
+        let mut facts = facts();
+        let domains = [("n1", "u1", DomainState::Running), ("n2", "u2", DomainState::Running)];
+        let (mut source, destination) = (fixture::host("a", &domains), fixture::host("b", &[]));
+        for domain in &mut source.domains {
+            (domain.memory_bytes, domain.resident_bytes) = (1 << 30, 1 << 30);
+            domain.outbound_bits_per_second = 3e8;
+        }
+        let chosen = Rule { technique: Some(plan::Technique::PostCopy), ..Rule::default() };
+        let techniques = |rules: &[Rule], facts: &Facts| {
+            let plan = plan(source.clone(), &destination, rules, &Demands::default(), Some(facts));
+            let post_copy = |domain: &str| {
+                let step = plan.migrations.iter().find(|step| step.domain == domain);
+                step.is_some_and(|step| step.technique == plan::Technique::PostCopy)
+            };
+            (post_copy("n1"), post_copy("n2"), plan.notes.join("\n"))
+        };
+        let alike = techniques(&[], &facts);
+        assert!(alike.0 || alike.1, "it would pay");
+        facts.destination.version = 11_001_002;
+        let (first, second, notes) = techniques(&[], &facts);
+        assert!(!first && !second && notes.contains("QEMU 11.1.2: a domain goes by post-copy only if"), "{notes}");
+        assert!(techniques(&[chosen], &facts).0);
+        facts.source.version = 0;
+        assert_eq!(techniques(&[], &facts).0, alike.0, "a version that is not known says nothing");
     }
 
     #[test]
