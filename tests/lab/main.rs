@@ -1,6 +1,6 @@
 //! tsmig on two real libvirt hosts with real guests under load. Needs root; `make test` runs it.
 //!
-//! The tests share labs, which come up when the first test needs them and go down at the end; two run side by side.
+//! The tests share labs, which come up when the first test needs them and go down at the end; three run side by side.
 //! One test: `cargo test --test lab -- mixed`.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps None or Err fails, as it should")]
 
@@ -30,8 +30,8 @@ use crate::harness::{Pool, Test};
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // Each lab keeps a core busy while its guests boot.
-    let threads = *arguments.test_threads.get_or_insert(2);
+    // Most of a test is waiting: three labs keep two cores busy.
+    let threads = *arguments.test_threads.get_or_insert(3);
     let pool = Arc::new(Pool::new(threads));
     let trial = |(name, test): (&str, Test)| {
         let pool = Arc::clone(&pool);
