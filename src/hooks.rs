@@ -272,7 +272,7 @@ mod tests {
         await_end(sleeper.trim().parse().unwrap());
     }
 
-    /// Waits until a process has ended that is no child of this one.
+    /// Waits until another program's process has ended.
     fn await_end(pid: i32) {
         let start = Instant::now();
         loop {

@@ -289,12 +289,12 @@ impl Config {
         self.host(name).and_then(|host| host.migration_uri.clone()).map(|uri| uri.value)
     }
 
-    /// What a host's guests may have of its memory, in bytes, where that is configured.
+    /// What a host's guests may have of its memory, in bytes, if that is configured.
     pub fn guest_memory(&self, name: &str) -> Option<u64> {
         self.host(name)?.memory.as_ref().map(|memory| memory.value.bytes())
     }
 
-    /// What has to stay free of a host's memory, in bytes, where that is configured.
+    /// What has to stay free of a host's memory, in bytes, if that is configured.
     pub fn memory_reserve(&self, name: &str) -> Option<u64> {
         self.host(name)?.memory_reserve.as_ref().map(|reserve| reserve.value.bytes())
     }

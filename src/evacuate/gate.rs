@@ -31,7 +31,7 @@ impl Evacuation {
         post_copy && !self.proven && !self.adopts() && self.post_copies().next().is_some()
     }
 
-    /// Tells each driver whether it may switch, where that has changed. Nothing holds back what a recovery adopts.
+    /// Tells each driver whether it may switch, if that has changed. Nothing holds back what a recovery adopts.
     pub(super) fn allow_switches(&mut self) {
         let waiting: Vec<_> = self.post_copies().filter(|&index| !self.states[index].switched).collect();
         let first = if self.proven || self.post_copies().any(|index| self.states[index].switched) {

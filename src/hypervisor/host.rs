@@ -239,7 +239,7 @@ impl Host {
 }
 
 /// Connections that ask a host at the same time, its own included. With 40 domains, a round trip of 10 ms and a window of 5 s
-/// a profile took 18.2 s over one, and took 6.4 to 7.0 s over four: log-ins of more would gain nothing.
+/// a profile took 18.2 s over one, and took 6.4 to 7.0 s over four; more were not tried.
 const MOST_LINES: usize = 4;
 
 /// Items for which one more connection pays its log-in.

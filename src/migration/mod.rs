@@ -139,7 +139,7 @@ pub struct Migration {
     course: Course,
     started: f64,
     phase: Phase,
-    /// Whether it may switch to post-copy now, where it is to.
+    /// Whether it may switch to post-copy now, if it is to.
     may_switch: bool,
     /// Once the switch was seen, for good.
     post_copied: bool,
