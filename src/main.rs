@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use clap_complete::CompleteEnv;
 use tsmig::cli::Cli;
+use tsmig::cli::commands::{NOTHING_MOVED, USAGE, Usage, run};
 use tsmig::config::options::{ResolveError, resolve};
 use tsmig::render;
-use tsmig::run::{NOTHING_MOVED, USAGE, Usage, run};
 
 fn main() -> ExitCode {
     // A shell that asks for completions gets them, and nothing else happens.

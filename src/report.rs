@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::hypervisor::Fault;
+use crate::libvirt::Fault;
 use crate::plan::Technique;
 
 /// The schema name that a report carries.

@@ -11,17 +11,17 @@ use std::thread;
 use std::time::Duration;
 
 use indicatif::{InMemoryTerm, ProgressDrawTarget};
-use tsmig::evacuate::{Evacuation, Interrupter, Options, Timeout};
-use tsmig::event::{Event, Timed};
-use tsmig::hypervisor::{
+use tsmig::engine::events::{Event, Timed};
+use tsmig::engine::migration::Phase;
+use tsmig::engine::recovery::journal::Journal;
+use tsmig::engine::recovery::survey::{Scope, survey};
+use tsmig::engine::{Evacuation, Interrupter, Options, Timeout};
+use tsmig::libvirt::{
     Condition, Definition, Fault, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Presence, Route,
     Side, Tidied,
 };
-use tsmig::journal::Journal;
-use tsmig::migration::Phase;
 use tsmig::plan::{self, Objective, Plan, Step, StepPrediction, Technique, Totals};
 use tsmig::profile::{Link, LinkOrigin};
-use tsmig::recover::{Scope, survey};
 use tsmig::render::Screen;
 use tsmig::render::bars::{Bars, Terminal};
 use tsmig::render::feed::Feed;

@@ -17,9 +17,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use tsmig::files;
 use tsmig::plan::Technique;
 use tsmig::profile::Profile;
-use tsmig::profile_file;
 use tsmig_lab::{GuestSpec, Lab, LabSpec, Node};
 
 use crate::baseline::{Baseline, DESTINATION, SOURCE};
@@ -118,7 +118,7 @@ fn profile(lab: &Lab, kept: &Path, guests: &[GuestSpec]) -> Result<(Profile, Pro
     let arguments = ["profile", SOURCE, DESTINATION, "--window", "10s", "--quiet", "--save"];
     let output = command.args(arguments).arg(kept).args(LINK).output()?;
     ensure!(output.status.success(), "no profile: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(profile_file::load(kept)?)
+    Ok(files::load(kept)?)
 }
 
 /// One run of a policy on fresh guests, whom virsh's predictions know from `hosts`; added to `row`.

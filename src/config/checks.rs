@@ -7,8 +7,8 @@ use std::path::Path;
 
 use super::{Config, ConfigError, Origin, Problem, options};
 use crate::cli::{EvacuateArgs, SamplingArgs};
-use crate::migration::OnStall;
-use crate::sampling::Timing;
+use crate::engine::migration::OnStall;
+use crate::profile::sampler::Timing;
 
 /// All problems of a configuration: those of its files, and those that an evacuation without options would meet, in the
 /// order of the files.

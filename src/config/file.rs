@@ -12,8 +12,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::keys::{self, Key, nearest};
 use super::{Config, DomainRule, HostConfig, Located, Order, Origin, Place, Problem, options};
+use crate::libvirt::uri;
 use crate::units::{Size, SizeError};
-use crate::uri;
 
 type Value<'a> = Spanned<DeValue<'a>>;
 

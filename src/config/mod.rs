@@ -19,8 +19,8 @@ use std::{env, fmt, fs, io};
 use globset::GlobMatcher;
 
 use crate::cli::TechniqueArg;
-use crate::evacuate::Timeout;
-use crate::hypervisor::libvirt::Endpoint;
+use crate::engine::Timeout;
+use crate::libvirt::Endpoint;
 use crate::profile::{Link, LinkOrigin};
 use crate::units::{Rate, Size};
 

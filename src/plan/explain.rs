@@ -1,10 +1,10 @@
 //! Why a domain moves the way it does: one sentence with the numbers that decided, for a reader in a hurry.
 
-use super::classify::Techniques;
 use super::model::{self, Launch, Outcome};
-use super::scene::{Guest, Scene};
-use super::space::Choice;
 use super::{Demands, StepPrediction, Technique};
+use crate::plan::eligibility::Techniques;
+use crate::plan::model::scene::{Guest, Scene};
+use crate::plan::search::space::Choice;
 use crate::profile::{DomainProfile, Link, idle_below};
 use crate::units::{Rate, size, span};
 

@@ -3,18 +3,12 @@
 //! Everything below is pure: profiles and rules in, a [`Plan`] out; no clock, no libvirt, no printing. The plan
 //! is plain data with a stable JSON form (schema `tsmig.plan/1`); the engine runs exactly what it says.
 
-mod bound;
-mod classify;
-mod climb;
+mod eligibility;
 mod explain;
-mod front;
-mod improve;
 mod model;
-mod nic;
-mod order;
-mod scene;
+pub mod return_trip;
+pub mod revalidate;
 mod search;
-mod space;
 mod worth;
 
 use std::fmt;
@@ -23,12 +17,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::profile::{Link, LinkOrigin, Profile};
-pub(crate) use classify::{Standing, standing};
+pub(crate) use eligibility::{Standing, standing};
 use explain::Subject;
 use model::Launch;
-use scene::Scene;
+use model::scene::Scene;
 use search::Found;
-use space::Choice;
+use search::space::Choice;
 
 /// The schema name that a saved plan carries.
 pub const SCHEMA: &str = "tsmig.plan/1";
@@ -344,7 +338,7 @@ pub fn plan(source: &Profile, destination: &Profile, rules: &[Rule], demands: &D
     for i in order {
         let domain = &source.domains[i];
         let (name, uuid) = (domain.name.clone(), domain.uuid.clone());
-        match classify::standing(domain, &rule(i), demands) {
+        match eligibility::standing(domain, &rule(i), demands) {
             Standing::Moves(technique) => moving.push((i, technique)),
             Standing::Offline => offline.push(i),
             Standing::Refused(reason) => {
@@ -362,7 +356,7 @@ pub fn plan(source: &Profile, destination: &Profile, rules: &[Rule], demands: &D
         .iter()
         .map(|(i, techniques)| Choice {
             techniques: techniques.clone(),
-            can_post_copy: classify::post_copy_obstacle(&source.domains[*i], demands).is_none(),
+            can_post_copy: eligibility::post_copy_obstacle(&source.domains[*i], demands).is_none(),
             rank: rule(*i).rank,
         })
         .collect();
@@ -398,7 +392,7 @@ pub fn plan(source: &Profile, destination: &Profile, rules: &[Rule], demands: &D
                 order: place + 1,
                 concurrency,
                 technique,
-                forced: matches!(techniques, classify::Techniques::Forced(..)),
+                forced: matches!(techniques, eligibility::Techniques::Forced(..)),
                 outbound_bits_per_second: domain.outbound_bits_per_second,
                 inbound_bits_per_second: domain.inbound_bits_per_second,
                 memory_bytes: domain.resident_bytes,

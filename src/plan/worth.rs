@@ -5,7 +5,7 @@
 
 use super::Technique;
 use super::model::{self, Launch, Outcome};
-use super::space::Space;
+use crate::plan::search::space::Space;
 
 /// What a post-copy gains at least, as a part of the time that the guest's memory takes on the empty link. The largest
 /// error of the model in `docs/bench` is 10.7 %; two predictions are compared, so their difference is off by 15 % if their

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::needs::Needs;
-use crate::hypervisor::Fault;
+use crate::libvirt::Fault;
 use crate::profile::DomainState;
 
 /// What both hosts said.

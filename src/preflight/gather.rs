@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::facts::{DomainFacts, Facts, Network, Resident};
 use super::needs::{Machine, Needs, Plug, Processor, Role};
-use crate::hypervisor::libvirt::Host;
-use crate::hypervisor::{HostError, HostErrorKind, lock};
+use crate::libvirt::Host;
+use crate::libvirt::{HostError, HostErrorKind, lock};
 use crate::plan::Rule;
 use crate::profile::{DomainProfile, DomainState, Profile};
 

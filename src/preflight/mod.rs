@@ -16,8 +16,8 @@ mod source;
 
 use std::collections::HashMap;
 
-use crate::drift::Checked;
-use crate::hypervisor::Fault;
+use crate::libvirt::Fault;
+use crate::plan::revalidate::Checked;
 use crate::plan::{self, Demands, HostRefusal, Plan, Rule, Step};
 use crate::profile::{Eligibility, Profile};
 

@@ -1,7 +1,7 @@
 //! What keeps a domain at the source: jobs, snapshots, and whatever else its libvirt has against a migration.
 
 use super::facts::{DomainFacts, Job};
-use crate::hypervisor::hangs;
+use crate::libvirt::hangs;
 
 /// The findings about a domain of `host`.
 pub(super) fn findings(host: &str, domain: &str, found: &DomainFacts) -> Vec<String> {

@@ -8,8 +8,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::escape::{escape, escape_line};
 use super::summary;
-use crate::event::{Event, Timed};
-use crate::migration::{Phase, Progress};
+use crate::engine::events::{Event, Timed};
+use crate::engine::migration::{Phase, Progress};
 use crate::plan::Technique;
 use crate::report::{DomainOutcome, DomainReport};
 use crate::units::{Rate, size, span};

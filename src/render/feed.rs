@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Screen;
 use super::printer::{PRINTER, Printer};
-use crate::event::{Event, Timed};
+use crate::engine::events::{Event, Timed};
 
 /// From this many that wait on, progress is left out: some minutes of a handful of migrations, below a megabyte.
 const ROOM: usize = 2048;
@@ -79,7 +79,7 @@ mod tests {
     use indicatif::{InMemoryTerm, ProgressDrawTarget};
 
     use super::*;
-    use crate::migration::Progress;
+    use crate::engine::migration::Progress;
     use crate::render::bars::{Bars, Terminal};
 
     #[test]

@@ -5,8 +5,8 @@ use std::io;
 
 use super::escape::escape;
 use super::{summary, write_line};
-use crate::event::{Event, Timed};
-use crate::migration::{Phase, Progress};
+use crate::engine::events::{Event, Timed};
+use crate::engine::migration::{Phase, Progress};
 use crate::report::{DomainOutcome, Job};
 use crate::units::{Rate, size, span};
 

@@ -17,7 +17,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::cli::{Format, OutputArgs};
-use crate::event::{Event, Timed};
+use crate::engine::events::{Event, Timed};
 use escape::escape;
 use printer::PRINTER;
 

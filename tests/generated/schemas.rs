@@ -7,10 +7,10 @@ use schemars::generate::SchemaSettings;
 use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema};
 use serde_json::Value;
-use tsmig::event::Timed;
+use tsmig::engine::events::Timed;
+use tsmig::files::saved_report::SavedReport;
 use tsmig::plan::Plan;
 use tsmig::profile::{Both, Profile};
-use tsmig::report_file::SavedReport;
 
 /// What `tsmig profile` gives of one host, or of two.
 #[derive(JsonSchema)]

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 use tsmig_lab::{GuestSpec, Lab, Node, Rate};
 
-use tsmig::journal::{self, Entry, Journal};
+use tsmig::engine::recovery::journal::{self, Entry, Journal};
 
 use crate::harness::{Guests, Run, Test, assert_states, receiver, run, start, tsmig};
 

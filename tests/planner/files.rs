@@ -4,8 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use tsmig::files::{load, load_plan};
 use tsmig::plan::{Demands, plan};
-use tsmig::profile_file::{load, load_plan};
 
 /// A file of its own for each test, gone with it.
 struct Scratch(PathBuf);

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use tsmig::files;
 use tsmig::plan::{Plan, Step, Technique};
 use tsmig::profile::{self, DomainProfile, DomainState, Eligibility, Link, LinkOrigin, Profile};
-use tsmig::profile_file;
 
 /// 115 MiB: what crosses of a guest of 128 MiB.
 pub(crate) const IMAGE: u64 = 115 << 20;
@@ -48,7 +48,7 @@ pub(crate) fn balanced() -> (Profile, Profile) {
 /// A profile that ships with the project.
 pub(crate) fn example(name: &str) -> (Profile, Profile) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/profiles").join(name).with_extension("json");
-    profile_file::load(&path).expect("the examples are valid")
+    files::load(&path).expect("the examples are valid")
 }
 
 /// The plan's step for a domain.

@@ -10,9 +10,9 @@ mod traffic;
 use std::fmt::Write;
 
 use super::tables::{outcome, outcome_line};
+use crate::files::saved_report::SavedReport;
 use crate::history::DomainHistory;
 use crate::report::{DomainReport, Outcome, Report};
-use crate::report_file::SavedReport;
 use crate::units::{size, span};
 use axis::Axis;
 

@@ -2,8 +2,8 @@
 
 use super::axis::Axis;
 use super::{add, escape, technique};
+use crate::engine::migration::Phase;
 use crate::history::{DomainHistory, History};
-use crate::migration::Phase;
 use crate::report::{DomainOutcome, DomainReport, Report};
 use crate::units::span;
 

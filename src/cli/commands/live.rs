@@ -1,0 +1,55 @@
+//! The hosts that a plan is made for, and what is to be known of them for it.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+
+use crate::config::Config;
+use crate::engine::recovery::journal::{self, Entry, Journal};
+use crate::libvirt::Host;
+use crate::plan::{Plan, Rule};
+use crate::preflight::facts::Allowance;
+use crate::preflight::{self, Facts};
+use crate::profile::Profile;
+
+/// Two connected hosts.
+#[derive(Clone, Copy)]
+pub(super) struct Live<'a> {
+    pub(super) from: &'a Host,
+    pub(super) to: &'a Host,
+    /// The journal of the run, if it is to move anything.
+    pub(super) journal: Option<&'a Journal>,
+}
+
+impl Live<'_> {
+    /// What both hosts say, and what is known of the destination's memory beside that.
+    pub(super) fn facts(self, config: &Config, source: &Profile, rules: &[Rule]) -> Result<Facts> {
+        if let Some(journal) = self.journal {
+            // Before it looks at others: of two runs that plan at the same time one sees the other at least.
+            let moving = source.domains.iter().zip(rules).filter(|(d, rule)| !rule.stays && d.state.is_active());
+            promise(journal, moving.map(|(domain, _)| (domain.uuid.clone(), domain.resident_bytes)).collect())?;
+        }
+        let mut facts = preflight::gather(self.from, self.to, source, rules)?;
+        let name = &self.to.endpoint().name;
+        facts.allowance = Allowance {
+            guests: config.guest_memory(name),
+            reserve: config.memory_reserve(name),
+            promised: journal::promises(&journal::directory(), &identity(self.from)?, &identity(self.to)?),
+        };
+        Ok(facts)
+    }
+}
+
+/// Tells other runs of this machine what a plan brings.
+pub(super) fn announce(journal: &Journal, plan: &Plan) -> Result<()> {
+    promise(journal, plan.migrations.iter().map(|step| (step.uuid.clone(), step.memory_bytes)).collect())
+}
+
+fn promise(journal: &Journal, memory: BTreeMap<String, u64>) -> Result<()> {
+    journal.record(&Entry::Plan { memory }).context("the journal can't be written")
+}
+
+/// What tells a host from others, whatever it is called.
+pub(super) fn identity(host: &Host) -> Result<String> {
+    Ok(host.machine_uuid()?.unwrap_or_else(|| host.endpoint().uri.clone()))
+}

@@ -1,0 +1,93 @@
+//! Profiles hosts over the window, and shows it passing.
+
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::cli::{OutputArgs, SamplingArgs};
+use crate::config::Config;
+use crate::libvirt::Host;
+use crate::profile::link::detect;
+use crate::profile::sampler::{Timing, profile_hosts};
+use crate::profile::{Link, LinkOrigin, Profile};
+use crate::render::{self, say};
+use crate::units::Rate;
+
+pub(super) fn sample_both(
+    config: &Config,
+    output: &OutputArgs,
+    arguments: &SamplingArgs,
+    timing: Timing,
+    source: &Host,
+    destination: &Host,
+) -> Result<(Profile, Profile)> {
+    let mut profiles = sample(config, output, arguments, timing, &[source, destination])?.into_iter();
+    match (profiles.next(), profiles.next()) {
+        (Some(source), Some(destination)) => Ok((source, destination)),
+        _ => bail!("a host gave no profile"),
+    }
+}
+
+/// Profiles the hosts over the window, which a bar shows passing.
+pub(super) fn sample(
+    config: &Config,
+    output: &OutputArgs,
+    arguments: &SamplingArgs,
+    timing: Timing,
+    hosts: &[&Host],
+) -> Result<Vec<Profile>> {
+    let hosts: Vec<_> = hosts
+        .iter()
+        .map(|host| Ok((*host, link(config, arguments.link, host, output.quiet)?)))
+        .collect::<Result<_>>()?;
+    let names: Vec<_> = hosts.iter().map(|(host, _)| host.endpoint().name.as_str()).collect();
+    let names = names.join(" and ");
+    let window = timing.window.as_millis() as u64;
+    let bar = Arc::new(if output.quiet { ProgressBar::hidden() } else { ProgressBar::new(window) });
+    if !output.quiet && !io::stderr().is_terminal() {
+        say(&format!("profiling {names} for {}", humantime::format_duration(timing.window)));
+    }
+    let style = ProgressStyle::with_template("profiling {msg} [{bar:30}] {eta} left");
+    bar.set_style(style.map_or_else(|_| ProgressStyle::default_bar(), |s| s.progress_chars("=> ")));
+    let draw = |change: Box<dyn FnOnce(&ProgressBar) + Send>| {
+        let bar = Arc::clone(&bar);
+        render::draw(move || change(&bar));
+    };
+    draw(Box::new(|bar| bar.set_message(names)));
+    let tick = |elapsed: Duration| draw(Box::new(move |bar| bar.set_position(elapsed.as_millis() as u64)));
+    let profiles = profile_hosts(&hosts, timing, &tick);
+    draw(Box::new(ProgressBar::finish_and_clear));
+    Ok(profiles?)
+}
+
+/// Capacity that is assumed of a link that nobody has told and libvirt can't see: 1 Gbit/s, in bits per second. It is
+/// what every server has at the least; a faster link makes the plan's times shorter, not wrong in their order.
+const ASSUMED_LINK: f64 = 1e9;
+
+/// The capacity of a host's link: as told, else as detected, else assumed. What is not certain is said.
+fn link(config: &Config, option: Option<Rate>, host: &Host, quiet: bool) -> Result<Link> {
+    let name = &host.endpoint().name;
+    if let Some(link) = config.link(name, option) {
+        return Ok(link);
+    }
+    let remedy = "give --link, or `link` in the configuration";
+    let warn = |text: &str| {
+        if !quiet {
+            say(&format!("warning: {text}; {remedy}"))
+        }
+    };
+    let (devices, bonds) = host.net_devices()?;
+    if let Some(found) = detect(&devices, &bonds) {
+        if let Some(assumption) = found.assumption {
+            warn(&format!("the capacity of {name}'s link was detected, but {assumption}"));
+        }
+        let interface = Some(found.interface);
+        return Ok(Link { bits_per_second: found.bits_per_second, origin: LinkOrigin::Detected, interface });
+    }
+    let assumed = Rate::from_bits_per_second(ASSUMED_LINK);
+    warn(&format!("the capacity of {name}'s link is not known, {assumed}/s is assumed"));
+    Ok(Link::new(ASSUMED_LINK, LinkOrigin::Assumed))
+}

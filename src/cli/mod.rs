@@ -1,0 +1,361 @@
+//! The command line: arguments only, no logic. The help texts here are also the man pages.
+
+pub mod commands;
+pub mod selection;
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+
+use crate::config::Config;
+use crate::engine::Timeout;
+use crate::engine::migration::OnStall;
+use crate::libvirt::uri;
+use crate::plan::{LEAST_BANDWIDTH, Objective};
+use crate::units::{Rate, RateError};
+
+/// Evacuate a KVM host over libvirt by a traffic-sensitive plan.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Where results go and what else is said.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Read this configuration after the usual ones (/etc/tsmig/config.toml, then
+    /// $XDG_CONFIG_HOME/tsmig/config.toml).
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+const AFTER_HELP: &str = "\
+A HOST is a libvirt URI or a name: `[hosts.NAME] uri` of the configuration, else qemu+ssh://NAME/system. ssh \
+never asks for anything: `ssh -o BatchMode=yes NAME true` has to succeed. A URI with no_tty=0 lets it ask.
+
+Exit status: 0 all selected domains are at the destination (or the plan or profile was printed); 1 nothing was \
+moved; 2 usage or configuration; 3 some domains don't run at the destination: they remain at the source, ended by \
+themselves, or an error has paused them; 4 a domain is between the hosts or lost; 130 interrupted.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Profile both hosts, plan, migrate all selected domains, report.
+    Evacuate(EvacuateArgs),
+    /// Print the plan that evacuate would run; nothing is moved.
+    Plan(PlanArgs),
+    /// Finish what an interrupted evacuation left: resume failed post-copies, see running migrations to their end,
+    /// clean up what stayed behind. Run again, it changes nothing.
+    Recover(RecoverArgs),
+    /// Print the traffic of each domain over the window.
+    Profile(ProfileArgs),
+    /// Check the configuration, or show what it sets.
+    Config(ConfigArgs),
+    /// Print a saved report again, or draw it as a page for the browser.
+    Report(ReportArgs),
+}
+
+/// What is printed and how.
+#[derive(Debug, Clone, Args)]
+pub struct OutputArgs {
+    /// Form of the result on standard output; with json, evacuate prints one event a line.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+    /// No progress and no notices on standard error.
+    #[arg(long, short, global = true, num_args = 0..=1, require_equals = true, value_name = "BOOLEAN", default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
+    pub quiet: bool,
+}
+
+/// Form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Arguments of `evacuate`.
+#[derive(Debug, Args)]
+pub struct EvacuateArgs {
+    /// The host to evacuate.
+    #[arg(add = ArgValueCompleter::new(hosts))]
+    pub source: String,
+    /// The host that takes the domains.
+    #[arg(add = ArgValueCompleter::new(hosts))]
+    pub destination: String,
+    /// Stop after the plan. The exit status is the one that the run would start with: 1 if it would refuse the plan.
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+    /// Run a plan that `plan --save` wrote, if it still holds: the hosts are profiled and examined again, what has changed
+    /// is named, and if the plan does not hold any more nothing is moved.
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "only", "exclude", "from_report", "offline", "technique", "pre_copy", "post_copy", "first", "last", "concurrency",
+        "objective", "post_copy_limit", "bandwidth", "window_limit",
+    ])]
+    pub plan: Option<PathBuf>,
+    /// Run the saved plan also where it does not hold any more, as far as that is safe.
+    #[arg(long, requires = "plan")]
+    pub accept_drift: bool,
+    /// Run the plan even if it is predicted to take longer than --window-limit.
+    #[arg(long)]
+    pub accept_overrun: bool,
+    /// Move what can be moved where some domain can't; without it, then nothing is.
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOLEAN", default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
+    pub partial: bool,
+    /// Where the destination takes the memory in, for example tcp://10.1.0.2: for a migration network of its own.
+    #[arg(long, value_name = "URI", value_parser = uri::migration)]
+    pub migration_uri: Option<String>,
+    /// Cancel a migration that has not switched over after so long; auto is 800 s for each GiB of memory begun.
+    #[arg(long, value_name = "DURATION", default_value = "auto", value_parser = timeout)]
+    pub timeout: Timeout,
+    /// What is done about a pre-copy that does not converge, as judged from pass to pass; the default is post-copy where
+    /// the planner chose pre-copy, and abort where you did. auto-converge slows the guest down from the start.
+    #[arg(long, value_enum)]
+    pub on_stall: Option<OnStall>,
+    /// Write the report to a file as JSON, too.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// How the traffic is sampled.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    /// What the plan has to keep to.
+    #[command(flatten)]
+    pub planning: PlanningArgs,
+}
+
+/// Arguments of `recover`.
+#[derive(Debug, Args)]
+pub struct RecoverArgs {
+    /// The host that was evacuated.
+    pub source: String,
+    /// The host that takes the domains.
+    pub destination: String,
+    /// Where resumed memory goes, such as tcp://10.1.0.2; the default is the configuration's, else the destination's
+    /// host name.
+    #[arg(long, value_name = "URI", value_parser = uri::migration)]
+    pub migration_uri: Option<String>,
+    /// Write the report to a file as JSON, too.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The host to evacuate.
+    #[arg(required_unless_present = "profile", add = ArgValueCompleter::new(hosts))]
+    pub source: Option<String>,
+    /// The host that takes the domains.
+    #[arg(required_unless_present = "profile", add = ArgValueCompleter::new(hosts))]
+    pub destination: Option<String>,
+    /// Plan from a saved profile instead of two hosts; no libvirt is needed.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["source", "destination", "window", "interval"])]
+    pub profile: Option<PathBuf>,
+    /// Write the plan to a file as JSON, too.
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// How the traffic is sampled.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    /// What the plan has to keep to.
+    #[command(flatten)]
+    pub planning: PlanningArgs,
+}
+
+/// Arguments of `profile`.
+#[derive(Debug, Args)]
+pub struct ProfileArgs {
+    /// The host to profile.
+    #[arg(add = ArgValueCompleter::new(hosts))]
+    pub host: String,
+    /// Profile a second host at the same time: the result is what plan --profile reads.
+    #[arg(add = ArgValueCompleter::new(hosts))]
+    pub destination: Option<String>,
+    /// Write the profile to a file as JSON, too.
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// How the traffic is sampled.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+}
+
+/// Arguments of `config`.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+/// What `config` does.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say whether the configuration is valid: the file that is given, or all that are read. All that is wrong is named,
+    /// as a run would find it: values, options that exclude each other, hooks that can't be run.
+    Check {
+        /// A file of its own, such as one that is about to be installed.
+        file: Option<PathBuf>,
+    },
+    /// Print every setting with its value and where that is from.
+    Show {
+        /// Options of evacuate, as if they were given: tsmig config show -- --window 10s.
+        #[arg(last = true, value_name = "OPTIONS")]
+        options: Vec<String>,
+    },
+    /// Print the names of the configured hosts, one a line.
+    Hosts,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// A report that evacuate --report FILE wrote.
+    #[arg(value_name = "REPORT")]
+    pub file: PathBuf,
+    /// Write a page with a timeline of each domain and the traffic of both NICs, which needs no other file.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+/// How traffic is sampled.
+#[derive(Debug, Clone, Args)]
+pub struct SamplingArgs {
+    /// How long to watch the traffic.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    pub window: Duration,
+    /// Time between two samples.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    pub interval: Duration,
+    /// Capacity of the NIC that carries the migration, each way, on both hosts; else as configured, detected, or 1Gbit.
+    #[arg(long, value_name = "RATE")]
+    pub link: Option<Rate>,
+}
+
+/// What a plan has to keep to. A PATTERN is a domain's name, or a glob such as web-*.
+#[derive(Debug, Clone, Args)]
+pub struct PlanningArgs {
+    /// Move only these domains; repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    pub only: Vec<String>,
+    /// Move only what an earlier run moved, as its report (--report) says: to bring the domains back after maintenance.
+    #[arg(long, value_name = "FILE")]
+    pub from_report: Option<PathBuf>,
+    /// Leave these domains where they are; repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
+    /// Move the definitions of inactive domains, too; their disks are not copied.
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOLEAN", default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
+    pub offline: bool,
+    /// One technique for all domains that no pattern below names, or auto for the best mix.
+    #[arg(long, value_enum, default_value_t = TechniqueArg::Auto)]
+    pub technique: TechniqueArg,
+    /// These domains go by pre-copy; repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    pub pre_copy: Vec<String>,
+    /// These domains go by post-copy; repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    pub post_copy: Vec<String>,
+    /// These domains are launched before all others, in the order given; repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    pub first: Vec<String>,
+    /// These domains are launched after all others, in the order given; repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    pub last: Vec<String>,
+    /// At most so many migrations at once, or auto for the best number.
+    #[arg(long, value_name = "N", default_value = "auto", value_parser = concurrency)]
+    pub concurrency: Concurrency,
+    /// Aim at the least total time, or at the least harm to the guests' traffic.
+    #[arg(long, value_enum, default_value_t = Objective::Time)]
+    pub objective: Objective,
+    /// At most so many domains in post-copy at once: what a link that breaks for good could cost.
+    #[arg(long, value_name = "N")]
+    pub post_copy_limit: Option<NonZeroUsize>,
+    /// Cap on all migration traffic together; at least 1MiB/s, since libvirt can't limit a migration to less.
+    #[arg(long, value_name = "RATE", value_parser = bandwidth)]
+    pub bandwidth: Option<Rate>,
+    /// Length of the maintenance window. plan says whether the evacuation is predicted to fit it; evacuate moves nothing
+    /// if it does not, unless --accept-overrun is given.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub window_limit: Option<Duration>,
+}
+
+/// `--technique`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TechniqueArg {
+    /// The planner chooses per domain.
+    Auto,
+    /// Pre-copy for all.
+    PreCopy,
+    /// Post-copy for all.
+    PostCopy,
+}
+
+impl fmt::Display for TechniqueArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Auto => "auto",
+            Self::PreCopy => "pre-copy",
+            Self::PostCopy => "post-copy",
+        })
+    }
+}
+
+/// `--concurrency`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Concurrency(pub Option<NonZeroUsize>);
+
+/// The configured hosts that begin so, for the shells; a configuration that can't be read offers none.
+fn hosts(begun: &OsStr) -> Vec<CompletionCandidate> {
+    let config = Config::load(None).unwrap_or_default();
+    let fits = |name: &&String| begun.to_str().is_some_and(|begun| name.starts_with(begun));
+    config.hosts.keys().filter(fits).map(CompletionCandidate::new).collect()
+}
+
+fn concurrency(text: &str) -> Result<Concurrency, String> {
+    if text == "auto" {
+        return Ok(Concurrency(None));
+    }
+    let number = NonZeroUsize::from_str(text).map_err(|_| "write auto, or a whole number from 1".to_owned())?;
+    Ok(Concurrency(Some(number)))
+}
+
+/// A cap that libvirt can keep.
+fn bandwidth(text: &str) -> Result<Rate, String> {
+    let rate: Rate = text.parse().map_err(|error: RateError| error.to_string())?;
+    match rate.bits_per_second() >= LEAST_BANDWIDTH {
+        true => Ok(rate),
+        false => Err("libvirt can't limit a migration to less than 1MiB/s (8.39 Mbit/s)".to_owned()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration >= Duration::from_millis(100) => Ok(duration),
+        Ok(_) => Err("it must be at least 100ms".to_owned()),
+        Err(error) => Err(format!("{error}; write for example 30s, 500ms or 2min")),
+    }
+}
+
+fn timeout(text: &str) -> Result<Timeout, String> {
+    if text == "auto" { Ok(Timeout::Auto) } else { duration(text).map(Timeout::Fixed) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

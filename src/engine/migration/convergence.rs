@@ -1,0 +1,181 @@
+//! Whether a pre-copy gets anywhere: judged pass by pass, and by whether bytes cross at all.
+//!
+//! What remains to be sent falls during a pass and jumps up at its end, when the pages that the guest wrote meanwhile
+//! are counted: a saw tooth, in which two samples compare nothing. So what is compared is what remained when each
+//! pass began, among passes that had the same share of the link.
+
+use crate::libvirt::JobStats;
+
+/// Passes without gain after which a pre-copy counts as stalled. One pass may be long because the guest had a busy
+/// moment; each further pass costs the whole rewritten memory once more.
+const STALL_PASSES: u64 = 3;
+
+/// A pass gains where it begins with less than this part of the smallest so far; Nova's threshold.
+const GAIN: f64 = 0.9;
+
+/// Seconds without gain that it takes as well: passes over little memory last a fraction of a second, and three of
+/// those are within one burst of writes.
+const STALL_SECONDS: f64 = 5.0;
+
+/// Seconds without a single byte after which the network counts as broken. The slowest migration that libvirt can be
+/// asked for sends 1 MiB/s.
+pub const SILENCE_SECONDS: f64 = 10.0;
+
+/// The longest time between two looks that counts as silence, in seconds: what happened while the source did not
+/// answer is not known.
+const LONGEST_LOOK: f64 = 2.0;
+
+/// What a pre-copy did so far.
+#[derive(Debug, Clone, Default)]
+pub struct Convergence {
+    pass: u64,
+    /// The pass that began with the least, what that was, and when it was seen; from the second pass on.
+    best: Option<(u64, u64, f64)>,
+    stalled: Option<(u64, u64)>,
+    /// Among how many the link is shared.
+    many: usize,
+    /// Whether it has so little of it, for a while, that it can't be judged.
+    held_back: bool,
+    transferred: u64,
+    looked_at: Option<f64>,
+    silent_seconds: f64,
+}
+
+impl Convergence {
+    /// Takes in statistics; returns whether no byte has crossed for [`SILENCE_SECONDS`].
+    pub fn look(&mut self, now: f64, job: &JobStats) -> bool {
+        if job.pass > self.pass {
+            self.pass = job.pass;
+            self.begin_pass(now, job.remaining);
+        }
+        let since = self.looked_at.map_or(0.0, |last| (now - last).min(LONGEST_LOOK));
+        self.looked_at = Some(now);
+        // Before the first byte, the two hosts set it up: libvirt has its own limit for that.
+        if job.transferred == self.transferred && self.transferred > 0 {
+            self.silent_seconds += since;
+        } else {
+            self.silent_seconds = 0.0;
+        }
+        self.transferred = job.transferred;
+        self.silent_seconds > SILENCE_SECONDS
+    }
+
+    /// From now on the link is shared among so `many`: what passes left with another share compares no more. One that
+    /// is held back is not judged at all.
+    pub fn share_again(&mut self, many: usize, held_back: bool) {
+        if (many, held_back) != (self.many, self.held_back) {
+            (self.many, self.held_back) = (many, held_back);
+            (self.best, self.stalled) = (None, None);
+        }
+    }
+
+    /// The pass and what it began with, in bytes, if passes bring no gain any more.
+    pub fn stalled(&self) -> Option<(u64, u64)> {
+        self.stalled
+    }
+
+    fn begin_pass(&mut self, now: f64, remaining: u64) {
+        // The first pass is the whole memory: nothing to compare with.
+        if self.pass < 2 || self.held_back {
+            return;
+        }
+        match self.best {
+            Some((_, least, _)) if remaining as f64 >= least as f64 * GAIN => {}
+            _ => self.best = Some((self.pass, remaining, now)),
+        }
+        if let Some((pass, _, at)) = self.best {
+            let stalled = self.pass - pass >= STALL_PASSES && now - at >= STALL_SECONDS;
+            self.stalled = stalled.then_some((self.pass, remaining));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(pass: u64, transferred: u64, remaining: u64) -> JobStats {
+        JobStats { total: 1000, transferred, remaining, pass, ..JobStats::default() }
+    }
+
+    /// Passes of three seconds that begin with so much; each is looked at twice a second.
+    fn run(passes: &[u64]) -> Convergence {
+        let mut convergence = Convergence::default();
+        let (mut now, mut transferred) = (0.0, 1);
+        for (index, begins_with) in passes.iter().enumerate() {
+            for look in 0..6 {
+                let sent = begins_with * look / 6;
+                assert!(!convergence.look(now, &job(index as u64 + 1, transferred + sent, begins_with - sent)));
+                now += 0.5;
+            }
+            transferred += begins_with;
+        }
+        convergence
+    }
+
+    #[test]
+    fn a_saw_tooth_that_shrinks_from_pass_to_pass_converges() {
+        assert_eq!(run(&[1000, 500, 300, 200, 120, 80, 50, 30]).stalled(), None);
+        // Slowly is enough: a tenth less over any three passes.
+        assert_eq!(run(&[1000, 500, 480, 460, 440, 420, 400, 380]).stalled(), None);
+    }
+
+    #[test]
+    fn passes_that_begin_with_no_less_are_a_stall() {
+        assert_eq!(run(&[1000, 400, 410, 390]).stalled(), None, "two passes without gain may be a busy moment");
+        assert_eq!(run(&[1000, 400, 410, 390, 405]).stalled(), Some((5, 405)));
+    }
+
+    #[test]
+    fn one_pass_that_gains_is_the_end_of_a_stall() {
+        assert_eq!(run(&[1000, 400, 400, 400, 400, 100]).stalled(), None);
+    }
+
+    #[test]
+    fn passes_of_an_instant_are_no_stall_yet() {
+        let mut convergence = Convergence::default();
+        for pass in 1..20 {
+            convergence.look(pass as f64 / 10.0, &job(pass, pass * 10, 10));
+        }
+        assert_eq!(convergence.stalled(), None);
+    }
+
+    #[test]
+    fn passes_with_different_shares_of_the_link_are_not_compared() {
+        let mut convergence = run(&[1000, 400, 410, 400, 390]);
+        assert!(convergence.stalled().is_some());
+        // An eighth of the link, for the sake of another: the passes grow, and that says nothing.
+        convergence.share_again(2, true);
+        let pass = |number: u64| job(number, number * 1000, 800);
+        for number in 6..20 {
+            convergence.look(number as f64 * 10.0, &pass(number));
+        }
+        assert_eq!(convergence.stalled(), None);
+        convergence.share_again(2, false);
+        for number in 20..23 {
+            convergence.look(number as f64 * 10.0, &pass(number));
+        }
+        assert_eq!(convergence.stalled(), None, "it starts anew");
+        convergence.look(230.0, &pass(23));
+        assert_eq!(convergence.stalled(), Some((23, 800)));
+    }
+
+    #[test]
+    fn silence_is_no_byte_for_long_after_the_first() {
+        let mut convergence = Convergence::default();
+        let mut silent = |from: u32, to: u32, transferred| {
+            (from..to).any(|half| convergence.look(f64::from(half) / 2.0, &job(1, transferred, 900)))
+        };
+        assert!(!silent(0, 60, 0), "libvirt has its own limit for the start");
+        assert!(!silent(60, 79, 5));
+        assert!(!silent(79, 98, 6), "one byte is a sign of life");
+        assert!(silent(98, 110, 6));
+    }
+
+    #[test]
+    fn a_source_that_did_not_answer_is_not_a_silent_network() {
+        let mut convergence = Convergence::default();
+        assert!(!convergence.look(0.0, &job(1, 5, 900)));
+        assert!(!convergence.look(60.0, &job(1, 5, 900)));
+    }
+}

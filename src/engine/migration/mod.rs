@@ -1,0 +1,580 @@
+//! One migration, without the doing: what phase it is in, what to do next, how far it is ([`Progress`]), how it ended
+//! ([`Verdict`]).
+//!
+//! Pure: what was seen on the hosts and the time go in, actions come out. The switch to post-copy is the point of no
+//! return: once it was seen, no edge leads to an abort, since neither host alone has the guest.
+
+pub mod convergence;
+mod passes;
+mod progress;
+mod verdict;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::bandwidth::{LAST_PASS, LAST_SECONDS};
+use crate::engine::migration::convergence::Convergence;
+use crate::libvirt::{Condition, JobStats, Presence};
+use crate::plan::Technique;
+
+use passes::Passes;
+use progress::Gauge;
+pub use progress::Progress;
+pub use verdict::{Places, Verdict, verdict};
+
+/// What a running migration is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// The two libvirts set it up.
+    Starting,
+    /// Memory is copied while the guest runs at the source.
+    PreCopy,
+    /// The guest runs at the destination, the rest of its memory follows.
+    PostCopy,
+    /// The post-copy broke and is being resumed; the guest waits at the destination for memory of the source.
+    Recovering,
+    /// libvirt's call has returned; where the domain is, is being checked.
+    Checking,
+}
+
+/// What to do about a migration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Ask for the switch to post-copy.
+    StartPostCopy,
+    /// Cancel it; the guest runs on at the source.
+    Abort,
+    /// Go on with a post-copy that failed.
+    Resume,
+    /// Wait no more for libvirt's call: it does not return, and what it was to perform is broken.
+    LetGo,
+    /// Nothing more: it has ended like this.
+    End(Verdict),
+}
+
+/// What is done about a pre-copy that does not converge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnStall {
+    /// Switch it to post-copy; cancel it where the domain can't be post-copied.
+    PostCopy,
+    /// Let QEMU slow the guest down, from the start and as much as it takes.
+    AutoConverge,
+    /// Cancel it and leave the domain running at the source.
+    Abort,
+}
+
+/// What is asked of a migration.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Course {
+    /// How it is to move.
+    pub technique: Technique,
+    /// Whether a switch to post-copy is possible.
+    pub post_copy: bool,
+    /// What is done where pre-copy does not converge; `None`: nothing.
+    pub on_stall: Option<OnStall>,
+    /// Limit to the time at the source, in seconds.
+    pub timeout_seconds: Option<f64>,
+}
+
+/// Why a migration was cancelled, or was switched although pre-copy was planned.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Cause {
+    /// It was asked for.
+    Wanted,
+    /// It ran out of time at the source.
+    Timeout,
+    /// Pass after pass, no less was left to send; with the pass and the bytes that were left then.
+    Stalled {
+        /// The pass that was looked at last.
+        pass: u64,
+        /// What was left to send when it began, in bytes.
+        remaining: u64,
+    },
+    /// No byte has crossed for [`SILENCE_SECONDS`](crate::engine::migration::convergence::SILENCE_SECONDS).
+    Silent,
+}
+
+/// What was seen at one time.
+#[derive(Debug, Clone, Copy)]
+pub struct Sight<'a> {
+    /// Whether a call of libvirt's that performs the migration has not returned yet.
+    pub calling: bool,
+    /// The domain at the source.
+    pub source: &'a Presence,
+    /// The domain at the destination; `None` where it was not looked at, which is enough during the call.
+    pub destination: Option<&'a Presence>,
+    /// The migration's statistics, where the source says that it runs.
+    pub job: Option<&'a JobStats>,
+}
+
+/// For how long a domain's place may stay unclear without a sign of progress, in seconds: a broken link was seen to
+/// mend after 37 s.
+const UNCLEAR_SECONDS: f64 = 120.0;
+
+/// The same where the domain runs at the source as before, and only the destination is not clear: it may need a
+/// moment to remove what had arrived, or not answer at all.
+const UNCLEAR_AT_DESTINATION_SECONDS: f64 = 5.0;
+
+/// For how long a post-copy is watched that does not move, and resumed in vain where it failed, in seconds, before it
+/// is left to `tsmig recover`: long enough to plug a cable back in or to restart a daemon, and for TCP to notice.
+const RESUME_SECONDS: f64 = 600.0;
+
+/// Seconds before each resumption, and before all later ones. Not at once: the destination's libvirtd 11.3 was seen to
+/// end with a segmentation fault where one came a tenth of a second after the failure.
+const RESUME_PAUSES: [f64; 4] = [3.0, 5.0, 10.0, 15.0];
+
+/// How long libvirt's call is waited for while the post-copy that it performs is broken, in seconds: one was seen to
+/// stay out for minutes.
+const STUCK_SECONDS: f64 = 60.0;
+
+/// Resumptions after which a post-copy is given up whose guest has not run at the destination. Measured with QEMU 10.0:
+/// a stream that breaks in the middle of the devices' state ends the destination's loading (`loadvm failed: -22`), and
+/// no resumption was taken.
+const HOPELESS_RESUMES: usize = 5;
+
+/// A migration that runs. Times are seconds on any clock that goes forward.
+#[derive(Debug, Clone)]
+pub struct Migration {
+    course: Course,
+    started: f64,
+    phase: Phase,
+    /// Whether it may switch to post-copy now, if it is to.
+    may_switch: bool,
+    /// Once the switch was seen, for good.
+    post_copied: bool,
+    cause: Option<Cause>,
+    passes: Passes,
+    gauge: Gauge,
+    convergence: Convergence,
+    /// When there was the last sign that it moves on, or that a call was at work or went out.
+    moved_at: f64,
+    /// How often it was resumed, and since when it has been broken without a byte.
+    resumes: usize,
+    broken_since: Option<f64>,
+    /// Since when it has been broken with a call at work.
+    stuck_since: Option<f64>,
+    /// A verdict that the next look has to confirm: the two hosts are not looked at in the same instant.
+    likely: Option<Verdict>,
+}
+
+impl Migration {
+    /// A migration that starts now, or is watched from now on.
+    pub fn new(course: Course, now: f64) -> Self {
+        Self {
+            course,
+            started: now,
+            phase: Phase::Starting,
+            may_switch: false,
+            post_copied: false,
+            cause: None,
+            passes: Passes::default(),
+            gauge: Gauge::default(),
+            convergence: Convergence::default(),
+            moved_at: now,
+            resumes: 0,
+            broken_since: None,
+            stuck_since: None,
+            likely: None,
+        }
+    }
+
+    /// The same migration from its beginning, without post-copy: the destination can't.
+    pub fn without_post_copy(&mut self) {
+        self.course = Course { technique: Technique::PreCopy, post_copy: false, ..self.course };
+        self.phase = Phase::Starting;
+    }
+
+    /// Its phase.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        self.gauge.progress()
+    }
+
+    /// How many passes over the memory it took, by the statistics of the job when it was done.
+    pub fn passes(&self, completed: &JobStats) -> u64 {
+        { self.passes }.count(completed).pass
+    }
+
+    /// How it moved in the end.
+    pub fn technique(&self) -> Technique {
+        if self.post_copied { Technique::PostCopy } else { self.course.technique }
+    }
+
+    /// Why it was cancelled, or switched although pre-copy was planned.
+    pub fn cause(&self) -> Option<Cause> {
+        self.cause
+    }
+
+    /// For how long its post-copy has been broken without a byte that crossed, in seconds.
+    pub fn quiet_seconds(&self, now: f64) -> f64 {
+        self.broken_since.map_or(0.0, |since| now - since)
+    }
+
+    /// Whether it was seen in post-copy.
+    pub fn post_copied(&self) -> bool {
+        self.post_copied
+    }
+
+    /// Whether the next look should come soon: a switch to post-copy is pending, or the last pass of a pre-copy, for
+    /// which others are held back.
+    pub fn is_urgent(&self) -> bool {
+        let Progress { pass, eta_seconds, .. } = self.progress();
+        let last_pass = self.phase == Phase::PreCopy
+            && (2..=LAST_PASS).contains(&pass)
+            && eta_seconds.is_some_and(|seconds| seconds <= LAST_SECONDS);
+        last_pass || self.may_switch && self.switches() && matches!(self.phase, Phase::Starting | Phase::PreCopy)
+    }
+
+    /// Allows the switch to post-copy, or forbids it until further notice; forbidden from the start.
+    pub fn allow_switch(&mut self, may_switch: bool) {
+        self.may_switch = may_switch;
+    }
+
+    /// Whether it is to be switched to post-copy, as soon as it may.
+    pub fn switches(&self) -> bool {
+        let stalled = matches!(self.cause, Some(Cause::Stalled { .. }))
+            && self.course.on_stall == Some(OnStall::PostCopy)
+            && self.course.post_copy;
+        self.course.technique == Technique::PostCopy || stalled
+    }
+
+    /// From now on it is to be cancelled, as long as that is possible.
+    pub fn want_abort(&mut self) {
+        if !matches!(self.cause, Some(Cause::Timeout | Cause::Silent)) {
+            self.cause = Some(Cause::Wanted);
+        }
+    }
+
+    /// It shares the link among so `many` now; `held_back` where it gets little, for a while, for the sake of another.
+    pub fn share_again(&mut self, many: usize, held_back: bool) {
+        self.convergence.share_again(many, held_back);
+    }
+
+    /// Takes in what was seen, and says what to do. `failed` is whether the last call of libvirt's returned an error:
+    /// no verdict, but it tells what it means when the domain is on no host any more.
+    pub fn observe(&mut self, now: f64, sight: &Sight<'_>, failed: bool) -> Option<Action> {
+        let counted = sight.job.map(|job| self.passes.count(job));
+        let sight = &Sight { job: counted.as_ref(), ..*sight };
+        self.see(now, sight);
+        let broken = *sight.source == Presence::Present(Condition::PausedPostCopyFailed);
+        if sight.calling {
+            self.moved_at = now;
+            self.stuck_since = self.stuck_since.or(Some(now)).filter(|_| broken);
+            if self.stuck_since.is_some_and(|since| now - since > STUCK_SECONDS) {
+                self.stuck_since = None;
+                return Some(Action::LetGo);
+            }
+        }
+        if sight.calling || (sight.job.is_some() && !self.post_copied) {
+            return self.steer(now, sight.job);
+        }
+        self.settle(now, sight, broken, failed)
+    }
+
+    /// Phase and progress.
+    fn see(&mut self, now: f64, sight: &Sight<'_>) {
+        if sight.job.is_some_and(|job| self.gauge.read(now, job)) {
+            self.moved_at = now;
+            self.broken_since = None;
+        }
+        self.phase = match (sight.source, sight.job) {
+            (Presence::Present(Condition::PausedPostCopyFailed), _) => Phase::Recovering,
+            (Presence::Present(Condition::PausedPostCopy), _) => Phase::PostCopy,
+            _ if !sight.calling && (self.post_copied || sight.job.is_none()) => Phase::Checking,
+            (_, Some(_)) if !self.post_copied => Phase::PreCopy,
+            _ => self.phase,
+        };
+        self.post_copied |= matches!(self.phase, Phase::PostCopy | Phase::Recovering);
+    }
+
+    /// What to do while it runs.
+    fn steer(&mut self, now: f64, job: Option<&JobStats>) -> Option<Action> {
+        if self.post_copied {
+            return None;
+        }
+        if let Some(job) = job {
+            let silent = self.convergence.look(now, job);
+            let out_of_time = self.course.timeout_seconds.is_some_and(|limit| now - self.started > limit);
+            self.cause = match (self.cause, self.convergence.stalled()) {
+                // A wish outlives everything. A fault of the network comes before what would go by the network.
+                (Some(cause @ (Cause::Wanted | Cause::Timeout | Cause::Silent)), _) => Some(cause),
+                _ if silent => Some(Cause::Silent),
+                _ if out_of_time => Some(Cause::Timeout),
+                (None, Some((pass, remaining))) if self.acts_on_a_stall() => Some(Cause::Stalled { pass, remaining }),
+                (cause, _) => cause,
+            };
+        }
+        match self.cause {
+            Some(Cause::Wanted | Cause::Timeout | Cause::Silent) => Some(Action::Abort),
+            // Asked again until the source is seen in post-copy: success of the request is not the switch, and a
+            // request that comes too early fails without harm.
+            _ if self.switches() => (self.may_switch && job.is_some()).then_some(Action::StartPostCopy),
+            Some(Cause::Stalled { .. }) => Some(Action::Abort),
+            None => None,
+        }
+    }
+
+    fn acts_on_a_stall(&self) -> bool {
+        self.course.technique == Technique::PreCopy
+            && matches!(self.course.on_stall, Some(OnStall::PostCopy | OnStall::Abort))
+    }
+
+    /// What to do while no call is at work: wait until it is clear where the domain is, mend what is broken.
+    fn settle(&mut self, now: f64, sight: &Sight<'_>, broken: bool, failed: bool) -> Option<Action> {
+        let source = sight.source;
+        let destination = sight.destination?;
+        // Its memory crosses still: to whatever host that is, both halves are needed.
+        let crosses = *source == Presence::Present(Condition::PausedPostCopy) && sight.job.is_some();
+        let verdict =
+            verdict(self.course.technique, self.post_copied, failed, source, destination).filter(|_| !crosses);
+        // The source is looked at first: what has left it by then does not come back.
+        let arrived = verdict == Some(Verdict::Migrated) && *source == Presence::Absent;
+        if verdict.is_some() && (arrived || verdict == self.likely) {
+            return verdict.map(Action::End);
+        }
+        self.likely = verdict;
+        if self.likely.is_some() {
+            return None;
+        }
+        let unclear = now - self.moved_at;
+        if broken && *destination == Presence::Present(Condition::PausedMigration) && self.resumes >= HOPELESS_RESUMES {
+            return Some(Action::End(Verdict::NeedsRecovery(
+                "its post-copy failed before it ran at the destination, and QEMU can't resume that: all of its memory \
+                 is in the paused QEMU at the source"
+                    .to_owned(),
+            )));
+        }
+        if broken && matches!(destination, Presence::Present(_)) {
+            let since = *self.broken_since.get_or_insert(now);
+            if now - since > RESUME_SECONDS {
+                return Some(Action::End(Verdict::NeedsRecovery(unclear_at(source, destination))));
+            }
+            let pause = RESUME_PAUSES[self.resumes.min(RESUME_PAUSES.len() - 1)];
+            // libvirt calls a post-copy failed also when only its own call failed, and QEMU goes on.
+            if unclear < pause {
+                return None;
+            }
+            (self.moved_at, self.stuck_since) = (now, None);
+            self.resumes += 1;
+            return Some(Action::Resume);
+        }
+        if !broken && self.phase == Phase::PostCopy {
+            self.broken_since = None;
+        }
+        let at_source = matches!(source, Presence::Present(Condition::Running | Condition::Paused));
+        if at_source && !self.post_copied && unclear > UNCLEAR_AT_DESTINATION_SECONDS {
+            return Some(Action::End(Verdict::Remains));
+        }
+        let limit = if self.post_copied { RESUME_SECONDS } else { UNCLEAR_SECONDS };
+        (unclear > limit).then(|| Action::End(Verdict::NeedsRecovery(unclear_at(source, destination))))
+    }
+}
+
+fn unclear_at(source: &Presence, destination: &Presence) -> String {
+    format!("it is {source} at the source and {destination} at the destination")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Condition::*;
+    use Presence::{Absent, Present, Unknown};
+
+    fn job(transferred: u64, remaining: u64, pass: u64) -> JobStats {
+        JobStats { total: 1000, transferred, remaining, pass, ..JobStats::default() }
+    }
+
+    fn course(technique: Technique) -> Course {
+        Course { technique, post_copy: true, on_stall: Some(OnStall::PostCopy), timeout_seconds: None }
+    }
+
+    /// What is seen while libvirt's call runs.
+    fn during<'a>(source: &'a Presence, job: Option<&'a JobStats>) -> Sight<'a> {
+        Sight { calling: true, source, destination: None, job }
+    }
+
+    /// What is seen when no call runs.
+    fn after<'a>(source: &'a Presence, destination: &'a Presence) -> Sight<'a> {
+        Sight { calling: false, source, destination: Some(destination), job: None }
+    }
+
+    #[test]
+    fn post_copy_is_asked_for_until_it_is_seen() {
+        let mut migration = Migration::new(course(Technique::PostCopy), 0.0);
+        migration.allow_switch(true);
+        let running = Present(Running);
+        let mut look = |now, source: &Presence, job: Option<&JobStats>| {
+            let action = migration.observe(now, &during(source, job), false);
+            (action, migration.phase())
+        };
+        assert_eq!(look(0.1, &running, None).0, None, "there is no job to switch yet");
+        assert_eq!(look(0.2, &running, Some(&job(0, 1000, 1))).0, Some(Action::StartPostCopy));
+        assert_eq!(look(0.3, &running, Some(&job(1, 999, 1))).0, Some(Action::StartPostCopy));
+        assert_eq!(look(0.4, &Present(PausedPostCopy), Some(&job(2, 998, 2))), (None, Phase::PostCopy));
+    }
+
+    #[test]
+    fn a_switch_waits_until_it_is_allowed_and_is_not_asked_for_once_it_is_forbidden() {
+        let mut migration = Migration::new(course(Technique::PostCopy), 0.0);
+        let running = Present(Running);
+        let mut look = |may_switch: bool, now: u32| {
+            migration.allow_switch(may_switch);
+            let job = job(now.into(), 900, 1);
+            migration.observe(now.into(), &during(&running, Some(&job)), false)
+        };
+        assert_eq!(look(false, 1), None);
+        assert_eq!(look(true, 2), Some(Action::StartPostCopy));
+        assert_eq!(look(false, 3), None);
+        migration.want_abort();
+        let job = job(4, 900, 1);
+        assert_eq!(migration.observe(4.0, &during(&running, Some(&job)), false), Some(Action::Abort));
+    }
+
+    #[test]
+    fn a_post_copy_whose_memory_still_crosses_is_not_lost() {
+        let mut migration = Migration::new(course(Technique::PostCopy), 0.0);
+        let (half, absent) = (Present(PausedPostCopy), Absent);
+        // Somebody else's, to a third host.
+        for second in 1..10_u32 {
+            let job = job(second.into(), 900, 1);
+            let sight = Sight { job: Some(&job), ..after(&half, &absent) };
+            assert_eq!(migration.observe(second.into(), &sight, true), None);
+        }
+    }
+
+    #[test]
+    fn pre_copy_that_converges_is_never_switched() {
+        let mut migration = Migration::new(course(Technique::PreCopy), 0.0);
+        assert_eq!(migration.observe(1.0, &during(&Present(Running), Some(&job(1, 999, 1))), false), None);
+        assert_eq!(migration.phase(), Phase::PreCopy);
+    }
+
+    /// A guest that writes as fast as the link carries: each pass begins with the same.
+    fn action_on_a_stall(on_stall: Option<OnStall>, post_copy: bool) -> Option<Action> {
+        let course = Course { technique: Technique::PreCopy, post_copy, on_stall, timeout_seconds: None };
+        let mut migration = Migration::new(course, 0.0);
+        migration.allow_switch(true);
+        (1..=8_u32).find_map(|pass| {
+            let job = job(u64::from(pass) * 400, 400, pass.into());
+            migration.observe(f64::from(pass) * 2.0, &during(&Present(Running), Some(&job)), false)
+        })
+    }
+
+    #[test]
+    fn a_stalled_pre_copy_is_dealt_with_as_asked() {
+        assert_eq!(action_on_a_stall(Some(OnStall::PostCopy), true), Some(Action::StartPostCopy));
+        assert_eq!(action_on_a_stall(Some(OnStall::PostCopy), false), Some(Action::Abort));
+        assert_eq!(action_on_a_stall(Some(OnStall::Abort), true), Some(Action::Abort));
+        assert_eq!(action_on_a_stall(Some(OnStall::AutoConverge), true), None, "QEMU does it");
+        assert_eq!(action_on_a_stall(None, true), None);
+    }
+
+    #[test]
+    fn a_silent_network_is_no_place_to_switch_over() {
+        let mut migration = Migration::new(course(Technique::PostCopy), 0.0);
+        migration.allow_switch(true);
+        let job = job(5, 995, 1);
+        let actions: Vec<_> = (0..30)
+            .filter_map(|half| migration.observe(f64::from(half) / 2.0, &during(&Present(Running), Some(&job)), false))
+            .collect();
+        assert_eq!(actions.last(), Some(&Action::Abort));
+        assert_eq!(migration.cause(), Some(Cause::Silent));
+    }
+
+    #[test]
+    fn nothing_aborts_a_post_copy() {
+        let late = Course { timeout_seconds: Some(5.0), ..course(Technique::PostCopy) };
+        let mut migration = Migration::new(late, 0.0);
+        let source = Present(PausedPostCopy);
+        migration.allow_switch(true);
+        migration.observe(1.0, &during(&source, Some(&job(1, 999, 1))), false);
+        migration.want_abort();
+        // Late, silent, unwanted; also when the source does not answer, or says that it runs.
+        for (now, source) in [(100.0, source), (200.0, Unknown("gone".into())), (300.0, Present(Running))] {
+            let job = job(1, 999, 1);
+            assert_eq!(migration.observe(now, &during(&source, Some(&job)), false), None);
+            let stays = Present(PausedMigration);
+            let sight = Sight { calling: false, destination: Some(&stays), ..during(&source, Some(&job)) };
+            assert!(!matches!(migration.observe(now, &sight, true), Some(Action::Abort | Action::StartPostCopy)));
+        }
+    }
+
+    #[test]
+    fn a_timeout_or_a_wish_aborts_at_the_source() {
+        let in_time = Course { timeout_seconds: Some(5.0), ..course(Technique::PreCopy) };
+        let mut late = Migration::new(in_time, 10.0);
+        let running = Present(Running);
+        assert_eq!(late.observe(14.9, &during(&running, Some(&job(1, 999, 1))), false), None);
+        assert_eq!(late.observe(15.1, &during(&running, Some(&job(2, 998, 1))), false), Some(Action::Abort));
+        assert_eq!(late.cause(), Some(Cause::Timeout));
+        let mut unwanted = Migration::new(course(Technique::PostCopy), 0.0);
+        unwanted.want_abort();
+        assert_eq!(unwanted.observe(0.1, &during(&running, Some(&job(0, 1000, 1))), false), Some(Action::Abort));
+    }
+
+    #[test]
+    fn a_failed_post_copy_is_resumed_less_and_less_often_and_then_left_alone() {
+        let mut migration = Migration::new(course(Technique::PostCopy), 0.0);
+        let (source, destination) = (Present(PausedPostCopyFailed), Present(RunningPostCopyFailed));
+        let mut resumed = Vec::new();
+        for second in 0_u32..2000 {
+            match migration.observe(second.into(), &after(&source, &destination), true) {
+                Some(Action::Resume) => resumed.push(second),
+                Some(Action::End(verdict)) => {
+                    assert!(matches!(verdict, Verdict::NeedsRecovery(_)));
+                    break;
+                }
+                other => assert_eq!(other, None),
+            }
+        }
+        assert_eq!(resumed[..6], [3, 8, 18, 33, 48, 63]);
+        assert!(resumed.last().is_some_and(|last| (550..=600).contains(last)));
+        // Nobody resumes towards a host that does not answer.
+        let mut migration = Migration::new(course(Technique::PostCopy), 0.0);
+        let silent = Unknown("no answer".into());
+        assert_eq!(migration.observe(1.0, &after(&source, &silent), true), None);
+    }
+
+    #[test]
+    fn a_call_that_does_not_return_is_waited_for_only_while_it_may_help() {
+        let mut migration = Migration::new(course(Technique::PostCopy), 0.0);
+        let (moving, broken) = (Present(PausedPostCopy), Present(PausedPostCopyFailed));
+        for second in 0_u32..1000 {
+            assert_eq!(migration.observe(second.into(), &during(&moving, None), false), None);
+        }
+        let let_go = (1000_u32..2000)
+            .find(|second| migration.observe((*second).into(), &during(&broken, None), false) == Some(Action::LetGo));
+        assert_eq!(let_go, Some(1061));
+    }
+
+    #[test]
+    fn a_verdict_needs_a_second_look() {
+        let mut migration = Migration::new(course(Technique::PreCopy), 0.0);
+        let (running, absent, paused) = (Present(Running), Absent, Present(PausedMigration));
+        // The source was looked at before the switch-over, the destination after it.
+        assert_eq!(migration.observe(1.0, &after(&running, &running), false), None);
+        assert_eq!(migration.observe(1.1, &after(&paused, &running), false), None);
+        assert_eq!(migration.observe(1.2, &after(&running, &absent), false), None);
+        assert_eq!(migration.observe(1.3, &after(&running, &absent), false), Some(Action::End(Verdict::Remains)));
+        // But for one that has left.
+        assert_eq!(migration.observe(1.4, &after(&absent, &running), false), Some(Action::End(Verdict::Migrated)));
+    }
+
+    #[test]
+    fn a_domain_that_runs_on_at_the_source_needs_no_answer_of_the_destination() {
+        let mut migration = Migration::new(course(Technique::PreCopy), 0.0);
+        let (running, silent) = (Present(Running), Unknown("no answer".into()));
+        assert_eq!(migration.observe(1.0, &after(&running, &silent), true), None);
+        assert_eq!(migration.observe(9.0, &after(&running, &silent), true), Some(Action::End(Verdict::Remains)));
+        // But one that was in post-copy does.
+        let mut switched = Migration::new(course(Technique::PostCopy), 0.0);
+        switched.observe(1.0, &during(&Present(PausedPostCopy), None), false);
+        assert_eq!(switched.observe(9.0, &after(&running, &silent), true), None);
+    }
+}

@@ -1,0 +1,203 @@
+//! How an evacuation went, second by second: when each domain was in which phase, beside what was predicted, and what
+//! crossed the two NICs. It is kept with the report, and `tsmig report --html` draws it.
+//!
+//! The [`Recorder`] listens to the engine's events, and to the readings of the guests' traffic that [`crate::history::traffic_monitor`]
+//! sends it. Its size is bounded: a long evacuation is kept in wider intervals.
+
+mod series;
+pub mod traffic_monitor;
+
+use std::collections::HashMap;
+use std::sync::mpsc::Receiver;
+use std::time::{Instant, SystemTime};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::events::{Event, Timed};
+use crate::engine::migration::{Phase, Progress};
+use crate::history::traffic_monitor::Reading;
+use crate::plan::Plan;
+use crate::profile::Link;
+use crate::report::DomainReport;
+pub use series::TrafficInterval;
+use series::{Channel, Series};
+
+/// At most so many passes of a domain are kept: one that converges takes a few.
+const PASSES: usize = 200;
+
+/// How an evacuation went. Times are seconds since its start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct History {
+    /// When it started, as RFC 3339 has it.
+    #[schemars(extend("format" = "date-time"))]
+    pub started: String,
+    /// The source's link, as planned with.
+    pub source_link: Link,
+    /// The destination's link, as planned with.
+    pub destination_link: Link,
+    /// The domains of the plan in launch order.
+    pub domains: Vec<DomainHistory>,
+    /// What crossed the NICs, interval after interval.
+    pub traffic: Vec<TrafficInterval>,
+}
+
+/// One domain of a [`History`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DomainHistory {
+    /// Its name.
+    pub domain: String,
+    /// When the plan had it start.
+    pub predicted_start_seconds: Option<f64>,
+    /// When the plan had it end.
+    pub predicted_end_seconds: Option<f64>,
+    /// When it was launched; `None` where it never was.
+    pub launched_seconds: Option<f64>,
+    /// When its verdict was known.
+    pub ended_seconds: Option<f64>,
+    /// Its phases, from its launch on.
+    pub phases: Vec<PhaseStart>,
+    /// Its further passes over the memory, from the second on.
+    pub passes: Vec<PassStart>,
+}
+
+/// When a phase began.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PhaseStart {
+    /// The phase.
+    pub phase: Phase,
+    /// When it was first seen.
+    pub at_seconds: f64,
+}
+
+/// When a pass over the memory began.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PassStart {
+    /// The pass, from 2.
+    pub pass: u64,
+    /// When it was first seen.
+    pub at_seconds: f64,
+}
+
+/// Makes a [`History`] of what it hears.
+pub struct Recorder {
+    history: History,
+    place: HashMap<String, usize>,
+    /// By domain: what has crossed by when.
+    crossed: HashMap<String, (f64, u64)>,
+    series: Series,
+    readings: Option<Receiver<Reading>>,
+    start: Option<Instant>,
+}
+
+impl Recorder {
+    /// Listens to the run of a plan, and to readings of the guests' traffic where there are any.
+    pub fn new(plan: &Plan, readings: Option<Receiver<Reading>>) -> Self {
+        let domain = |step: &crate::plan::Step| DomainHistory {
+            domain: step.domain.clone(),
+            predicted_start_seconds: step.predicted.start_seconds,
+            predicted_end_seconds: step.predicted.end_seconds,
+            ..DomainHistory::default()
+        };
+        Self {
+            history: History {
+                started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+                source_link: plan.source_link.clone(),
+                destination_link: plan.destination_link.clone(),
+                domains: plan.migrations.iter().map(domain).collect(),
+                traffic: Vec::new(),
+            },
+            place: plan.migrations.iter().enumerate().map(|(i, step)| (step.domain.clone(), i)).collect(),
+            crossed: HashMap::new(),
+            series: Series::default(),
+            readings,
+            start: None,
+        }
+    }
+
+    /// Hears an event.
+    pub fn hear(&mut self, timed: &Timed) {
+        let now = timed.elapsed_seconds;
+        // The first event is the clock's zero, or close to it.
+        self.start.get_or_insert_with(Instant::now);
+        self.read();
+        match &timed.event {
+            Event::Launch { domain, .. } => {
+                self.crossed.insert(domain.clone(), (now, 0));
+                self.with(domain, |history| history.launched_seconds = Some(now));
+            }
+            Event::Phase { domain, phase } => {
+                self.with(domain, |history| history.phases.push(PhaseStart { phase: *phase, at_seconds: now }));
+            }
+            Event::Progress { domain, progress } => self.progress(domain, progress, now),
+            Event::Done(report) => self.done(report, now),
+            _ => {}
+        }
+    }
+
+    /// The history of an evacuation that took so long.
+    pub fn finish(mut self, total_seconds: f64) -> History {
+        self.read();
+        self.history.traffic = self.series.intervals(total_seconds);
+        self.history
+    }
+
+    fn with(&mut self, domain: &str, change: impl FnOnce(&mut DomainHistory)) {
+        if let Some(history) = self.place.get(domain).and_then(|i| self.history.domains.get_mut(*i)) {
+            change(history);
+        }
+    }
+
+    fn progress(&mut self, domain: &str, progress: &Progress, now: f64) {
+        self.crossing(domain, now, progress.transferred);
+        let start = PassStart { pass: progress.pass, at_seconds: now };
+        self.with(domain, |history| {
+            let known = history.passes.last().map_or(1, |last| last.pass);
+            // The last pass of a post-copy counts what is pulled, which is no copying again.
+            let again = progress.pass > known && history.phase() == Some(Phase::PreCopy);
+            if again && history.passes.len() < PASSES {
+                history.passes.push(start);
+            }
+        });
+    }
+
+    fn done(&mut self, report: &DomainReport, now: f64) {
+        // What crossed after the last look did so before libvirt's call returned.
+        let checking = |history: &DomainHistory| {
+            history.phases.iter().rfind(|start| start.phase == Phase::Checking).map(|start| start.at_seconds)
+        };
+        let place = self.place.get(&report.domain);
+        let returned = place.and_then(|i| checking(&self.history.domains[*i])).unwrap_or(now);
+        self.crossing(&report.domain, returned, report.bytes);
+        self.with(&report.domain, |history| history.ended_seconds = Some(now));
+    }
+
+    /// So many bytes of a domain have crossed by now.
+    fn crossing(&mut self, domain: &str, now: f64, bytes: u64) {
+        let Some(&mut (since, before)) = self.crossed.get_mut(domain) else { return };
+        let history = self.place.get(domain).map(|i| &self.history.domains[*i]);
+        let post_copy =
+            history.is_some_and(|history| history.phases.iter().any(|start| start.phase == Phase::PostCopy));
+        let channel = if post_copy { Channel::PostCopy } else { Channel::PreCopy };
+        self.series.add(channel, since, now, bytes.saturating_sub(before) as f64 * 8.0);
+        self.crossed.insert(domain.to_owned(), (now.max(since), bytes.max(before)));
+    }
+
+    /// Takes the readings that have come.
+    fn read(&mut self) {
+        let (Some(start), Some(readings)) = (self.start, &self.readings) else { return };
+        for reading in readings.try_iter() {
+            let from = reading.from.saturating_duration_since(start).as_secs_f64();
+            let to = reading.to.saturating_duration_since(start).as_secs_f64();
+            let [outbound, inbound] = Channel::of_guests(reading.side);
+            self.series.add(outbound, from, to, reading.outbound_bits_per_second * (to - from));
+            self.series.add(inbound, from, to, reading.inbound_bits_per_second * (to - from));
+        }
+    }
+}
+
+impl DomainHistory {
+    fn phase(&self) -> Option<Phase> {
+        self.phases.last().map(|start| start.phase)
+    }
+}

@@ -1,0 +1,395 @@
+//! One host behind libvirt: what is asked of it and of its domains, each within a time limit.
+
+use std::collections::{BTreeSet, HashMap};
+use std::iter::zip;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use virt::connect::Connect;
+use virt::domain::Domain;
+use virt::error::Error;
+use virt::sys;
+
+use super::connection::{Door, Endpoint, Line, Pool, lock};
+use super::ffi::{self, Parameters};
+use super::{DirtyRate, DomainFacts, DomainSample, Fault, HostError, HostErrorKind, JobStats, NicCounters, hangs};
+use crate::libvirt::xml::domain::XmlFacts;
+use crate::profile::{DomainState, Eligibility};
+
+/// A host that is connected.
+pub struct Host {
+    pub(super) line: Line,
+    /// Final statistics of outgoing migrations that ended, by domain UUID, as the host's events brought them.
+    pub(super) completed: Arc<Mutex<HashMap<String, JobStats>>>,
+    /// Its other lines.
+    pub(super) pool: Arc<Pool>,
+}
+
+impl Host {
+    /// Connects to a host.
+    ///
+    /// # Errors
+    /// The host can't be reached, refuses, or does not answer in time.
+    pub fn open(endpoint: Endpoint) -> Result<Self, HostError> {
+        let completed = Arc::new(Mutex::new(HashMap::new()));
+        let events = Arc::clone(&completed);
+        let door = Door::new(endpoint);
+        let line = Line::new(Arc::clone(&door), move |connection| {
+            let events = Arc::clone(&events);
+            let handler = move |uuid, parameters: Parameters| {
+                if let Some(job) = migration(&parameters) {
+                    lock(&events).insert(uuid, job);
+                }
+            };
+            // Without events the final statistics are missing from the report; nothing else depends on them.
+            ffi::on_job_completed(connection, handler).ok()
+        });
+        line.connection()?;
+        Ok(Self { line, completed, pool: Arc::new(Pool::new(door)) })
+    }
+
+    /// The host's name as the user wrote it, and its URI.
+    pub fn endpoint(&self) -> &Endpoint {
+        self.line.endpoint()
+    }
+
+    /// Does `work` for each item, for several items at the same time. Each thread uses its own connection to each of the
+    /// `hosts`. The results have the order of the items.
+    ///
+    /// # Errors
+    /// The first error of `work`; nothing more is begun after it.
+    pub fn side_by_side<const N: usize, I: Sync, T: Send>(
+        hosts: [&Self; N],
+        items: &[I],
+        work: impl Fn([&Self; N], &I) -> Result<T, HostError> + Sync,
+    ) -> Result<Vec<T>, HostError> {
+        let next = AtomicUsize::new(0);
+        let work_on = |hosts: [&Self; N]| {
+            let mut done = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(item) = items.get(index) else { return Ok(done) };
+                let result = work(hosts, item).inspect_err(|_| next.store(items.len(), Ordering::Relaxed));
+                done.push((index, result?));
+            }
+        };
+        let help = || {
+            let helpers = hosts.map(Self::by_another_line);
+            // If the host takes no more connections, the others do the work.
+            let are_open = helpers.iter().all(|helper| helper.line.connection().is_ok());
+            let done = if are_open { work_on(helpers.each_ref()) } else { Ok(Vec::new()) };
+            zip(hosts, helpers).for_each(|(host, helper)| host.pool.give_back(helper.line));
+            done
+        };
+        let mut done = thread::scope(|scope| {
+            let helpers = items.len().div_ceil(ITEMS_A_LINE).min(MOST_LINES).saturating_sub(1);
+            let threads: Vec<_> = (0..helpers).map(|_| scope.spawn(help)).collect();
+            let mut done = work_on(hosts)?;
+            for thread in threads {
+                done.extend(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            }
+            Ok(done)
+        })?;
+        done.sort_unstable_by_key(|(index, _)| *index);
+        Ok(done.into_iter().map(|(_, result)| result).collect())
+    }
+
+    fn by_another_line(&self) -> Self {
+        Self { line: self.pool.take(), completed: Arc::clone(&self.completed), pool: Arc::clone(&self.pool) }
+    }
+
+    /// libvirt's identity of the machine, where it has one: equal on two connections to the same machine.
+    ///
+    /// # Errors
+    /// The host did not answer.
+    pub fn machine_uuid(&self) -> Result<Option<String>, HostError> {
+        let xml = self.line.ask(Connect::capabilities)?;
+        let uuid = roxmltree::Document::parse(&xml).ok().and_then(|document| {
+            let host = document.root_element().children().find(|n| n.has_tag_name("host"))?;
+            Some(host.children().find(|n| n.has_tag_name("uuid"))?.text()?.trim().to_owned())
+        });
+        Ok(uuid)
+    }
+
+    /// All domains with their counters, in one request. An emulator that hangs holds it up, and is passed over by the
+    /// next, which knows that somebody waits for it.
+    ///
+    /// # Errors
+    /// The host did not answer, or too many of its emulators hang.
+    pub fn sample(&self) -> Result<Vec<DomainSample>, HostError> {
+        let groups = sys::VIR_DOMAIN_STATS_STATE
+            | sys::VIR_DOMAIN_STATS_BALLOON
+            | sys::VIR_DOMAIN_STATS_INTERFACE
+            | sys::VIR_DOMAIN_STATS_DIRTYRATE;
+        for _ in 0..=MOST_HANGING {
+            match self.statistics(groups) {
+                Err(error) if self.of_domain(error.clone()).kind == HostErrorKind::Hangs => {}
+                sampled => return sampled,
+            }
+        }
+        let message = format!(
+            "its libvirt left more than {MOST_HANGING} requests for its domains' statistics unanswered, as where that many \
+             emulators hang (virsh domcontrol tells which)"
+        );
+        Err(HostError { host: self.endpoint().name.clone(), kind: HostErrorKind::Other, message })
+    }
+
+    /// All domains with the counters of their NICs, in one request that no emulator is asked for: none can hold it up.
+    ///
+    /// # Errors
+    /// The host did not answer.
+    pub fn traffic(&self) -> Result<Vec<DomainSample>, HostError> {
+        self.statistics(sys::VIR_DOMAIN_STATS_STATE | sys::VIR_DOMAIN_STATS_INTERFACE)
+    }
+
+    fn statistics(&self, groups: u32) -> Result<Vec<DomainSample>, HostError> {
+        let records = self.line.ask(move |connection| ffi::all_domain_stats(connection, groups))?;
+        Ok(records.into_iter().map(|r| domain_sample(r.name, r.uuid, &r.parameters)).collect())
+    }
+
+    /// Lets libvirt measure a domain's dirty rate for a second; later samples carry the result. A domain that a job holds
+    /// (a backup, somebody's migration) is not measured, since libvirt would let the call wait for the end of the job.
+    ///
+    /// # Errors
+    /// The host has no such domain, or can't measure it.
+    pub fn start_dirty_rate(&self, uuid: &str) -> Result<(), HostError> {
+        self.ask_live(uuid, |domain| match ffi::job_stats(domain)? {
+            None => ffi::start_dirty_rate(domain, 1),
+            Some(_) => Ok(()),
+        })
+    }
+
+    /// The UUIDs of all domains that have a stored definition.
+    ///
+    /// # Errors
+    /// The host did not answer.
+    pub fn persistent(&self) -> Result<BTreeSet<String>, HostError> {
+        self.line.ask(|connection| {
+            let domains = connection.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_PERSISTENT)?;
+            domains.iter().map(Domain::uuid_string).collect()
+        })
+    }
+
+    /// What the statistics do not carry of a domain, of which it is known whether it is persistent.
+    ///
+    /// # Errors
+    /// The host did not answer, or the domain is gone.
+    pub fn facts(&self, name: &str, uuid: &str, persistent: bool) -> Result<DomainFacts, HostError> {
+        match self.ask_live(uuid, |domain| domain.xml_desc(0)) {
+            Ok(xml) => {
+                let XmlFacts { migration, post_copy } = XmlFacts::read(&xml);
+                Ok(DomainFacts { persistent, migration, post_copy })
+            }
+            Err(error) if error.kind == HostErrorKind::Hangs => {
+                let migration = Eligibility::no(hangs(name));
+                Ok(DomainFacts { persistent, migration, ..DomainFacts::default() })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The error that has stopped a domain, if one has.
+    ///
+    /// # Errors
+    /// The host did not answer, or the domain is gone.
+    pub fn fault(&self, uuid: &str) -> Result<Option<Fault>, HostError> {
+        self.ask_domain(uuid, |domain| ffi::state(domain).map(|(state, reason)| fault(state, reason)))
+    }
+
+    /// Asks about one domain.
+    pub(super) fn ask_domain<T: Send + 'static>(
+        &self,
+        uuid: &str,
+        question: impl Fn(&Domain) -> Result<T, Error> + Send + Sync + 'static,
+    ) -> Result<T, HostError> {
+        let uuid = uuid.to_owned();
+        let answer = self.line.ask(move |connection| question(&lookup(connection, &uuid)?));
+        answer.map_err(|error| self.of_domain(error))
+    }
+
+    /// Asks about one domain what its emulator or a job can hold up, unless it is known to hang.
+    pub(super) fn ask_live<T: Send + 'static>(
+        &self,
+        uuid: &str,
+        question: impl Fn(&Domain) -> Result<T, Error> + Send + Sync + 'static,
+    ) -> Result<T, HostError> {
+        let hangs = |silence: Option<Duration>| silence.is_some_and(|silence| silence >= HANGING);
+        // A hypervisor that can't tell has no emulators to wait for.
+        let ask = move |domain: &Domain| match ffi::emulator_silence(domain) {
+            Ok(silence) if hangs(silence) => Ok(None),
+            _ => question(domain).map(Some),
+        };
+        self.ask_domain(uuid, ask)?.ok_or_else(|| self.hang())
+    }
+
+    /// What an error to a question about one domain means: where the host answers another, the domain hangs.
+    pub(super) fn of_domain(&self, error: HostError) -> HostError {
+        match error.kind {
+            HostErrorKind::NoAnswer => self.line.ask(Connect::lib_version).err().unwrap_or_else(|| self.hang()),
+            _ => error,
+        }
+    }
+
+    fn hang(&self) -> HostError {
+        let message = "its libvirt answers, but not about this domain: the emulator hangs".to_owned();
+        HostError { host: self.endpoint().name.clone(), kind: HostErrorKind::Hangs, message }
+    }
+}
+
+/// Connections that ask a host at the same time, its own included. With 40 domains, a round trip of 10 ms and a window of 5 s
+/// a profile took 18.2 s over one, and took 6.4 to 7.0 s over four; more were not tried.
+const MOST_LINES: usize = 4;
+
+/// Items for which one more connection pays its log-in.
+const ITEMS_A_LINE: usize = 8;
+
+/// Emulators that hang at the most before a host is given up: each keeps one of its libvirt's 20 workers waiting.
+const MOST_HANGING: usize = 5;
+
+/// An emulator that libvirt has waited for that long hangs: it answers within milliseconds else. Most questions about its
+/// domain then wait for it, too, the one for its XML among them (libvirt 9.0 and 11.3).
+const HANGING: Duration = Duration::from_secs(5);
+
+pub(super) fn lookup(connection: &Connect, uuid: &str) -> Result<Domain, Error> {
+    connection.lookup_domain_by_uuid_string(uuid)
+}
+
+fn domain_sample(name: String, uuid: String, parameters: &Parameters) -> DomainSample {
+    let kib = |key| parameters.number(key).map(|kib| kib.saturating_mul(1024));
+    let nics = (0..parameters.number("net.count").unwrap_or(0)).map(|index| NicCounters {
+        name: parameters.text(&format!("net.{index}.name")).unwrap_or_default().to_owned(),
+        inbound_bytes: parameters.number(&format!("net.{index}.rx.bytes")),
+        outbound_bytes: parameters.number(&format!("net.{index}.tx.bytes")),
+    });
+    DomainSample {
+        state: domain_state(parameters.number("state.state").unwrap_or(0) as u32),
+        memory_bytes: kib("balloon.current").unwrap_or(0),
+        resident_bytes: kib("balloon.rss"),
+        unused_bytes: parameters.number("balloon.last-update").filter(is_recent).and(kib("balloon.unused")),
+        dirty: parameters
+            .number("dirtyrate.calc_status")
+            .filter(|status| *status == u64::from(sys::VIR_DOMAIN_DIRTYRATE_MEASURED))
+            .and_then(|_| {
+                Some(DirtyRate {
+                    started: parameters.number("dirtyrate.calc_start_time")?,
+                    bytes_per_second: (parameters.number("dirtyrate.megabytes_per_second")? * 1024 * 1024) as f64,
+                })
+            }),
+        nics: nics.collect(),
+        name,
+        uuid,
+    }
+}
+
+/// Whether the balloon's statistics are of now. A guest reports them only where its definition sets a period (most
+/// management tools set 10 s); else they are those of its boot. In seconds since 1970.
+fn is_recent(updated: &u64) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    now.abs_diff(*updated) <= 60
+}
+
+pub(super) fn domain_state(state: u32) -> DomainState {
+    match state {
+        sys::VIR_DOMAIN_RUNNING | sys::VIR_DOMAIN_BLOCKED => DomainState::Running,
+        sys::VIR_DOMAIN_PAUSED => DomainState::Paused,
+        sys::VIR_DOMAIN_SHUTDOWN => DomainState::ShuttingDown,
+        sys::VIR_DOMAIN_SHUTOFF => DomainState::ShutOff,
+        sys::VIR_DOMAIN_CRASHED => DomainState::Crashed,
+        sys::VIR_DOMAIN_PMSUSPENDED => DomainState::PmSuspended,
+        _ => DomainState::Unknown,
+    }
+}
+
+/// The error behind a state and its reason, if there is one.
+pub(super) fn fault(state: u32, reason: u32) -> Option<Fault> {
+    match (domain_state(state), reason) {
+        (DomainState::Crashed, _) | (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_CRASHED) => Some(Fault::Crash),
+        (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_IOERROR) => Some(Fault::IoError),
+        (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_WATCHDOG) => Some(Fault::Watchdog),
+        (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_API_ERROR) => Some(Fault::Libvirt),
+        _ => None,
+    }
+}
+
+/// Whether a job is an outgoing migration; a backup or a snapshot is a job, too. A libvirt that does not tell the operation
+/// gives the benefit of the doubt.
+pub(super) fn is_migration(job: &Parameters) -> bool {
+    job.number("operation").is_none_or(|n| n == u64::from(sys::VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT))
+}
+
+/// The statistics of an outgoing migration; `None` of any other job.
+pub(super) fn migration(job: &Parameters) -> Option<JobStats> {
+    is_migration(job).then(|| job_stats(job))
+}
+
+fn job_stats(parameters: &Parameters) -> JobStats {
+    let number = |name| parameters.number(name).unwrap_or(0);
+    let page = parameters.number("memory_page_size").unwrap_or(4096);
+    JobStats {
+        total: number("memory_total"),
+        transferred: number("memory_processed"),
+        remaining: number("memory_remaining"),
+        gone_through: parameters
+            .number("memory_constant")
+            .zip(parameters.number("memory_normal_bytes"))
+            .map(|(zeroes, bytes)| zeroes * page + bytes),
+        pass: number("memory_iteration"),
+        dirty_bytes_per_second: parameters.number("memory_dirty_rate").map(|pages| (pages * page) as f64),
+        downtime_seconds: parameters.number("downtime").map(|milliseconds| milliseconds as f64 / 1000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Condvar;
+
+    use super::*;
+
+    /// A host of libvirt's own test driver.
+    fn host() -> Host {
+        Host::open(Endpoint { name: "t".to_owned(), uri: "test:///default".to_owned() }).unwrap()
+    }
+
+    #[test]
+    fn several_items_are_worked_on_at_the_same_time_each_over_its_own_connection() {
+        let (host, items): (_, Vec<_>) = (host(), (0..4 * ITEMS_A_LINE).collect());
+        let (used, more) = (Mutex::new(Vec::new()), Condvar::new());
+        let worked = Host::side_by_side([&host], &items, |[host], item| {
+            let mut used = lock(&used);
+            let connection = host.line.connection()?;
+            if !used.iter().any(|other| ffi::is_same(other, &connection)) {
+                used.push(connection);
+                more.notify_all();
+            }
+            // Each is busy until as many as may be are.
+            let patience = Duration::from_secs(60);
+            let (_used, waited) = more.wait_timeout_while(used, patience, |used| used.len() < MOST_LINES).unwrap();
+            if waited.timed_out() { Err(host.hang()) } else { Ok(item * 2) }
+        });
+        assert_eq!(worked, Ok(items.iter().map(|item| item * 2).collect()), "in the order of the items");
+    }
+
+    #[test]
+    fn nothing_is_begun_after_an_error() {
+        let (host, items): (_, Vec<_>) = (host(), (0..ITEMS_A_LINE).collect());
+        let begun = AtomicUsize::new(0);
+        let failed = Host::side_by_side([&host], &items, |[host], _| -> Result<(), HostError> {
+            begun.fetch_add(1, Ordering::Relaxed);
+            Err(host.hang())
+        });
+        assert_eq!((failed, begun.into_inner()), (Err(host.hang()), 1));
+    }
+
+    #[test]
+    fn only_an_outgoing_migration_has_statistics_to_keep() {
+        let job = |operation| {
+            let numbers = [("operation", operation), ("downtime", 250)];
+            migration(&Parameters::of(&numbers)).and_then(|job| job.downtime_seconds)
+        };
+        assert_eq!(job(sys::VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT.into()), Some(0.25));
+        // What libvirt 11.3 says of a backup that ended.
+        assert_eq!(job(sys::VIR_DOMAIN_JOB_OPERATION_BACKUP.into()), None);
+    }
+}

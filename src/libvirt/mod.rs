@@ -1,0 +1,443 @@
+//! What tsmig asks of the two hosts, and libvirt's answer to it.
+//!
+//! [`Hosts`] is the seam of the engine: a source and a destination between which domains migrate. Its real side
+//! is [`libvirt`]; the engine's tests put a scripted pair behind it. Times are never read here: whoever asks
+//! knows what time it is.
+
+mod connection;
+mod failure;
+mod ffi;
+mod host;
+mod pair;
+mod probes;
+pub mod uri;
+mod xml;
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use self::connection::Endpoint;
+pub(crate) use self::connection::lock;
+pub use self::host::Host;
+pub use self::pair::Pair;
+use crate::plan::Technique;
+use crate::profile::{DomainState, Eligibility};
+
+/// One of the two hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The host that is evacuated.
+    Source,
+    /// The host that takes the domains.
+    Destination,
+}
+
+/// A call that a host did not answer as asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{host}: {message}")]
+pub struct HostError {
+    /// The host as the user named it.
+    pub host: String,
+    /// What tsmig can make of it.
+    pub kind: HostErrorKind,
+    /// libvirt's words.
+    pub message: String,
+}
+
+impl HostError {
+    /// Whether there was no answer in time, whatever held it up.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self.kind, HostErrorKind::NoConnection | HostErrorKind::NoAnswer | HostErrorKind::Hangs)
+    }
+}
+
+/// The errors that tsmig treats differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostErrorKind {
+    /// The host has no such domain.
+    NoSuchDomain,
+    /// The source's libvirt can't open a connection to the destination's.
+    NoPeer,
+    /// The source's libvirt hands back that its connection to the destination's ended, without a reason. Over ssh it does
+    /// so for many failures at the destination, too.
+    PeerLost,
+    /// No data gets through to the port on which the destination waits for the domain's memory.
+    NoData,
+    /// No connection to the host could be opened in time.
+    NoConnection,
+    /// The host did not answer in time.
+    NoAnswer,
+    /// The host answers, but did not about this domain in time: its emulator hangs.
+    Hangs,
+    /// The destination can't post-copy; it was asked before anything moved.
+    NoPostCopy,
+    /// Somebody else migrates the domain already.
+    Taken,
+    /// The destination can't take one more just now: another try, later, may do.
+    Busy,
+    /// Anything else.
+    Other,
+}
+
+/// What keeps a domain that hangs at its host, and what to do.
+pub(crate) fn hangs(domain: &str) -> String {
+    format!(
+        "its emulator does not answer libvirt (virsh domcontrol {domain}); see what it waits for, such as storage that is \
+         gone, or exclude the domain"
+    )
+}
+
+/// Where memory does not get through to, and what to do.
+pub(crate) fn no_data(to: &str, source: &str, destination: &str) -> String {
+    format!(
+        "no data gets through to {to}: open libvirt's ports for memory ({MEMORY_PORTS}) at {destination} for {source}, or \
+         give --migration-uri an address that {source} reaches"
+    )
+}
+
+/// The ports on which an emulator waits for memory, as libvirt chooses them if qemu.conf does not say otherwise.
+pub(crate) const MEMORY_PORTS: &str = "49152-49215";
+
+/// One bulk statistics answer of a host.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sample {
+    /// When it was taken, in seconds on the sampler's clock.
+    pub at_seconds: f64,
+    /// All domains, inactive ones included.
+    pub domains: Vec<DomainSample>,
+}
+
+/// One domain in a [`Sample`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct DomainSample {
+    /// Its name.
+    pub name: String,
+    /// Its UUID.
+    pub uuid: String,
+    /// Its state.
+    pub state: DomainState,
+    /// Balloon size in bytes; 0 where it does not run.
+    pub memory_bytes: u64,
+    /// Resident memory of its emulator in bytes, where known.
+    pub resident_bytes: Option<u64>,
+    /// Memory that the guest says is free, in bytes, where it says so and has said so lately.
+    pub unused_bytes: Option<u64>,
+    /// The last measured dirty rate, where there is one.
+    pub dirty: Option<DirtyRate>,
+    /// Its NICs' counters.
+    pub nics: Vec<NicCounters>,
+}
+
+/// One measurement of a dirty rate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DirtyRate {
+    /// When it was started, by libvirt's clock: tells one measurement from the next.
+    pub started: u64,
+    /// What it found, in bytes per second.
+    pub bytes_per_second: f64,
+}
+
+/// The counters of one NIC, from the guest's view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NicCounters {
+    /// The host's name for it.
+    pub name: String,
+    /// Bytes received; `None` where libvirt can't tell.
+    pub inbound_bytes: Option<u64>,
+    /// Bytes sent; `None` where libvirt can't tell.
+    pub outbound_bytes: Option<u64>,
+}
+
+/// What the statistics do not carry: read once per domain.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DomainFacts {
+    /// Whether it has a stored definition.
+    pub persistent: bool,
+    /// Whether it can be migrated.
+    pub migration: Eligibility,
+    /// Whether it can be post-copied.
+    pub post_copy: Eligibility,
+}
+
+/// What a host stores of a domain.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Definition {
+    /// Whether it has a stored definition.
+    pub persistent: bool,
+    /// Whether it starts with the host.
+    pub autostart: bool,
+    /// The most memory that it may have, in bytes.
+    pub memory_bytes: u64,
+    /// Whether it can be post-copied.
+    pub post_copy: Eligibility,
+}
+
+/// One line of a host's list of domains.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The domain's name.
+    pub domain: String,
+    /// Its UUID.
+    pub uuid: String,
+    /// Its state.
+    pub condition: Condition,
+    /// The error that has stopped it, if one has.
+    pub fault: Option<Fault>,
+}
+
+/// An error that has stopped a guest whose emulator is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// Its storage failed.
+    IoError,
+    /// Its watchdog found that it hangs.
+    Watchdog,
+    /// It crashed.
+    Crash,
+    /// libvirt could not let it go on after an operation of its own.
+    Libvirt,
+}
+
+impl Fault {
+    /// What to do about it, as a clause.
+    pub(crate) fn remedy(self, domain: &str) -> String {
+        match self {
+            Self::IoError => format!("mend its storage, then `virsh resume {domain}`"),
+            Self::Watchdog | Self::Crash => {
+                format!("boot it again with `virsh reset {domain}` and `virsh resume {domain}`")
+            }
+            Self::Libvirt => format!("see libvirt's log, then `virsh resume {domain}`"),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::IoError => "an I/O error",
+            Self::Watchdog => "its watchdog",
+            Self::Crash => "a crash",
+            Self::Libvirt => "a failed operation of libvirt",
+        })
+    }
+}
+
+/// Something that was put right around a domain that has arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tidied {
+    /// It was transient at the destination and has its definition there again.
+    DefinedAtDestination,
+    /// The shut-off definition that it left at the source was removed.
+    UndefinedAtSource,
+}
+
+/// Where a domain is on one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Presence {
+    /// The host does not know it.
+    Absent,
+    /// The host knows it.
+    Present(Condition),
+    /// The host did not answer.
+    Unknown(String),
+}
+
+/// A domain's state and reason, as far as a migration cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// It runs, on its own.
+    Running,
+    /// It runs at the destination while its memory still arrives.
+    RunningPostCopy,
+    /// It runs at the destination, its memory's stream is broken.
+    RunningPostCopyFailed,
+    /// Paused by its user, or for a reason that has nothing to do with migration.
+    Paused,
+    /// Its emulator is being started, at the destination before it can take memory in.
+    PausedStartingUp,
+    /// Paused for the switch-over: the source at the end of pre-copy, the destination while memory arrives.
+    PausedMigration,
+    /// The source's half of a running post-copy.
+    PausedPostCopy,
+    /// The source's half of a broken post-copy.
+    PausedPostCopyFailed,
+    /// The guest has crashed, and its emulator is kept.
+    Crashed,
+    /// Defined, not running, and it left by migration.
+    ShutOffMigrated,
+    /// It is about to end; its emulator still runs.
+    ShuttingDown,
+    /// Defined, not running.
+    ShutOff,
+}
+
+impl Condition {
+    /// Whether it has a running emulator on that host.
+    pub fn is_active(self) -> bool {
+        !matches!(self, Self::ShutOff | Self::ShutOffMigrated)
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Running => "running",
+            Self::RunningPostCopy => "running (post-copy)",
+            Self::RunningPostCopyFailed => "running (post-copy failed)",
+            Self::Paused => "paused",
+            Self::PausedStartingUp => "paused (starting up)",
+            Self::PausedMigration => "paused (migrating)",
+            Self::PausedPostCopy => "paused (post-copy)",
+            Self::PausedPostCopyFailed => "paused (post-copy failed)",
+            Self::Crashed => "crashed",
+            Self::ShuttingDown => "shutting down",
+            Self::ShutOffMigrated => "shut off (migrated)",
+            Self::ShutOff => "shut off",
+        })
+    }
+}
+
+impl fmt::Display for Presence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("absent"),
+            Self::Present(condition) => condition.fmt(f),
+            Self::Unknown(why) => write!(f, "unknown ({why})"),
+        }
+    }
+}
+
+/// Statistics of a migration as its source counts them; bytes unless named otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct JobStats {
+    /// Memory to copy in all.
+    pub total: u64,
+    /// Memory that has crossed the wire, pages sent again included.
+    pub transferred: u64,
+    /// Memory that has not crossed yet, or has been dirtied since.
+    pub remaining: u64,
+    /// Memory that has been gone through, pages of zeroes and pages sent again included, where known.
+    pub gone_through: Option<u64>,
+    /// How often the source has looked which pages were written: once a pass over the memory, or far more often. From 1;
+    /// 0 where unknown.
+    pub pass: u64,
+    /// Dirty rate in bytes per second, where QEMU knows it.
+    pub dirty_bytes_per_second: Option<f64>,
+    /// How long the guest did not run, in seconds; known when the job is done.
+    pub downtime_seconds: Option<f64>,
+}
+
+/// How the two libvirts work together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// The source's libvirt drives the migration and survives the client.
+    PeerToPeer,
+    /// The client talks to both: for a source that can't reach the destination's libvirt.
+    ClientManaged,
+}
+
+/// One migration to perform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigrationRequest {
+    /// The domain's UUID.
+    pub uuid: String,
+    /// How it moves.
+    pub technique: Technique,
+    /// Whether a switch to post-copy is possible: it has to be said at the start.
+    pub post_copy: bool,
+    /// Whether QEMU slows the guest down where pre-copy does not converge.
+    pub auto_converge: bool,
+    /// Whether this goes on with a post-copy that failed, instead of starting anew.
+    pub resume: bool,
+    /// Whether its definition moves with it.
+    pub persistent: bool,
+    /// Who drives it.
+    pub route: Route,
+    /// Where the memory goes, where libvirt's own choice (the destination's host name) is not right.
+    pub migration_uri: Option<String>,
+    /// Bandwidth limit in MiB/s, libvirt's unit.
+    pub bandwidth_mib: Option<u64>,
+}
+
+/// A source and a destination: all that the engine asks of them. Calls block; each is safe from any thread.
+pub trait Hosts: Send + Sync {
+    /// Migrates and returns when libvirt says that it ended. The return value is a hint, not a verdict.
+    ///
+    /// # Errors
+    /// libvirt's error, with [`HostErrorKind::NoPeer`] where the source can't reach the destination's libvirt.
+    fn migrate(&self, request: &MigrationRequest) -> Result<(), HostError>;
+
+    /// An error of [`Self::migrate`] with the host where it happened, which libvirt does not say. `crossed` is whether any
+    /// memory had crossed by then.
+    fn locate(&self, error: HostError, request: &MigrationRequest, crossed: bool) -> HostError;
+
+    /// The running migration's statistics, from the source; `None` where it does not migrate.
+    ///
+    /// # Errors
+    /// The source did not answer, or has no such domain.
+    fn job(&self, uuid: &str) -> Result<Option<JobStats>, HostError>;
+
+    /// The final statistics of a migration that ended, once; `None` where the source did not send them.
+    fn completed(&self, uuid: &str) -> Option<JobStats>;
+
+    /// All domains of one host.
+    ///
+    /// # Errors
+    /// The host did not answer.
+    fn list(&self, side: Side) -> Result<Vec<Listed>, HostError>;
+
+    /// Why the destination can't resume a post-copy that failed, as a clause with what to do; `None` where nothing is known
+    /// against it.
+    ///
+    /// # Errors
+    /// The destination did not answer.
+    fn resume_fault(&self) -> Result<Option<String>, HostError>;
+
+    /// Where the domain is on one host.
+    fn presence(&self, side: Side, uuid: &str) -> Presence;
+
+    /// The error that has stopped a domain at the source, if one has and the source answers.
+    fn fault(&self, uuid: &str) -> Option<Fault>;
+
+    /// Asks a running migration to switch to post-copy. Success is a request taken, not a switch made.
+    ///
+    /// # Errors
+    /// It is too early (ask again), or there is no migration.
+    fn start_post_copy(&self, uuid: &str) -> Result<(), HostError>;
+
+    /// Cancels a running pre-copy; the domain runs on at the source.
+    ///
+    /// # Errors
+    /// There is no job, or it can't be cancelled any more.
+    fn abort(&self, uuid: &str) -> Result<(), HostError>;
+
+    /// Sets the bandwidth limit of a running migration in the phase that the technique is named after, in MiB/s.
+    ///
+    /// # Errors
+    /// There is no job, or libvirt refuses.
+    fn limit_bandwidth(&self, uuid: &str, technique: Technique, mib_per_second: u64) -> Result<(), HostError>;
+
+    /// What the source stores of the domain, as it is now.
+    ///
+    /// # Errors
+    /// The source did not answer, or has no such domain.
+    fn definition(&self, uuid: &str) -> Result<Definition, HostError>;
+
+    /// What a migration of the domain's definition alone would leave behind or delete, each as a clause with what to do.
+    ///
+    /// # Errors
+    /// One of the hosts did not answer, or the source has no such domain.
+    fn left_behind(&self, uuid: &str) -> Result<Vec<String>, HostError>;
+
+    /// After a domain has been seen at the destination and not at the source: makes it there what `before` says it
+    /// was, and removes the shut-off definition that an unattended completion leaves at the source. Does nothing where
+    /// nothing is left to do. A definition is removed only while the domain is seen running (or paused) and persistent
+    /// at the destination.
+    ///
+    /// # Errors
+    /// One of the hosts refused; the domain itself is not touched.
+    fn tidy(&self, uuid: &str, before: &Definition) -> Result<Vec<Tidied>, HostError>;
+}

@@ -1,0 +1,394 @@
+//! The two hosts of an evacuation behind libvirt: a [`Pair`] of [`Host`]s, between which domains move.
+
+use virt::connect::Connect;
+use virt::domain::{Domain, MigrateParameters};
+use virt::error::{Error, ErrorDomain, ErrorNumber};
+use virt::sys;
+
+use super::connection::lock;
+use super::failure::{self, Failure};
+use super::ffi;
+use super::host::Host;
+use super::host::{domain_state, fault, is_migration, lookup, migration};
+use super::{
+    Condition, Definition, Fault, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Presence, Route,
+    Side, Tidied, no_data,
+};
+use crate::libvirt::xml::domain::XmlFacts;
+use crate::plan::Technique;
+use crate::preflight::offline;
+use crate::profile::DomainState;
+
+/// Bandwidth in MiB/s before the switch to post-copy: what was sent by then may sit in the socket's buffer, and the
+/// switch waits behind it. Measured on a link of 100 Mbit/s with 60 Mbit/s of other traffic: the switch came 1.2-1.5 s
+/// after the job was first seen without this, and 0.7-1.1 s after it with this; single runs.
+const LEAD_IN_MIB: u64 = 1;
+
+/// The libvirt whose daemon ends with a segmentation fault as the destination of a resumption, each time: 11.3.0, that of
+/// Debian 13. Seen under a debugger: `qemuProcessIncomingDefNew` is given no file descriptor, and reads it.
+const NO_RESUME: u32 = 11_003_000;
+
+/// A source and a destination.
+pub struct Pair {
+    source: Host,
+    destination: Host,
+}
+
+impl Pair {
+    /// Makes a pair of two connected hosts.
+    pub fn new(source: Host, destination: Host) -> Self {
+        Self { source, destination }
+    }
+
+    /// One of the two.
+    pub fn side(&self, side: Side) -> &Host {
+        match side {
+            Side::Source => &self.source,
+            Side::Destination => &self.destination,
+        }
+    }
+
+    fn migrate_on(
+        &self,
+        source: &Connect,
+        destination: Option<&Connect>,
+        request: &MigrationRequest,
+    ) -> Result<(), HostError> {
+        let leads_in = request.technique == Technique::PostCopy && !request.resume;
+        let parameters = MigrateParameters {
+            uri: request.migration_uri.clone(),
+            bandwidth: if leads_in { Some(LEAD_IN_MIB) } else { request.bandwidth_mib },
+            bandwidth_postcopy: request.bandwidth_mib.filter(|_| request.post_copy),
+            ..MigrateParameters::default()
+        };
+        let flags = flags(request);
+        let peer = &self.destination.endpoint().unprompted_uri();
+        let result = lookup(source, &request.uuid).and_then(|domain| match destination {
+            Some(destination) => domain.migrate3(destination, parameters, flags).map(drop),
+            None => domain.migrate_to_uri3(Some(peer), parameters, flags),
+        });
+        result.map_err(|error| {
+            let mut error_of_host = self.source.endpoint().error(&error);
+            let failure = Failure {
+                message: error.message(),
+                // The source's libvirt hands on what its own connections gave, while that of the client is sound.
+                from_rpc: error.domain().is(ErrorDomain::Rpc) && source.is_alive().unwrap_or(false),
+                peer: destination.is_none().then_some(peer),
+            };
+            if let Some(kind) = failure.kind() {
+                error_of_host.kind = kind;
+            }
+            error_of_host
+        })
+    }
+}
+
+impl Pair {
+    /// The last step of an offline migration: the source gives up its definition, if the destination has it. libvirt's own
+    /// `UNDEFINE_SOURCE` would delete the state of a TPM and all checkpoints with it; asked to undefine, it refuses while
+    /// there are checkpoints, snapshots or a managed-save image.
+    fn give_up_definition(&self, uuid: &str) -> Result<(), HostError> {
+        let (source, destination) = (&self.source.endpoint().name, &self.destination.endpoint().name);
+        let told = |message| HostError { host: source.clone(), kind: HostErrorKind::Other, message };
+        match self.presence(Side::Destination, uuid) {
+            Presence::Present(_) => {}
+            place => return Err(told(format!("its definition did not arrive: it is {place} at {destination}"))),
+        }
+        let undefined = self
+            .undefine_at_source(uuid)
+            .map_err(|error| error.message)
+            .and_then(|undefined| if undefined { Ok(()) } else { Err("it was started meanwhile".to_owned()) });
+        undefined.map_err(|why| {
+            told(format!("its definition stays ({why}); {destination} has a copy of it, which the next run replaces"))
+        })
+    }
+
+    /// Removes the definition of a domain from the source; `false` if it is not shut off.
+    fn undefine_at_source(&self, uuid: &str) -> Result<bool, HostError> {
+        // libvirt undefines a domain that runs by making it transient, so the state is read by the same libvirt just
+        // before.
+        let undefined = self.source.ask_domain(uuid, |domain| match ffi::state(domain)? {
+            (sys::VIR_DOMAIN_SHUTOFF, _) => undefine(domain).map(|()| true),
+            _ => Ok(false),
+        });
+        match undefined {
+            Err(error) if error.kind == HostErrorKind::NoSuchDomain => Ok(true),
+            result => result,
+        }
+    }
+}
+
+impl Hosts for Pair {
+    fn migrate(&self, request: &MigrationRequest) -> Result<(), HostError> {
+        self.source.pool.call(|source| match request.route {
+            Route::PeerToPeer => self.migrate_on(source, None, request),
+            Route::ClientManaged => {
+                self.destination.pool.call(|destination| self.migrate_on(source, Some(destination), request))
+            }
+        })?;
+        match request.technique {
+            Technique::Offline => self.give_up_definition(&request.uuid),
+            Technique::PreCopy | Technique::PostCopy => Ok(()),
+        }
+    }
+
+    fn locate(&self, mut error: HostError, request: &MigrationRequest, crossed: bool) -> HostError {
+        let (source, destination) = (&self.source.endpoint().name, &self.destination.endpoint().name);
+        if error.host != *source {
+            return error;
+        }
+        let between = || format!("between {source} and {destination}");
+        match error.kind {
+            HostErrorKind::NoData => {
+                let why = error.message.rsplit(": ").next().unwrap_or_default();
+                let to = failure::unreached(&error.message).map(|address| format!("{address} ({why})"));
+                error.message = no_data(to.as_ref().unwrap_or(destination), source, destination);
+                error.host = between();
+            }
+            _ if crossed => error.host = between(),
+            // If the source would begin again, it was the destination that refused.
+            _ => match self.source.begins(&self.destination, &request.uuid, flags(request)) {
+                Ok(true) => error.host = destination.clone(),
+                Ok(false) => {}
+                Err(_) => error.host = between(),
+            },
+        }
+        error
+    }
+
+    fn job(&self, uuid: &str) -> Result<Option<JobStats>, HostError> {
+        let job = self.source.ask_domain(uuid, ffi::job_stats)?;
+        Ok(job.as_ref().and_then(migration))
+    }
+
+    fn completed(&self, uuid: &str) -> Option<JobStats> {
+        lock(&self.source.completed).remove(uuid)
+    }
+
+    fn list(&self, side: Side) -> Result<Vec<Listed>, HostError> {
+        let records = self.side(side).line.ask(|line| ffi::all_domain_stats(line, sys::VIR_DOMAIN_STATS_STATE))?;
+        let listed = |record: ffi::Record| {
+            let number = |name| record.parameters.number(name).unwrap_or(0) as u32;
+            let (state, reason) = (number("state.state"), number("state.reason"));
+            let (condition, fault) = (condition(state, reason), fault(state, reason));
+            Listed { domain: record.name, uuid: record.uuid, condition, fault }
+        };
+        Ok(records.into_iter().map(listed).collect())
+    }
+
+    fn resume_fault(&self) -> Result<Option<String>, HostError> {
+        let version = self.destination.line.ask(Connect::lib_version)?;
+        let name = &self.destination.endpoint().name;
+        Ok((version == NO_RESUME).then(|| {
+            format!(
+                "libvirt 11.3.0 at {name} does not survive to be asked to resume it (a null pointer in \
+                 qemuProcessIncomingDefNew); update libvirt at {name}, which its domains do not notice"
+            )
+        }))
+    }
+
+    fn presence(&self, side: Side, uuid: &str) -> Presence {
+        match self.side(side).ask_domain(uuid, ffi::state) {
+            Ok((state, reason)) => Presence::Present(condition(state, reason)),
+            Err(error) if error.kind == HostErrorKind::NoSuchDomain => Presence::Absent,
+            Err(error) => Presence::Unknown(error.to_string()),
+        }
+    }
+
+    fn fault(&self, uuid: &str) -> Option<Fault> {
+        self.source.fault(uuid).ok().flatten()
+    }
+
+    fn start_post_copy(&self, uuid: &str) -> Result<(), HostError> {
+        self.source.ask_domain(uuid, ffi::start_post_copy)
+    }
+
+    fn abort(&self, uuid: &str) -> Result<(), HostError> {
+        // Asked once more after a connection died, it must not hit the job that came next, a backup say.
+        self.source.ask_domain(uuid, |domain| match ffi::job_stats(domain)? {
+            Some(job) if is_migration(&job) => ffi::abort_job(domain),
+            _ => Ok(()),
+        })
+    }
+
+    fn limit_bandwidth(&self, uuid: &str, technique: Technique, mib_per_second: u64) -> Result<(), HostError> {
+        let phase = if technique == Technique::PostCopy { sys::VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY } else { 0 };
+        self.source.ask_domain(uuid, move |domain| domain.migrate_set_max_speed(mib_per_second, phase).map(drop))
+    }
+
+    fn definition(&self, uuid: &str) -> Result<Definition, HostError> {
+        self.source.ask_domain(uuid, |domain| {
+            let persistent = domain.is_persistent()?;
+            // A transient domain has no autostart, and libvirt says so by an error.
+            let autostart = persistent && domain.autostart()?;
+            Ok(Definition {
+                persistent,
+                autostart,
+                memory_bytes: domain.max_memory()?.saturating_mul(1024),
+                post_copy: XmlFacts::read(&domain.xml_desc(0)?).post_copy,
+            })
+        })
+    }
+
+    fn left_behind(&self, uuid: &str) -> Result<Vec<String>, HostError> {
+        let domain = self.source.ask_domain(uuid, Domain::name)?;
+        let found = self.source.belongings(&self.destination, uuid)?.unwrap_or_default();
+        Ok(offline::findings(&self.source.endpoint().name, &self.destination.endpoint().name, &domain, &found))
+    }
+
+    fn tidy(&self, uuid: &str, before: &Definition) -> Result<Vec<Tidied>, HostError> {
+        let mut done = Vec::new();
+        let left = self.presence(Side::Source, uuid);
+        let arrived = |place| match place {
+            Presence::Present(Condition::Running | Condition::Paused | Condition::Crashed) => true,
+            // Only its definition has moved.
+            Presence::Present(Condition::ShutOff) => left == Presence::Absent,
+            _ => false,
+        };
+        if !before.persistent || !arrived(self.presence(Side::Destination, uuid)) {
+            return Ok(done);
+        }
+        let left_over = matches!(left, Presence::Present(Condition::ShutOff | Condition::ShutOffMigrated));
+        if !self.destination.ask_domain(uuid, Domain::is_persistent)? {
+            // The source's definition is the one that was to move; the live one may lack what waits for the next boot.
+            let stored = sys::VIR_DOMAIN_XML_INACTIVE | sys::VIR_DOMAIN_XML_SECURE;
+            let holder = if left_over { &self.source } else { &self.destination };
+            let xml = holder.ask_domain(uuid, move |domain| domain.xml_desc(stored))?;
+            self.destination.line.ask(move |connection| connection.define_domain_xml(&xml).map(drop))?;
+            done.push(Tidied::DefinedAtDestination);
+        }
+        if before.autostart {
+            self.destination.ask_domain(uuid, |domain| domain.set_autostart(true).map(drop))?;
+        }
+        let is_safe = arrived(self.presence(Side::Destination, uuid))
+            && self.destination.ask_domain(uuid, Domain::is_persistent)?;
+        if left_over && is_safe {
+            self.undefine_at_source(uuid)?;
+            done.push(Tidied::UndefinedAtSource);
+        }
+        Ok(done)
+    }
+}
+
+/// Removes the definition of a domain that does not run here any more. The guest uses its NVRAM file and the state of its
+/// TPM at the destination now, so they stay, on shared storage or not.
+fn undefine(domain: &Domain) -> Result<(), Error> {
+    let kept = sys::VIR_DOMAIN_UNDEFINE_KEEP_NVRAM;
+    match domain.undefine_flags(kept | sys::VIR_DOMAIN_UNDEFINE_KEEP_TPM) {
+        // libvirt before 8.9 can't keep the state of a TPM; where there is one, the definition stays.
+        Err(error) if error.code().is(ErrorNumber::InvalidArg) && !domain.xml_desc(0)?.contains("<tpm") => {
+            domain.undefine_flags(kept)
+        }
+        result => result,
+    }
+}
+
+/// `UNDEFINE_SOURCE` without `PERSIST_DEST` would leave the domain transient at the destination, `PERSIST_DEST`
+/// would make a transient domain persistent: so both or none, while it runs. `POSTCOPY` only enables it; the engine starts it.
+/// A resumption has to repeat the flags of the start.
+fn flags(request: &MigrationRequest) -> u32 {
+    let mut flags = match request.technique {
+        Technique::PreCopy | Technique::PostCopy => sys::VIR_MIGRATE_LIVE,
+        Technique::Offline => sys::VIR_MIGRATE_OFFLINE,
+    };
+    if request.post_copy {
+        flags |= sys::VIR_MIGRATE_POSTCOPY;
+    }
+    if request.auto_converge {
+        flags |= sys::VIR_MIGRATE_AUTO_CONVERGE;
+    }
+    if request.resume {
+        flags |= sys::VIR_MIGRATE_POSTCOPY_RESUME;
+    }
+    flags |= match (request.persistent, request.technique) {
+        (true, Technique::PreCopy | Technique::PostCopy) => {
+            sys::VIR_MIGRATE_PERSIST_DEST | sys::VIR_MIGRATE_UNDEFINE_SOURCE
+        }
+        (true, Technique::Offline) => sys::VIR_MIGRATE_PERSIST_DEST,
+        (false, _) => 0,
+    };
+    if request.route == Route::PeerToPeer {
+        flags |= sys::VIR_MIGRATE_PEER2PEER;
+    }
+    flags
+}
+
+fn condition(state: u32, reason: u32) -> Condition {
+    match (domain_state(state), reason) {
+        (DomainState::Running, sys::VIR_DOMAIN_RUNNING_POSTCOPY) => Condition::RunningPostCopy,
+        (DomainState::Running, sys::VIR_DOMAIN_RUNNING_POSTCOPY_FAILED) => Condition::RunningPostCopyFailed,
+        (DomainState::Running, _) => Condition::Running,
+        (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_POSTCOPY) => Condition::PausedPostCopy,
+        (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_POSTCOPY_FAILED) => Condition::PausedPostCopyFailed,
+        (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_MIGRATION) => Condition::PausedMigration,
+        (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_STARTING_UP) => Condition::PausedStartingUp,
+        (DomainState::ShutOff, sys::VIR_DOMAIN_SHUTOFF_MIGRATED) => Condition::ShutOffMigrated,
+        (DomainState::ShuttingDown, _) => Condition::ShuttingDown,
+        (DomainState::ShutOff, _) => Condition::ShutOff,
+        (DomainState::Crashed, _) => Condition::Crashed,
+        (DomainState::Paused | DomainState::PmSuspended | DomainState::Unknown, _) => Condition::Paused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(technique: Technique, persistent: bool, route: Route) -> MigrationRequest {
+        MigrationRequest {
+            uuid: String::new(),
+            technique,
+            post_copy: technique == Technique::PostCopy,
+            auto_converge: false,
+            resume: false,
+            persistent,
+            route,
+            migration_uri: None,
+            bandwidth_mib: None,
+        }
+    }
+
+    #[test]
+    fn a_definition_moves_whole_or_not_at_all() {
+        let both = sys::VIR_MIGRATE_PERSIST_DEST | sys::VIR_MIGRATE_UNDEFINE_SOURCE;
+        let persistent = flags(&request(Technique::PostCopy, true, Route::PeerToPeer));
+        assert_eq!(persistent & both, both);
+        let transient = flags(&request(Technique::PostCopy, false, Route::PeerToPeer));
+        assert_eq!(transient & both, 0);
+        let offline = flags(&request(Technique::Offline, true, Route::PeerToPeer));
+        assert_eq!(offline & both, sys::VIR_MIGRATE_PERSIST_DEST, "what libvirt undefines it also deletes");
+    }
+
+    #[test]
+    fn post_copy_is_enabled_only_where_planned_and_never_with_multifd() {
+        let pre_copy = flags(&request(Technique::PreCopy, true, Route::PeerToPeer));
+        let post_copy = flags(&request(Technique::PostCopy, true, Route::ClientManaged));
+        assert_eq!(pre_copy & sys::VIR_MIGRATE_POSTCOPY, 0);
+        assert_eq!(post_copy & sys::VIR_MIGRATE_POSTCOPY, sys::VIR_MIGRATE_POSTCOPY);
+        assert_eq!((pre_copy | post_copy) & (sys::VIR_MIGRATE_PARALLEL | sys::VIR_MIGRATE_TUNNELLED), 0);
+        assert_eq!(post_copy & sys::VIR_MIGRATE_PEER2PEER, 0);
+    }
+
+    #[test]
+    fn an_error_that_stopped_a_guest_is_no_pause_of_its_user() {
+        let paused = |reason| fault(sys::VIR_DOMAIN_PAUSED, reason);
+        assert_eq!(paused(sys::VIR_DOMAIN_PAUSED_USER), None);
+        assert_eq!(paused(sys::VIR_DOMAIN_PAUSED_MIGRATION), None);
+        assert_eq!(paused(sys::VIR_DOMAIN_PAUSED_IOERROR), Some(Fault::IoError));
+        assert_eq!(paused(sys::VIR_DOMAIN_PAUSED_WATCHDOG), Some(Fault::Watchdog));
+        assert_eq!(fault(sys::VIR_DOMAIN_CRASHED, sys::VIR_DOMAIN_CRASHED_PANICKED), Some(Fault::Crash));
+        // The reasons of a domain that runs have the same numbers.
+        assert_eq!(fault(sys::VIR_DOMAIN_RUNNING, sys::VIR_DOMAIN_PAUSED_IOERROR), None);
+    }
+
+    #[test]
+    fn reasons_tell_the_halves_of_a_post_copy_apart() {
+        assert_eq!(condition(sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_POSTCOPY), Condition::PausedPostCopy);
+        assert_eq!(condition(sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_USER), Condition::Paused);
+        assert_eq!(condition(sys::VIR_DOMAIN_RUNNING, sys::VIR_DOMAIN_RUNNING_POSTCOPY), Condition::RunningPostCopy);
+        assert_eq!(condition(sys::VIR_DOMAIN_BLOCKED, 0), Condition::Running);
+        let crashed = condition(sys::VIR_DOMAIN_CRASHED, sys::VIR_DOMAIN_CRASHED_PANICKED);
+        assert!(crashed == Condition::Crashed && crashed.is_active() && DomainState::Crashed.is_active());
+        assert_eq!(condition(sys::VIR_DOMAIN_SHUTOFF, sys::VIR_DOMAIN_SHUTOFF_MIGRATED), Condition::ShutOffMigrated);
+    }
+}

@@ -1,0 +1,381 @@
+//! What a host is asked before anything moves. Each question changes nothing, and is answered within a time limit.
+
+use std::collections::BTreeMap;
+
+use roxmltree::{Document, Node};
+use virt::connect::Connect;
+use virt::domain::MigrateParameters;
+use virt::error::{Error, ErrorNumber};
+use virt::sys;
+
+use super::host::{Host, domain_state, lookup};
+use super::xml::nic;
+use super::{HostError, HostErrorKind, ffi};
+use crate::preflight::facts::{Belongings, HostFacts, Job, KeptFile, LibvirtRefusal, Memory, Network};
+use crate::preflight::needs::{Machine, Needs};
+use crate::profile::link::{Bond, NetDevice};
+
+impl Host {
+    /// The host's NICs, and the bonds that its libvirt knows; nothing where its libvirt has no drivers for them.
+    ///
+    /// # Errors
+    /// The host did not answer.
+    pub fn net_devices(&self) -> Result<(Vec<NetDevice>, Vec<Bond>), HostError> {
+        let devices = self.line.ask_raw(|connection| {
+            let devices = connection.list_all_node_devices(sys::VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET)?;
+            // One request each. libvirt names the guests' taps vnetN; they carry no migration, and are many.
+            let devices = devices.iter().filter(|device| !device.name().is_ok_and(|name| name.starts_with("net_vnet")));
+            // One that vanishes meanwhile is no NIC that carries anything.
+            Ok(devices.filter_map(|device| nic::device(&device.xml_desc(0).ok()?)).collect())
+        })?;
+        // Many builds of libvirt come without the interface driver.
+        let bonds = self.line.ask_raw(|connection| {
+            let interfaces = connection.list_all_interfaces(sys::VIR_CONNECT_LIST_INTERFACES_ACTIVE)?;
+            let xml = interfaces.iter().filter_map(|interface| interface.xml_desc(0).ok());
+            Ok(xml.flat_map(|xml| nic::bonds(&xml)).collect::<Vec<_>>())
+        })?;
+        Ok((devices.unwrap_or_default(), bonds.unwrap_or_default()))
+    }
+
+    /// The host as a whole.
+    ///
+    /// # Errors
+    /// The host did not answer.
+    pub fn describe(&self) -> Result<HostFacts, HostError> {
+        let hypervisor = self.line.ask(Connect::driver_type)?;
+        let version = self.line.ask_raw(Connect::hyp_version)?.unwrap_or_default();
+        let capabilities = self.line.ask_raw(Connect::capabilities)?.unwrap_or_default();
+        // It takes no domain, changes nothing whatever it is given, and is not allowed on a read-only connection.
+        let write = self.line.ask_raw(|connection| connection.domain_xml_to_native("qemu-argv", "<domain/>", 0))?;
+        let read_only = write.is_err_and(|error| {
+            error.code().is(ErrorNumber::OperationDenied) || error.code().is(ErrorNumber::AccessDenied)
+        });
+        let qemu_user = qemu_user(&capabilities);
+        Ok(HostFacts { name: self.endpoint().name.clone(), hypervisor, version, read_only, qemu_user })
+    }
+
+    /// The live XML of a domain; `None` where it is gone.
+    ///
+    /// # Errors
+    /// The host did not answer, or not for this domain.
+    pub fn domain_xml(&self, uuid: &str) -> Result<Option<String>, HostError> {
+        absent(self.ask_live(uuid, |domain| domain.xml_desc(0)))
+    }
+
+    /// The name, UUID and live XML of each active domain; no XML where its emulator hangs.
+    ///
+    /// # Errors
+    /// The host did not answer.
+    pub fn active_domains(&self) -> Result<Vec<(String, String, String)>, HostError> {
+        let listed = self.line.ask(|connection| {
+            let domains = connection.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE)?;
+            // One that stops meanwhile takes nobody's place.
+            let listed = domains.iter().filter_map(|domain| Some((domain.name().ok()?, domain.uuid_string().ok()?)));
+            Ok(listed.collect::<Vec<_>>())
+        })?;
+        let active = Self::side_by_side([self], &listed, |[host], (name, uuid)| {
+            let xml = match host.domain_xml(uuid) {
+                Err(error) if error.kind == HostErrorKind::Hangs => Some(String::new()),
+                answer => answer?,
+            };
+            Ok(xml.map(|xml| (name.clone(), uuid.clone(), xml)))
+        })?;
+        Ok(active.into_iter().flatten().collect())
+    }
+
+    /// What libvirt is busy with on a domain, and how many snapshots it has.
+    ///
+    /// # Errors
+    /// The host did not answer.
+    pub fn occupation(&self, uuid: &str) -> Result<(Option<Job>, u32), HostError> {
+        let found = self.ask_live(uuid, |domain| {
+            // A domain that does not run has no job, and libvirt says so by an error.
+            let job = ffi::job_stats(domain).unwrap_or_default();
+            Ok((job.map(|job| job_of(job.number("operation"))), domain.num_snapshots(0).unwrap_or_default()))
+        });
+        Ok(absent(found)?.unwrap_or_default())
+    }
+
+    /// What a domain that does not run has beside its definition, and what of that is at `destination`; `None` if the
+    /// domain is gone.
+    ///
+    /// # Errors
+    /// One of the hosts did not answer.
+    pub fn belongings(&self, destination: &Self, uuid: &str) -> Result<Option<Belongings>, HostError> {
+        let found = self.ask_live(uuid, |domain| {
+            let state = domain_state(ffi::state(domain)?.0);
+            let saved = unless_unknown(domain.has_managed_save(0))?;
+            let checkpoints = unless_unknown(ffi::checkpoints(domain))?;
+            Ok((state, saved, checkpoints, domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?))
+        });
+        let Some((state, saved, checkpoints, xml)) = absent(found)? else { return Ok(None) };
+        let Needs { kept, tpm, .. } = Needs::read(&xml);
+        let mut files = Vec::new();
+        for (what, path) in kept {
+            // One that is not made yet keeps nothing.
+            if self.has_file(&path)? != Some(false) {
+                files.push(KeptFile { what, at_destination: destination.has_file(&path)?, path });
+            }
+        }
+        let active = Some(state).filter(|state| state.is_active());
+        Ok(Some(Belongings { active, saved, checkpoints, tpm, files }))
+    }
+
+    /// Why this host's libvirt would not begin to migrate a domain; `None` where it would, or can't be known.
+    ///
+    /// # Errors
+    /// One of the hosts did not answer.
+    pub fn rehearse(&self, destination: &Self, uuid: &str, offline: bool) -> Result<Option<LibvirtRefusal>, HostError> {
+        let flags = match offline {
+            true => sys::VIR_MIGRATE_OFFLINE | sys::VIR_MIGRATE_PERSIST_DEST,
+            false => sys::VIR_MIGRATE_LIVE,
+        };
+        // Codes by which libvirt refuses; the definition gives another, and what is none of these is left to the
+        // migration itself.
+        let refusals = [
+            ErrorNumber::MigrateUnsafe,
+            ErrorNumber::OperationInvalid,
+            ErrorNumber::OperationUnsupported,
+            ErrorNumber::ConfigUnsupported,
+            ErrorNumber::NoSupport,
+        ];
+        let begun = self.begin(destination, uuid, flags)?;
+        Ok(begun.err().filter(|error| refusals.iter().any(|code| error.code().is(*code))).map(|error| LibvirtRefusal {
+            unsafe_storage: error.code().is(ErrorNumber::MigrateUnsafe),
+            message: words(&error),
+        }))
+    }
+
+    /// Whether this host's libvirt would begin to migrate a domain with these flags.
+    ///
+    /// # Errors
+    /// One of the hosts did not answer.
+    pub(super) fn begins(&self, destination: &Self, uuid: &str, flags: u32) -> Result<bool, HostError> {
+        let begun = self.begin(destination, uuid, flags & !sys::VIR_MIGRATE_PEER2PEER)?;
+        // It got as far as the definition.
+        Ok(begun.is_err_and(|error| error.code().is(ErrorNumber::XmlDetail) || error.code().is(ErrorNumber::XmlError)))
+    }
+
+    /// Asks this host's libvirt to begin a migration that can't go on: only libvirt knows on what filesystem a disk is, or
+    /// what QEMU has against a migration. The definition for the destination can't be read: libvirt looks at the domain
+    /// first, then at the definition, and stops there, whatever it has found. The migration URI is one that the
+    /// destination would not accept either.
+    fn begin(&self, destination: &Self, uuid: &str, flags: u32) -> Result<Result<(), Error>, HostError> {
+        let uuid = uuid.to_owned();
+        let peer = destination.line.connection()?;
+        let parameters = || MigrateParameters {
+            dest_xml: Some("not a definition".to_owned()),
+            uri: Some("rehearsal:".to_owned()),
+            ..MigrateParameters::default()
+        };
+        let begin = move |source: &Connect| lookup(source, &uuid)?.migrate3(&peer, parameters(), flags).map(drop);
+        // The destination takes part in the beginning, too.
+        self.line.ask_raw(begin).map_err(|error| match destination.line.ask(Connect::lib_version) {
+            Err(silence) if error.is_silence() => silence,
+            _ => self.of_domain(error),
+        })
+    }
+
+    /// Whether the host has a file or device; `None` where its libvirt can't tell.
+    ///
+    /// # Errors
+    /// The host did not answer.
+    pub fn has_file(&self, path: &str) -> Result<Option<bool>, HostError> {
+        const NO_SUCH_FILE: i32 = 2;
+        const NOT_A_DIRECTORY: i32 = 20;
+        let path = path.to_owned();
+        let answer = self.line.ask_raw(move |connection| {
+            // It opens the file for reading; of one that is there and no saved domain it says so.
+            match connection.save_image_xml_desc(&path, 0) {
+                Err(error) => match ffi::last_system_error() {
+                    Some(NO_SUCH_FILE | NOT_A_DIRECTORY) => Ok(Some(false)),
+                    _ if error.code().is(ErrorNumber::OperationFailed) => Ok(Some(true)),
+                    _ => Err(error),
+                },
+                Ok(_) => Ok(Some(true)),
+            }
+        })?;
+        Ok(answer.unwrap_or_default())
+    }
+
+    /// A libvirt network of the host; `None` where its libvirt has no driver for them.
+    ///
+    /// # Errors
+    /// The host did not answer.
+    pub fn network(&self, name: &str) -> Result<Option<Network>, HostError> {
+        let name = name.to_owned();
+        let active = self.line.ask_raw(move |connection| connection.lookup_network_by_name(&name)?.is_active())?;
+        Ok(match active {
+            Ok(true) => Some(Network::Active),
+            Ok(false) => Some(Network::Inactive),
+            Err(error) if error.code().is(ErrorNumber::NoNetwork) => Some(Network::Missing),
+            Err(_) => None,
+        })
+    }
+
+    /// Why the host's hypervisor can't run a kind of machine, in libvirt's words; `None` where it can.
+    ///
+    /// # Errors
+    /// The host did not answer.
+    pub fn machine_obstacle(&self, machine: &Machine) -> Result<Option<String>, HostError> {
+        let machine = machine.clone();
+        let capabilities = self.line.ask_raw(move |connection| {
+            let Machine { emulator, arch, name, kind } = &machine;
+            connection.domain_capabilities(Some(emulator), Some(arch), Some(name), Some(kind), 0)
+        })?;
+        let unknown = |error: &Error| error.code().is(ErrorNumber::NoSupport);
+        Ok(capabilities.err().filter(|error| !unknown(error)).map(|error| words(&error)))
+    }
+
+    /// What the host lacks to show a guest this processor, in libvirt's words; `None` where nothing, or it can't tell.
+    ///
+    /// # Errors
+    /// The host did not answer.
+    pub fn processor_obstacle(&self, machine: &Machine, processor: &str) -> Result<Option<String>, HostError> {
+        let (machine, processor) = (machine.clone(), processor.to_owned());
+        let compared = self.line.ask_raw(move |connection| {
+            let Machine { emulator, arch, name, kind } = &machine;
+            ffi::compare_processor(connection, emulator, arch, name, kind, &processor)
+        })?;
+        Ok(incompatible(compared))
+    }
+
+    /// What the host's processor lacks of another host's, in libvirt's words; `None` where nothing, or it can't tell.
+    ///
+    /// # Errors
+    /// One of the hosts did not answer.
+    pub fn lacks_processor_of(&self, other: &Self) -> Result<Option<String>, HostError> {
+        let capabilities = other.line.ask_raw(Connect::capabilities)?.unwrap_or_default();
+        let Some(processor) = host_processor(&capabilities) else { return Ok(None) };
+        let compared = self.line.ask_raw(move |connection| {
+            connection.compare_cpu(&processor, sys::VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE).map(drop)
+        })?;
+        Ok(incompatible(compared))
+    }
+
+    /// What the host can give to guests; `None` where its libvirt can't tell.
+    ///
+    /// # Errors
+    /// The host did not answer.
+    pub fn memory(&self) -> Result<Option<Memory>, HostError> {
+        let capabilities = self.line.ask_raw(Connect::capabilities)?.unwrap_or_default();
+        let memory = self.line.ask_raw(move |connection| {
+            let stats = ffi::node_memory(connection)?;
+            let of = |kind: &str| stats.get(kind).copied().unwrap_or(0) << 10;
+            let mut huge = BTreeMap::new();
+            let (cells, sizes) = (cells(&capabilities), huge_page_sizes(&capabilities));
+            for size in sizes {
+                // Where it can't be told, it is not known to be none.
+                if let Ok(free) = connection.free_pages(&[size], 0, cells, 0) {
+                    let size = u64::from(size) << 10;
+                    huge.insert(size, free.iter().sum::<u64>() * size);
+                }
+            }
+            let by_kernel = stats.contains_key("available");
+            let available = if by_kernel { of("available") } else { of("free") + of("buffers") + of("cached") };
+            Ok(Memory { available, by_kernel, total: of("total"), huge })
+        })?;
+        Ok(memory.ok())
+    }
+}
+
+/// A libvirt, or a hypervisor, that does not know of something has nothing of it.
+fn unless_unknown<T: Default>(result: Result<T, Error>) -> Result<T, Error> {
+    match result {
+        Err(error) if error.code().is(ErrorNumber::NoSupport) => Ok(T::default()),
+        other => other,
+    }
+}
+
+fn absent<T>(result: Result<T, HostError>) -> Result<Option<T>, HostError> {
+    match result {
+        Err(error) if error.kind == HostErrorKind::NoSuchDomain => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// An error of another kind is no verdict on the processor: libvirt compares none for this hypervisor.
+fn incompatible(result: Result<(), Error>) -> Option<String> {
+    result.err().filter(|error| error.code().is(ErrorNumber::CpuIncompatible)).map(|error| words(&error))
+}
+
+fn words(error: &Error) -> String {
+    error.message().trim_end().to_owned()
+}
+
+/// A job by the `operation` of its statistics.
+fn job_of(operation: Option<u64>) -> Job {
+    match operation.and_then(|operation| u32::try_from(operation).ok()) {
+        Some(sys::VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT | sys::VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN) => {
+            Job::Migration
+        }
+        Some(sys::VIR_DOMAIN_JOB_OPERATION_BACKUP) => Job::Other("backup"),
+        Some(sys::VIR_DOMAIN_JOB_OPERATION_SAVE) => Job::Other("save"),
+        Some(sys::VIR_DOMAIN_JOB_OPERATION_DUMP) => Job::Other("dump"),
+        Some(
+            sys::VIR_DOMAIN_JOB_OPERATION_SNAPSHOT
+            | sys::VIR_DOMAIN_JOB_OPERATION_SNAPSHOT_REVERT
+            | sys::VIR_DOMAIN_JOB_OPERATION_SNAPSHOT_DELETE,
+        ) => Job::Other("snapshot"),
+        _ => Job::Other("libvirt"),
+    }
+}
+
+/// The user in the default label of the host's guests: `+64055:+64055`.
+fn qemu_user(capabilities: &str) -> Option<u32> {
+    let document = Document::parse(capabilities).ok()?;
+    let models = document.descendants().filter(|n| n.has_tag_name("secmodel"));
+    let dac = models.into_iter().find(|model| child(*model, "model").and_then(|m| m.text()) == Some("dac"))?;
+    let (user, _) = child(dac, "baselabel")?.text()?.trim().split_once(':')?;
+    user.strip_prefix('+')?.parse().ok()
+}
+
+fn host_processor(capabilities: &str) -> Option<String> {
+    let document = Document::parse(capabilities).ok()?;
+    let cpu = child(child(document.root_element(), "host")?, "cpu")?;
+    capabilities.get(cpu.range()).map(str::to_owned)
+}
+
+/// The sizes of the huge pages that the host knows, in KiB: all but the smallest.
+fn huge_page_sizes(capabilities: &str) -> Vec<u32> {
+    let Ok(document) = Document::parse(capabilities) else { return Vec::new() };
+    let cpu = child(document.root_element(), "host").and_then(|host| child(host, "cpu"));
+    let pages = cpu.into_iter().flat_map(|cpu| cpu.children().filter(|n| n.has_tag_name("pages")));
+    let mut sizes: Vec<u32> = pages.filter_map(|page| page.attribute("size")?.parse().ok()).collect();
+    sizes.sort_unstable();
+    sizes.drain(..sizes.len().min(1));
+    sizes
+}
+
+fn cells(capabilities: &str) -> u32 {
+    let document = Document::parse(capabilities).ok();
+    let cells = document.as_ref().map(|d| d.descendants().filter(|n| n.has_tag_name("cell")).count());
+    cells.and_then(|cells| u32::try_from(cells).ok()).unwrap_or(1).max(1)
+}
+
+fn child<'a, 'input>(node: Node<'a, 'input>, name: &'static str) -> Option<Node<'a, 'input>> {
+    node.children().find(|n| n.has_tag_name(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAPABILITIES: &str = "<capabilities><host>
+      <cpu><arch>x86_64</arch><model>EPYC</model>
+        <pages unit='KiB' size='4'/><pages unit='KiB' size='2048'/><pages unit='KiB' size='1048576'/></cpu>
+      <topology><cells num='2'><cell id='0'/><cell id='1'/></cells></topology>
+      <secmodel><model>apparmor</model><doi>0</doi></secmodel>
+      <secmodel><model>dac</model><doi>0</doi><baselabel type='kvm'>+64055:+109</baselabel></secmodel>
+    </host></capabilities>";
+
+    #[test]
+    fn capabilities_tell_the_user_the_processor_and_the_page_sizes() {
+        assert_eq!(qemu_user(CAPABILITIES), Some(64055));
+        assert_eq!(huge_page_sizes(CAPABILITIES), [2048, 1_048_576]);
+        assert_eq!(cells(CAPABILITIES), 2);
+        let processor = host_processor(CAPABILITIES).expect("a processor");
+        assert!(processor.starts_with("<cpu>") && processor.ends_with("</cpu>"), "{processor}");
+        assert_eq!((qemu_user("<capabilities/>"), huge_page_sizes("<capabilities/>")), (None, vec![]));
+    }
+}

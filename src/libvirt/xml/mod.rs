@@ -1,0 +1,4 @@
+//! What libvirt's XML says.
+
+pub(super) mod domain;
+pub(super) mod nic;

@@ -1,0 +1,275 @@
+//! What the model sees of two hosts: link capacities, the guests that move, and the traffic that stays.
+//!
+//! Profiles are in the units of their sources; here everything is in bits and bits per second, clamped to what
+//! can be computed with, and every flow knows its place on the NICs that it may use.
+
+use crate::plan::model::EFFICIENCY;
+use crate::plan::model::port::{Levels, Nic};
+use crate::profile::{DomainProfile, DomainState, Profile, idle_below};
+
+/// No rate above this is computed with, in bits per second. Chosen: a thousand times the fastest link on the
+/// market, and small enough that sums over any host stay exact to a bit per second.
+const MOST_BITS_PER_SECOND: f64 = 1e15;
+
+/// Share of its traffic that a guest dirties: bytes of memory per byte sent or received.
+///
+/// Fitted to `docs/bench`. Counted, too: 550-780 pages of 4 KiB per second at 30 Mbit/s, 0.6-0.85 of the traffic, in
+/// pre-copies that squeezed the traffic meanwhile.
+const DIRTIED_BY_TRAFFIC: f64 = 0.95;
+
+/// Bits that traffic keeps dirtying again: the network buffers, which are recycled. Fitted to `docs/bench`: 1 MiB.
+const TRAFFIC_HOT_BITS: f64 = 1024.0 * 1024.0 * 8.0;
+
+/// Share of the memory that a guest calls free that is all zeros, or not backed, and so does not cross.
+///
+/// Measured on guests of 128 MiB: with 65.6 MiB free 93 MiB crossed, with 17.6 MiB free 115 MiB: 0.53 and 0.71 of it
+/// did not. A guest that has run for long has used more of what it calls free now.
+const FREE_IS_ZERO: f64 = 0.6;
+
+/// A measured dirty rate that is no more than this above what the traffic explains tells nothing, in bits per second:
+/// 6 MiB/s.
+///
+/// QEMU's measurement hashes 512 pages for each GiB before and after a second, so one page stands for 2 MiB, and the
+/// mean of a few such counts is off by about as much. Measured: guests with 30 Mbit/s of traffic, which dirty some
+/// 3 MB/s, gave means of 2 to 6 MB/s over 10 s.
+const DIRTY_NOISE: f64 = 6.0 * 1024.0 * 1024.0 * 8.0;
+
+/// Share of its traffic that a guest keeps while it pulls its memory by post-copy, by direction.
+///
+/// Measured: senders kept 0.63, 0.63, 0.50, 0.50 in the right mix (all at once, three of four senders, two
+/// together, one by one) and 0.70 in post-copy for all. Every packet received lands on a page that may not be there
+/// yet, so receiving suffers more: 0.46 is fitted to the times in `docs/bench`, where equal runs differ by up to 7 s.
+pub(crate) const OUTBOUND_KEPT: f64 = 0.58;
+/// See [`OUTBOUND_KEPT`].
+pub(crate) const INBOUND_KEPT: f64 = 0.46;
+
+/// Memory that is dirtied at a steady rate within a set of a limited size.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Dirtying {
+    bits_per_second: f64,
+    most_bits: f64,
+}
+
+/// A guest that moves.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Guest {
+    /// Bits that must cross the wire once.
+    pub(crate) image: f64,
+    /// Bits per second that it sends.
+    pub(crate) outbound: f64,
+    /// Bits per second that it receives.
+    pub(crate) inbound: f64,
+    /// Bits that its traffic keeps dirtying again, at most.
+    buffers: f64,
+    memory: Dirtying,
+}
+
+impl Guest {
+    /// The guest of a profile's entry. One that does not run has no traffic and dirties nothing.
+    pub(crate) fn new(domain: &DomainProfile) -> Self {
+        let (outbound, inbound) = traffic(domain);
+        // A guest whose resident memory is unknown may need all of it to cross.
+        let bytes = if domain.resident_bytes > 0 { domain.resident_bytes } else { domain.memory_bytes };
+        let crosses = |unused: u64| (domain.memory_bytes as f64 - FREE_IS_ZERO * unused as f64).max(0.0);
+        let image = domain.unused_bytes.map_or(f64::INFINITY, crosses).min(bytes as f64) * 8.0;
+        let by_traffic = DIRTIED_BY_TRAFFIC * (outbound + inbound);
+        // libvirt measures what the traffic dirties, too.
+        let measured = if runs(domain) { rate(domain.dirty_bytes_per_second * 8.0) } else { 0.0 };
+        let dirty = Some(measured - by_traffic).filter(|own| *own > DIRTY_NOISE).unwrap_or(0.0);
+        Self {
+            image,
+            outbound,
+            inbound,
+            buffers: TRAFFIC_HOT_BITS.min(image),
+            // How large the set is that the guest itself keeps writing to is not known: it may be all of it.
+            memory: Dirtying { bits_per_second: dirty, most_bits: image },
+        }
+    }
+
+    /// Bits that it dirties within `seconds` at the source: those of each kind, at most their sets, at most all.
+    ///
+    /// Its traffic counts in full even where migrations squeeze it: a pre-copy that would end only since its guest is
+    /// squeezed is not relied on, and would take longer on a wider link.
+    pub(crate) fn dirtied(&self, seconds: f64) -> f64 {
+        let by_traffic = DIRTIED_BY_TRAFFIC * (self.outbound + self.inbound);
+        let traffic = (by_traffic * seconds).min(self.buffers);
+        let memory = (self.memory.bits_per_second * seconds).min(self.memory.most_bits);
+        (traffic + memory).min(self.image)
+    }
+
+    /// Bits per second that it dirties over a short time.
+    pub(crate) fn dirty_rate(&self) -> f64 {
+        DIRTIED_BY_TRAFFIC * (self.outbound + self.inbound) + self.memory.bits_per_second
+    }
+
+    /// What post-copy spares the links, for each bit of traffic that it costs the guest: what it sends leaves the
+    /// source at once and nothing is sent again, but what it receives is in the way at the destination.
+    pub(crate) fn gain_by_post_copy(&self) -> f64 {
+        let spared = self.outbound + self.dirty_rate() - INBOUND_KEPT * self.inbound;
+        let cost = (1.0 - OUTBOUND_KEPT) * self.outbound + (1.0 - INBOUND_KEPT) * self.inbound;
+        // A guest without traffic loses none; the bit per second keeps the order by what is spared.
+        spared / cost.max(1.0)
+    }
+
+    /// Bits per second that it writes to its memory beside what its traffic explains; 0 if that is too little to tell.
+    pub(crate) fn writes(&self) -> f64 {
+        self.memory.bits_per_second
+    }
+}
+
+fn runs(domain: &DomainProfile) -> bool {
+    matches!(domain.state, DomainState::Running | DomainState::ShuttingDown)
+}
+
+/// Outbound and inbound traffic in bits per second; none where it does not run.
+fn traffic(domain: &DomainProfile) -> (f64, f64) {
+    if runs(domain) {
+        (rate(domain.outbound_bits_per_second), rate(domain.inbound_bits_per_second))
+    } else {
+        (0.0, 0.0)
+    }
+}
+
+/// The traffic of domains that do not move, sorted, since sums of rates depend on their order in the last digit.
+fn background<'a>(domains: impl Iterator<Item = &'a DomainProfile>) -> Vec<(f64, f64)> {
+    let mut background: Vec<(f64, f64)> = domains.map(traffic).collect();
+    background.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    background
+}
+
+/// A rate that can be computed with: from 0 to [`MOST_BITS_PER_SECOND`]; what is no number counts as 0.
+pub(crate) fn rate(bits_per_second: f64) -> f64 {
+    if bits_per_second.is_nan() { 0.0 } else { bits_per_second.clamp(0.0, MOST_BITS_PER_SECOND) }
+}
+
+/// The places of one guest's flows on the NICs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Places {
+    /// Outbound at the source.
+    pub(crate) leaving: usize,
+    /// Inbound at the destination.
+    pub(crate) arriving: usize,
+    /// Inbound at the destination while it pulls its memory.
+    pub(crate) pulling: usize,
+}
+
+/// Two hosts as the model sees them.
+#[derive(Debug, Clone)]
+pub(crate) struct Scene {
+    /// The guests that move.
+    pub(crate) guests: Vec<Guest>,
+    /// By guest.
+    pub(crate) places: Vec<Places>,
+    /// Capacity of the source's link each way, in bits per second.
+    pub(crate) source_capacity: f64,
+    /// Capacity of the destination's link each way, in bits per second.
+    pub(crate) destination_capacity: f64,
+    /// Most that all migrations may take together, in bits per second; infinite without a cap.
+    pub(crate) bandwidth: f64,
+    /// Inbound traffic of all guests at the source at the start, moving or not.
+    pub(crate) source_inbound: f64,
+    /// Outbound traffic of the guests that were at the destination before.
+    pub(crate) destination_outbound: f64,
+    leaving: Levels,
+    arriving: Levels,
+    staying: Vec<usize>,
+    resident: Vec<usize>,
+}
+
+impl Scene {
+    /// The scene in which `moving` (indexes of the source's domains) move in the end.
+    pub(crate) fn new(source: &Profile, destination: &Profile, moving: &[usize], bandwidth: Option<f64>) -> Self {
+        let guests: Vec<Guest> = moving.iter().map(|&i| Guest::new(&source.domains[i])).collect();
+        let mut moves = vec![false; source.domains.len()];
+        for &i in moving {
+            moves[i] = true;
+        }
+        let staying = source.domains.iter().zip(&moves).filter(|(_, moves)| !**moves).map(|(domain, _)| domain);
+        let (stay, there) = (background(staying), background(destination.domains.iter()));
+        let leaving = Levels::new(guests.iter().map(|g| g.outbound).chain(stay.iter().map(|t| t.0)).collect());
+        let arriving = Levels::new(
+            guests
+                .iter()
+                .flat_map(|g| [g.inbound, g.inbound * INBOUND_KEPT])
+                .chain(there.iter().map(|t| t.1))
+                .collect(),
+        );
+        Self {
+            places: guests
+                .iter()
+                .map(|g| Places {
+                    leaving: leaving.rank(g.outbound),
+                    arriving: arriving.rank(g.inbound),
+                    pulling: arriving.rank(g.inbound * INBOUND_KEPT),
+                })
+                .collect(),
+            source_capacity: rate(source.link.bits_per_second),
+            destination_capacity: rate(destination.link.bits_per_second),
+            bandwidth: bandwidth.map_or(f64::INFINITY, rate),
+            source_inbound: guests.iter().map(|g| g.inbound).chain(stay.iter().map(|t| t.1)).sum(),
+            destination_outbound: there.iter().map(|t| t.0).sum(),
+            staying: stay.iter().map(|t| leaving.rank(t.0)).collect(),
+            resident: there.iter().map(|t| arriving.rank(t.1)).collect(),
+            guests,
+            leaving,
+            arriving,
+        }
+    }
+
+    /// The source's outbound direction with everyone still there.
+    pub(crate) fn source_nic(&self) -> Nic<'_> {
+        let mut nic = Nic::new(self.source_capacity, &self.leaving);
+        let moving = self.places.iter().map(|p| p.leaving);
+        moving.chain(self.staying.iter().copied()).for_each(|rank| nic.add(rank));
+        nic
+    }
+
+    /// The destination's inbound direction with nobody arrived yet.
+    pub(crate) fn destination_nic(&self) -> Nic<'_> {
+        let mut nic = Nic::new(self.destination_capacity, &self.arriving);
+        self.resident.iter().for_each(|&rank| nic.add(rank));
+        nic
+    }
+
+    /// The destination's inbound direction with everyone arrived.
+    fn full_destination_nic(&self) -> Nic<'_> {
+        let mut nic = self.destination_nic();
+        self.places.iter().for_each(|places| nic.add(places.arriving));
+        nic
+    }
+
+    /// Whether neither the traffic of `guest` nor its writes can tell one technique from the other.
+    pub(crate) fn is_idle(&self, guest: usize) -> bool {
+        let guest = &self.guests[guest];
+        guest.writes() <= 0.0 && guest.outbound.max(guest.inbound) < idle_below(self.link().min(self.bandwidth))
+    }
+
+    /// Seconds that the memory of `guest` takes on the empty link, within the cap.
+    pub(crate) fn seconds_alone(&self, guest: usize) -> f64 {
+        self.guests[guest].image / (self.link() * EFFICIENCY).min(self.bandwidth)
+    }
+
+    /// Capacity of the slower link, in bits per second.
+    pub(crate) fn link(&self) -> f64 {
+        self.source_capacity.min(self.destination_capacity)
+    }
+
+    /// The least that is left for so many `migrations` together, with everyone at the source and everyone at the
+    /// destination, in bits per second.
+    pub(crate) fn least_left_for(&self, migrations: usize) -> f64 {
+        self.source_nic().left_for(migrations).min(self.full_destination_nic().left_for(migrations))
+    }
+
+    /// The least that one flow gets of the source's and of the destination's NIC, however many others there are,
+    /// beside `migrations`; flows that ask for less get what they ask for.
+    pub(crate) fn least_shares(&self, migrations: usize) -> (f64, f64) {
+        (self.source_nic().fair_share(migrations), self.full_destination_nic().fair_share(migrations))
+    }
+
+    /// What guests that do not move take of both NICs at least, given the [`least_shares`](Self::least_shares).
+    pub(crate) fn least_background(&self, shares: (f64, f64)) -> (f64, f64) {
+        let staying = self.staying.iter().map(|&rank| self.leaving.demand(rank).min(shares.0)).sum();
+        let resident = self.resident.iter().map(|&rank| self.arriving.demand(rank).min(shares.1)).sum();
+        (staying, resident)
+    }
+}

@@ -1,0 +1,101 @@
+//! What the search may do: the choices for each guest, and the limits that every schedule keeps.
+
+use crate::plan::eligibility::Techniques;
+use crate::plan::model::scene::Scene;
+use crate::plan::model::{self, Launch};
+use crate::plan::{Demands, Technique};
+
+/// Most migrations in flight unless the user says otherwise.
+///
+/// libvirtd serves calls with 20 workers (its `max_workers`); each migration keeps one busy at either host and
+/// some must be left for control, so about 15 at once per daemon work.
+pub(crate) const MOST_IN_FLIGHT: usize = 15;
+
+/// What the search may do with one guest.
+#[derive(Debug, Clone)]
+pub(crate) struct Choice {
+    /// How it may move.
+    pub(crate) techniques: Techniques,
+    /// Whether it could go by post-copy, whatever is forced.
+    pub(crate) can_post_copy: bool,
+    /// Lower ranks are launched first.
+    pub(crate) rank: i32,
+}
+
+/// What the search may do with all of them.
+pub(crate) struct Space<'a> {
+    pub(crate) scene: &'a Scene,
+    pub(crate) choices: &'a [Choice],
+    /// By guest: its pre-copy could not end even alone.
+    pub(crate) hopeless: Vec<bool>,
+    /// By guest: post-copy was found not to be worth it.
+    pub(crate) not_worth_it: Vec<bool>,
+    pub(crate) most_in_flight: usize,
+    pub(crate) most_in_post_copy: usize,
+}
+
+impl<'a> Space<'a> {
+    /// The space that the user's demands leave.
+    pub(crate) fn new(scene: &'a Scene, choices: &'a [Choice], demands: &Demands) -> Self {
+        let most = demands.concurrency.unwrap_or(MOST_IN_FLIGHT).min(demands.most_within_cap());
+        let most_in_flight = most.clamp(1, choices.len().max(1));
+        Self {
+            scene,
+            choices,
+            hopeless: (0..choices.len()).map(|guest| !model::can_converge(scene, guest, scene.link())).collect(),
+            not_worth_it: vec![false; choices.len()],
+            most_in_flight,
+            most_in_post_copy: demands.post_copy_limit.unwrap_or(most_in_flight).clamp(1, most_in_flight),
+        }
+    }
+
+    /// Whether the planner may choose for this guest; an idle one gains nothing by post-copy, and is never put at
+    /// its risk.
+    pub(crate) fn is_free(&self, guest: usize) -> bool {
+        self.choices[guest].techniques == Techniques::Either && !self.not_worth_it[guest] && !self.scene.is_idle(guest)
+    }
+
+    /// Pre-copy wherever it is allowed.
+    pub(crate) fn all_pre_copy(&self) -> Vec<Technique> {
+        let technique = |choice: &Choice| match choice.techniques {
+            Techniques::Forced(technique, _) => technique,
+            Techniques::Either | Techniques::OnlyPreCopy(_) => Technique::PreCopy,
+        };
+        self.choices.iter().map(technique).collect()
+    }
+
+    /// The schedule in which guests go in `order`, with the concurrency that `level` gives by place.
+    pub(crate) fn launches(
+        &self,
+        techniques: &[Technique],
+        order: &[usize],
+        level: impl Fn(usize) -> usize,
+    ) -> Vec<Launch> {
+        let launch = |(place, &guest): (usize, &usize)| {
+            let mut launch = Launch { guest, technique: techniques[guest], concurrency: level(place) };
+            self.limit(&mut launch);
+            launch
+        };
+        order.iter().enumerate().map(launch).collect()
+    }
+
+    /// Lowers the concurrency of `launch` to what is allowed. While a post-copy starts only if fewer than so many
+    /// are in flight, no more than that are in post-copy.
+    pub(crate) fn limit(&self, launch: &mut Launch) {
+        let post_copy = launch.technique == Technique::PostCopy;
+        let most = if post_copy { self.most_in_post_copy } else { self.most_in_flight };
+        launch.concurrency = launch.concurrency.min(most);
+    }
+
+    /// Pre-copy wherever it is allowed, and would end with `level` of them sharing what all the traffic leaves.
+    pub(crate) fn pre_copy_where_it_ends(&self, level: usize) -> Vec<Technique> {
+        let mut techniques = self.all_pre_copy();
+        let share = self.scene.least_left_for(level) / level as f64;
+        for guest in (0..techniques.len()).filter(|&guest| self.is_free(guest)) {
+            if !model::can_converge(self.scene, guest, share) {
+                techniques[guest] = Technique::PostCopy;
+            }
+        }
+        techniques
+    }
+}

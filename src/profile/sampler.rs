@@ -1,0 +1,402 @@
+//! From counters to rates: samples both hosts over a window and makes a [`Profile`] of each.
+//!
+//! [`Window`] is the pure part: it adds samples up and never gives a negative or absurd rate, whatever the
+//! counters do. [`profile_hosts`] is the clock around it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter::zip;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::libvirt::Host;
+use crate::libvirt::{DirtyRate, DomainFacts, DomainSample, HostError, HostErrorKind, NicCounters, Sample};
+use crate::profile::{self, DomainProfile, DomainState, Eligibility, Link, Profile};
+
+/// Counts what passed each NIC between the samples of one host.
+#[derive(Debug, Default)]
+pub struct Window {
+    last: Option<Sample>,
+    /// By domain UUID and the NIC's name.
+    nics: BTreeMap<(String, String), Traffic>,
+    /// By domain UUID.
+    dirty: BTreeMap<String, Dirtying>,
+    started_at_seconds: Option<f64>,
+}
+
+/// The dirty rates that were measured of a domain. A single measurement samples 512 pages for each GiB and so says
+/// little of a small guest; their mean says more.
+#[derive(Debug, Clone, Copy, Default)]
+struct Dirtying {
+    last_started: Option<u64>,
+    sum: f64,
+    count: u32,
+}
+
+impl Dirtying {
+    fn add(&mut self, rate: DirtyRate) {
+        if self.last_started != Some(rate.started) {
+            self.last_started = Some(rate.started);
+            self.sum += rate.bytes_per_second;
+            self.count += 1;
+        }
+    }
+}
+
+/// What a NIC was seen to carry, and for how long it was seen; each direction has its own time, since a
+/// direction whose counter was reset is not counted for that interval.
+#[derive(Debug, Clone, Copy, Default)]
+struct Traffic {
+    inbound: Flow,
+    outbound: Flow,
+}
+
+/// Bits per second that no NIC reaches: the fastest on the market run at 0.8 Tbit/s.
+const FASTEST_NIC: f64 = 2e12;
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Flow {
+    bytes: u64,
+    seconds: f64,
+}
+
+impl Flow {
+    /// A counter that went back, or faster than any NIC, was reset: what passed in that interval is not known,
+    /// so it does not count.
+    fn add(&mut self, before: Option<u64>, after: Option<u64>, seconds: f64) {
+        let bytes = before.zip(after).and_then(|(before, after)| after.checked_sub(before));
+        if let Some(bytes) = bytes.filter(|bytes| *bytes as f64 * 8.0 / seconds < FASTEST_NIC) {
+            self.bytes = self.bytes.saturating_add(bytes);
+            self.seconds += seconds;
+        }
+    }
+
+    fn bits_per_second(self) -> f64 {
+        if self.seconds > 0.0 { self.bytes as f64 * 8.0 / self.seconds } else { 0.0 }
+    }
+}
+
+impl Window {
+    /// Adds the next sample. One that is not later than the last is ignored.
+    pub fn add(&mut self, sample: Sample) {
+        self.started_at_seconds.get_or_insert(sample.at_seconds);
+        if let Some(last) = &self.last {
+            let seconds = sample.at_seconds - last.at_seconds;
+            if seconds <= 0.0 {
+                return;
+            }
+            // What the first sample carries was measured before the window.
+            for domain in &sample.domains {
+                if let Some(rate) = domain.dirty {
+                    self.dirty.entry(domain.uuid.clone()).or_default().add(rate);
+                }
+                let Some(before) = last.domains.iter().find(|d| d.uuid == domain.uuid) else { continue };
+                for nic in &domain.nics {
+                    let Some(old) = before.nics.iter().find(|n| n.name == nic.name) else { continue };
+                    let traffic = self.nics.entry((domain.uuid.clone(), nic.name.clone())).or_default();
+                    traffic.add(old, nic, seconds);
+                }
+            }
+        }
+        self.last = Some(sample);
+    }
+
+    /// The domains of the last sample.
+    pub fn last(&self) -> &[DomainSample] {
+        self.last.as_ref().map_or(&[], |sample| &sample.domains)
+    }
+
+    /// Seconds between the first and the last sample.
+    pub fn seconds(&self) -> f64 {
+        match (&self.last, self.started_at_seconds) {
+            (Some(last), Some(start)) => last.at_seconds - start,
+            _ => 0.0,
+        }
+    }
+
+    /// The domains of the last sample, sorted by name; a domain that has gone since is not among them. `facts`
+    /// gives what the samples do not carry, and leaves a domain out by `None`.
+    pub fn domains(&self, mut facts: impl FnMut(&DomainSample) -> Option<DomainFacts>) -> Vec<DomainProfile> {
+        let mut domains: Vec<_> = self.last().iter().filter_map(|s| Some(self.domain(s, facts(s)?))).collect();
+        domains.sort_by(|a, b| a.name.cmp(&b.name));
+        domains
+    }
+
+    fn domain(&self, sample: &DomainSample, facts: DomainFacts) -> DomainProfile {
+        // Only the NICs that are still there: one that was unplugged carries nothing any more.
+        let (mut inbound, mut outbound) = (0.0, 0.0);
+        for nic in &sample.nics {
+            if let Some(traffic) = self.nics.get(&(sample.uuid.clone(), nic.name.clone())) {
+                inbound += traffic.inbound.bits_per_second();
+                outbound += traffic.outbound.bits_per_second();
+            }
+        }
+        let resident = sample.resident_bytes.unwrap_or(sample.memory_bytes);
+        let post_copy = match sample.state {
+            DomainState::Running => facts.post_copy,
+            // QEMU: "post-copy migration is not supported with non-live or paused migration".
+            state => Eligibility::no(format!("it is {state}, and only a running domain can be post-copied")),
+        };
+        DomainProfile {
+            name: sample.name.clone(),
+            uuid: sample.uuid.clone(),
+            state: sample.state,
+            persistent: facts.persistent,
+            memory_bytes: sample.memory_bytes,
+            // The emulator's own memory is in its resident size too; the guest's can't be more than it has.
+            resident_bytes: resident.min(sample.memory_bytes),
+            unused_bytes: sample.unused_bytes.map(|unused| unused.min(sample.memory_bytes)),
+            dirty_bytes_per_second: self.dirty.get(&sample.uuid).map_or(0.0, |d| d.sum / f64::from(d.count.max(1))),
+            outbound_bits_per_second: outbound,
+            inbound_bits_per_second: inbound,
+            post_copy,
+            migration: facts.migration,
+        }
+    }
+}
+
+impl Traffic {
+    fn add(&mut self, before: &NicCounters, after: &NicCounters, seconds: f64) {
+        self.inbound.add(before.inbound_bytes, after.inbound_bytes, seconds);
+        self.outbound.add(before.outbound_bytes, after.outbound_bytes, seconds);
+    }
+}
+
+/// How long and how often to sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// Length of the window.
+    pub window: Duration,
+    /// Time between samples.
+    pub interval: Duration,
+}
+
+impl Timing {
+    /// When the sample after the one that was due at `due` is due, if it is `now`: one that would be late is left out. All
+    /// times count from the begin of the window, whose end is always due.
+    fn next(self, due: Duration, now: Duration) -> Duration {
+        let mut next = due + self.interval;
+        while next < now && next < self.window {
+            next += self.interval;
+        }
+        next.min(self.window)
+    }
+}
+
+/// Profiles all `hosts` at the same time, each from a thread of its own. `tick` is called with the elapsed
+/// part of the window after each sample of the first host.
+///
+/// # Errors
+/// The first host that did not answer.
+pub fn profile_hosts(
+    hosts: &[(&Host, Link)],
+    timing: Timing,
+    tick: &(dyn Fn(Duration) + Sync),
+) -> Result<Vec<Profile>, HostError> {
+    thread::scope(|scope| {
+        let silent = |_| ();
+        let threads: Vec<_> = hosts
+            .iter()
+            .enumerate()
+            .map(|(index, (host, link))| {
+                scope.spawn(move || profile_host(host, link.clone(), timing, if index == 0 { tick } else { &silent }))
+            })
+            .collect();
+        threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
+}
+
+fn profile_host(
+    host: &Host,
+    link: Link,
+    timing: Timing,
+    tick: &(dyn Fn(Duration) + Sync),
+) -> Result<Profile, HostError> {
+    let mut window = Window::default();
+    // Domains that hang.
+    let mut held = BTreeSet::new();
+    // The window begins with the first sample, which an emulator that hangs may hold up.
+    let (mut begun, mut due) = (None, Duration::ZERO);
+    loop {
+        let domains = host.sample()?;
+        let begun = *begun.get_or_insert_with(Instant::now);
+        window.add(Sample { at_seconds: begun.elapsed().as_secs_f64(), domains });
+        tick(due);
+        if due >= timing.window {
+            break;
+        }
+        measure_dirty_rates(host, window.last(), &mut held);
+        due = timing.next(due, begun.elapsed());
+        thread::sleep(due.saturating_sub(begun.elapsed()));
+    }
+    let persistent = host.persistent()?;
+    let facts = Host::side_by_side([host], window.last(), |[host], domain| {
+        match host.facts(&domain.name, &domain.uuid, persistent.contains(&domain.uuid)) {
+            Err(error) if error.kind == HostErrorKind::NoSuchDomain => Ok(None),
+            facts => facts.map(|facts| Some((domain.uuid.clone(), facts))),
+        }
+    })?;
+    let mut facts: BTreeMap<_, _> = facts.into_iter().flatten().collect();
+    let domains = window.domains(|domain| facts.remove(&domain.uuid));
+    Ok(Profile {
+        schema: profile::SCHEMA.to_owned(),
+        host: host.endpoint().name.clone(),
+        window_seconds: window.seconds(),
+        link,
+        domains,
+    })
+}
+
+/// Has libvirt measure the dirty rate of each running domain; a later sample has the result. libvirt refuses while it
+/// still measures, and where the hypervisor can't; the rate is 0 then. Domains that hang are `held`, and not asked again.
+fn measure_dirty_rates(host: &Host, domains: &[DomainSample], held: &mut BTreeSet<String>) {
+    let wanted = |domain: &&DomainSample| domain.state == DomainState::Running && !held.contains(&domain.uuid);
+    let running: Vec<_> = domains.iter().filter(wanted).collect();
+    let hanging = Host::side_by_side([host], &running, |[host], domain| match host.start_dirty_rate(&domain.uuid) {
+        Err(error) if matches!(error.kind, HostErrorKind::NoAnswer | HostErrorKind::NoConnection) => Err(error),
+        started => Ok(started.is_err_and(|error| error.kind == HostErrorKind::Hangs)),
+    });
+    // If the host does not answer, the next sample says so.
+    if let Ok(hanging) = hanging {
+        held.extend(zip(running, hanging).filter(|(_, hangs)| *hangs).map(|(domain, _)| domain.uuid.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nic(name: &str, inbound: u64, outbound: u64) -> NicCounters {
+        NicCounters { name: name.to_owned(), inbound_bytes: Some(inbound), outbound_bytes: Some(outbound) }
+    }
+
+    fn domain(name: &str, nics: Vec<NicCounters>) -> DomainSample {
+        DomainSample {
+            name: name.to_owned(),
+            uuid: format!("uuid of {name}"),
+            state: DomainState::Running,
+            memory_bytes: 128 << 20,
+            resident_bytes: Some(100 << 20),
+            unused_bytes: None,
+            dirty: None,
+            nics,
+        }
+    }
+
+    fn profile_of(samples: Vec<(f64, Vec<DomainSample>)>) -> Vec<DomainProfile> {
+        let mut window = Window::default();
+        for (at_seconds, domains) in samples {
+            window.add(Sample { at_seconds, domains });
+        }
+        window.domains(|_| Some(DomainFacts { persistent: true, ..DomainFacts::default() }))
+    }
+
+    fn rates(domain: &DomainProfile) -> (f64, f64) {
+        (domain.inbound_bits_per_second, domain.outbound_bits_per_second)
+    }
+
+    #[test]
+    fn mean_rates_over_uneven_samples() {
+        let domains = profile_of(vec![
+            (0.0, vec![domain("a", vec![nic("t0", 0, 1000)])]),
+            (1.0, vec![domain("a", vec![nic("t0", 500, 1000)])]),
+            (4.0, vec![domain("a", vec![nic("t0", 2000, 5000)])]),
+        ]);
+        assert_eq!(rates(&domains[0]), (4000.0, 8000.0));
+    }
+
+    #[test]
+    fn several_nics_add_up() {
+        let domains = profile_of(vec![
+            (0.0, vec![domain("a", vec![nic("t0", 0, 0), nic("t1", 0, 0)])]),
+            (1.0, vec![domain("a", vec![nic("t0", 10, 20), nic("t1", 30, 40)])]),
+        ]);
+        assert_eq!(rates(&domains[0]), (320.0, 480.0));
+    }
+
+    #[test]
+    fn a_reset_counter_costs_its_interval_only() {
+        let domains = profile_of(vec![
+            (0.0, vec![domain("a", vec![nic("t0", 5_000_000, 5_000_000)])]),
+            (1.0, vec![domain("a", vec![nic("t0", 100, 5_001_000)])]),
+            (2.0, vec![domain("a", vec![nic("t0", 1100, 5_002_000)])]),
+            (3.0, vec![domain("a", vec![nic("t0", 1 << 50, 5_003_000)])]),
+        ]);
+        assert_eq!(rates(&domains[0]), (8000.0, 8000.0));
+    }
+
+    #[test]
+    fn an_unknown_counter_is_no_traffic() {
+        let unknown = NicCounters { name: "t0".to_owned(), inbound_bytes: None, outbound_bytes: Some(0) };
+        let domains =
+            profile_of(vec![(0.0, vec![domain("a", vec![unknown.clone()])]), (1.0, vec![domain("a", vec![unknown])])]);
+        assert_eq!(rates(&domains[0]), (0.0, 0.0));
+    }
+
+    #[test]
+    fn nics_and_domains_come_and_go() {
+        let domains = profile_of(vec![
+            (0.0, vec![domain("stays", vec![nic("t0", 0, 0), nic("t1", 0, 0)]), domain("goes", vec![nic("t2", 0, 0)])]),
+            (1.0, vec![domain("stays", vec![nic("t0", 1000, 0)]), domain("comes", vec![nic("t2", 9_999_999, 0)])]),
+            (2.0, vec![domain("stays", vec![nic("t0", 2000, 0)]), domain("comes", vec![nic("t2", 9_999_999, 0)])]),
+        ]);
+        let names: Vec<_> = domains.iter().map(|d| d.name.as_str()).collect();
+        assert_eq!(names, ["comes", "stays"]);
+        assert_eq!(rates(&domains[0]), (0.0, 0.0), "the other domain's old NIC of the same name is not counted");
+        assert_eq!(rates(&domains[1]), (8000.0, 0.0));
+    }
+
+    #[test]
+    fn one_sample_or_a_clock_that_stands_gives_zero() {
+        assert_eq!(rates(&profile_of(vec![(0.0, vec![domain("a", vec![nic("t0", 9, 9)])])])[0]), (0.0, 0.0));
+        let still = profile_of(vec![
+            (3.0, vec![domain("a", vec![nic("t0", 0, 0)])]),
+            (3.0, vec![domain("a", vec![nic("t0", 1 << 40, 1 << 40)])]),
+        ]);
+        assert_eq!(rates(&still[0]), (0.0, 0.0));
+    }
+
+    #[test]
+    fn a_domain_without_a_nic_is_idle() {
+        let domains = profile_of(vec![(0.0, vec![domain("a", vec![])]), (1.0, vec![domain("a", vec![])])]);
+        assert_eq!(rates(&domains[0]), (0.0, 0.0));
+    }
+
+    #[test]
+    fn resident_memory_is_never_more_than_the_guest_has() {
+        let mut big = domain("a", vec![]);
+        big.resident_bytes = Some(900 << 20);
+        assert_eq!(profile_of(vec![(0.0, vec![big])])[0].resident_bytes, 128 << 20);
+    }
+
+    #[test]
+    fn the_dirty_rate_is_the_mean_of_what_was_measured_in_the_window() {
+        let measured = |at: f64, started, bytes_per_second| {
+            let mut sample = domain("a", vec![]);
+            sample.dirty = Some(DirtyRate { started, bytes_per_second });
+            (at, vec![sample])
+        };
+        let samples = vec![measured(0.0, 1, 9e9), measured(1.0, 2, 4e6), measured(1.5, 2, 4e6), measured(2.0, 3, 2e6)];
+        assert_eq!(profile_of(samples)[0].dirty_bytes_per_second, 3e6);
+    }
+
+    #[test]
+    fn a_sample_that_would_be_late_does_not_lengthen_the_window() {
+        let seconds = Duration::from_secs_f64;
+        let timing = Timing { window: seconds(5.0), interval: seconds(2.0) };
+        assert_eq!(timing.next(seconds(0.0), seconds(0.5)), seconds(2.0));
+        assert_eq!(timing.next(seconds(0.0), seconds(2.5)), seconds(4.0));
+        assert_eq!(timing.next(seconds(2.0), seconds(9.0)), seconds(5.0));
+        assert_eq!(timing.next(seconds(4.0), seconds(4.1)), seconds(5.0));
+    }
+
+    #[test]
+    fn a_paused_domain_is_not_post_copied() {
+        let mut paused = domain("a", vec![]);
+        paused.state = DomainState::Paused;
+        let domains = profile_of(vec![(0.0, vec![paused])]);
+        assert_eq!(
+            domains[0].post_copy.reason.as_deref(),
+            Some("it is paused, and only a running domain can be post-copied")
+        );
+    }
+}
