@@ -6,8 +6,10 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use tsmig::domain::{DomainState, Eligibility};
 use tsmig::plan::{Demands, Objective, plan};
-use tsmig::profile::{DomainProfile, DomainState, Eligibility, Link, LinkOrigin, Profile, SCHEMA};
+use tsmig::profile::{DomainProfile, Profile, SCHEMA};
+use tsmig::topology::{Link, LinkOrigin};
 
 /// A reproducible sequence of numbers in [0, 1): a linear congruential generator (Knuth, MMIX).
 struct Numbers(u64);

@@ -2,12 +2,15 @@
 //!
 //! Data flows one way:
 //!
-//! 1. [`sampling`] reads the counters of both hosts over a window and makes a [`profile`] of each.
-//! 2. [`plan`] computes, from the profiles and the user's rules ([`select`]), which domain goes by which technique,
-//!    in which order, how many at once, and what that will take. It is pure; a dry run stops here.
-//! 3. [`evacuate`] runs the plan against the two hosts ([`hypervisor`]) and tells what happens by [`event`]s.
-//!    A [`journal`] has each step before it is taken, so that the next run can [`recover`] what this one leaves.
-//! 4. [`render`] draws the events, and [`report`] and [`history`] are what remains of them.
+//! 1. [`profile`] reads the counters of both hosts over a window and makes a profile of each.
+//! 2. [`plan`] computes, from the profiles and the user's rules, which domain goes by which technique, in which order,
+//!    how many at once, and what that takes. It is pure; [`preflight`] refuses what can't be moved. A dry run stops here.
+//! 3. [`engine`] runs the plan against the two hosts ([`libvirt`]) and tells what happens by [`engine::events`]. Each step
+//!    is journaled before it runs, so a later run can recover ([`engine::recovery`]).
+//! 4. [`render`] draws the events; [`report`] and [`history`] are what remains of them.
+//!
+//! [`domain`], [`topology`] and [`units`] are the vocabulary and import nothing else. [`config`] and [`cli`] are what the
+//! user asks for.
 //!
 //! The words are the field's: a *domain* is a guest as libvirt knows it; *outbound* is what the guest sends,
 //! *inbound* what it receives; *pre-copy* copies the memory while the guest runs at the source, pass after pass;
@@ -16,6 +19,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod domain;
 pub mod engine;
 pub mod files;
 pub mod history;
@@ -25,4 +29,5 @@ pub mod preflight;
 pub mod profile;
 pub mod render;
 pub mod report;
+pub mod topology;
 pub mod units;

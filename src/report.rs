@@ -5,8 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::libvirt::Fault;
-use crate::plan::Technique;
+use crate::domain::Fault;
+use crate::domain::Technique;
 
 /// The schema name that a report carries.
 pub const SCHEMA: &str = "tsmig.report/1";

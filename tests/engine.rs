@@ -11,22 +11,22 @@ use std::thread;
 use std::time::Duration;
 
 use indicatif::{InMemoryTerm, ProgressDrawTarget};
+use tsmig::domain::Technique;
+use tsmig::domain::{Condition, Fault, Presence};
 use tsmig::engine::events::{Event, Timed};
 use tsmig::engine::migration::Phase;
 use tsmig::engine::recovery::journal::Journal;
 use tsmig::engine::recovery::survey::{Scope, survey};
 use tsmig::engine::{Evacuation, Interrupter, Options, Timeout};
-use tsmig::libvirt::{
-    Condition, Definition, Fault, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Presence, Route,
-    Side, Tidied,
-};
-use tsmig::plan::{self, Objective, Plan, Step, StepPrediction, Technique, Totals};
-use tsmig::profile::{Link, LinkOrigin};
+use tsmig::libvirt::{Definition, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Route, Tidied};
+use tsmig::plan::{self, Objective, Plan, Step, StepPrediction, Totals};
 use tsmig::render::Screen;
 use tsmig::render::bars::{Bars, Terminal};
 use tsmig::render::feed::Feed;
 use tsmig::render::printer::Printer;
 use tsmig::report::{DomainOutcome, DomainReport, Outcome, Report};
+use tsmig::topology::Side;
+use tsmig::topology::{Link, LinkOrigin};
 
 /// How a scripted domain behaves when it is migrated.
 #[derive(Debug, Clone, Copy, PartialEq)]

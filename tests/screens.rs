@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps None or Err fails, as it should")]
 
 use indicatif::{InMemoryTerm, ProgressDrawTarget};
+use tsmig::domain::Technique;
 use tsmig::engine::events::{Event, Timed};
 use tsmig::engine::migration::{Phase, Progress};
-use tsmig::plan::Technique;
 use tsmig::render::Screen;
 use tsmig::render::bars::{Bars, Terminal};
 use tsmig::render::page::Page;

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use tsmig::plan::Technique;
+use tsmig::domain::Technique;
 use tsmig_lab::{GuestSpec, Lab, Node};
 
 use crate::prediction::TIME_LIMIT_SECONDS;

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use tsmig::domain::Technique;
 use tsmig::files;
-use tsmig::plan::Technique;
 use tsmig::profile::Profile;
 use tsmig_lab::{GuestSpec, Lab, LabSpec, Node};
 

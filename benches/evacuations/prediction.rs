@@ -1,7 +1,8 @@
 //! What the model says of each policy: of the fixed schedules that virsh ran, and of the plan that tsmig makes. A test
 //! uses this to hold the model and the planner to the kept results.
 
-use tsmig::plan::{Demands, Move, Objective, Technique, Totals, plan, predict};
+use tsmig::domain::Technique;
+use tsmig::plan::{Demands, Move, Objective, Totals, plan, predict};
 use tsmig::profile::{DomainProfile, Profile};
 
 /// A policy that has not ended by then, in seconds, does not end.

@@ -10,7 +10,8 @@ use globset::{Glob, GlobMatcher};
 
 use crate::cli::{PlanningArgs, TechniqueArg};
 use crate::config::{Config, Order};
-use crate::plan::{Rule, StayKind, Technique};
+use crate::domain::Technique;
+use crate::plan::{Rule, StayKind};
 use crate::profile::Profile;
 
 /// What is wrong with the patterns.
@@ -246,7 +247,8 @@ mod tests {
     use super::*;
     use crate::cli::Command;
     use crate::config::options::resolve;
-    use crate::profile::{DomainState, fixture};
+    use crate::domain::DomainState;
+    use crate::profile::fixture;
 
     fn select(options: &[&str]) -> Result<Vec<(bool, Option<Technique>)>, String> {
         Ok(configured("", options)?.into_iter().map(|rule| (rule.stays, rule.technique)).collect())

@@ -21,7 +21,7 @@ use globset::GlobMatcher;
 use crate::cli::TechniqueArg;
 use crate::engine::Timeout;
 use crate::libvirt::Endpoint;
-use crate::profile::{Link, LinkOrigin};
+use crate::topology::{Link, LinkOrigin};
 use crate::units::{Rate, Size};
 
 /// The merged configuration.

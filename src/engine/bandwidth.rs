@@ -9,7 +9,7 @@
 
 use std::cmp::Reverse;
 
-use crate::plan::Technique;
+use crate::domain::Technique;
 
 /// The highest bandwidth that libvirt takes, in MiB/s: its own default.
 const UNLIMITED_MIB: u64 = i64::MAX as u64 >> 20;

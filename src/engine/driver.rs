@@ -12,15 +12,14 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::domain::Technique;
+use crate::domain::{Condition, Fault, Presence};
 use crate::engine::bandwidth::Share;
 use crate::engine::migration::convergence::SILENCE_SECONDS;
 use crate::engine::migration::{Action, Cause, Course, Migration, Phase, Progress, Sight, Verdict};
 use crate::engine::recovery::journal::{Entry, Journal};
-use crate::libvirt::{
-    Condition, Definition, Fault, HostError, HostErrorKind, Hosts, JobStats, MigrationRequest, Presence, Route, Side,
-    Tidied,
-};
-use crate::plan::Technique;
+use crate::libvirt::{Definition, HostError, HostErrorKind, Hosts, JobStats, MigrationRequest, Route, Tidied};
+use crate::topology::Side;
 use crate::units::size;
 
 /// Time between two looks at a migration.

@@ -5,8 +5,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::domain::Technique;
 use crate::engine::migration::{Phase, Progress};
-use crate::plan::Technique;
 use crate::report::{DomainReport, Job, Report};
 
 /// One thing that happened.

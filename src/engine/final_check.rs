@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 
 use super::{Evacuation, Task};
+use crate::domain::{Condition, Fault, Presence};
 use crate::engine::events::Timed;
 use crate::engine::migration::Phase;
 use crate::engine::outcome::{self, Names};
-use crate::libvirt::{Condition, Fault, Listed, Presence, Route, Side};
+use crate::libvirt::{Listed, Route};
 use crate::report::{self, DomainOutcome, DomainReport, Outcome, Report};
+use crate::topology::Side;
 
 impl Evacuation {
     /// Lists both hosts, and corrects what is not true any more.

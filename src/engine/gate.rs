@@ -5,10 +5,10 @@
 //! post-copy that breaks stops both until it is mended, and one that is lost or can't be mended ends both for good.
 
 use super::Evacuation;
+use crate::domain::Technique;
 use crate::engine::driver::Input;
 use crate::engine::events::Timed;
 use crate::engine::migration::{Phase, Verdict};
-use crate::plan::Technique;
 
 impl Evacuation {
     /// Whether a post-copy in flight is broken.

@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::domain::Technique;
 use crate::engine::events::{Event, Timed};
 use crate::libvirt::Endpoint;
-use crate::plan::Technique;
 use crate::report::{DomainReport, Outcome};
 
 /// How long a hook may take where the configuration does not say.

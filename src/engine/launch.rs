@@ -1,10 +1,12 @@
 //! The last look at a domain before it moves: what it is like right now decides how its migration is asked for.
 
 use super::options::Options;
+use crate::domain::Technique;
+use crate::domain::{Condition, Presence};
 use crate::engine::driver::{Driver, Ended, Update};
 use crate::engine::migration::{Course, OnStall, Places, Verdict};
-use crate::libvirt::{Condition, HostErrorKind, MigrationRequest, Presence, Side};
-use crate::plan::Technique;
+use crate::libvirt::{HostErrorKind, MigrationRequest};
+use crate::topology::Side;
 
 /// Reads what the domain is like right now, and launches its migration.
 pub(super) fn launch<F: Fn(Update)>(driver: Driver<F>, options: &Options, forced: bool, post_copy_works: bool) {

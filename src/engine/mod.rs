@@ -25,6 +25,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::domain::Fault;
+use crate::domain::Technique;
 use crate::engine::bandwidth::{InFlight, Share};
 use crate::engine::driver::{Driver, Ended, Input, Update};
 use crate::engine::events::{Event, Timed};
@@ -34,9 +36,10 @@ use crate::engine::migration::{Course, Phase, Progress, Verdict};
 use crate::engine::outcome::Names;
 use crate::engine::recovery::journal::{Entry, Journal};
 use crate::engine::recovery::survey::Finding;
-use crate::libvirt::{Definition, Fault, HostError, HostErrorKind, Hosts, MigrationRequest, Route, Side, no_data};
-use crate::plan::{Plan, Refusal, StayKind, Technique};
+use crate::libvirt::{Definition, HostError, HostErrorKind, Hosts, MigrationRequest, Route, no_data};
+use crate::plan::{Plan, Refusal, StayKind};
 use crate::report::{self, DomainOutcome, DomainReport, Report};
+use crate::topology::Side;
 
 pub use options::{AUTO_SECONDS_PER_GIB, Options, Timeout};
 

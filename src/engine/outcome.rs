@@ -2,10 +2,12 @@
 //!
 //! Pure: a driver's verdict and a last look at both hosts go in, the domain's report comes out.
 
+use crate::domain::Technique;
+use crate::domain::{Condition, Fault, Presence};
 use crate::engine::driver::Ended;
 use crate::engine::migration::{Places, Verdict};
-use crate::libvirt::{Condition, Fault, Presence, Tidied};
-use crate::plan::{Refusal, Technique};
+use crate::libvirt::Tidied;
+use crate::plan::Refusal;
 use crate::report::{DomainOutcome, DomainReport};
 
 /// The two hosts by the names that the user gave them.

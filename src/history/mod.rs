@@ -18,8 +18,8 @@ use crate::engine::events::{Event, Timed};
 use crate::engine::migration::{Phase, Progress};
 use crate::history::traffic_monitor::Reading;
 use crate::plan::Plan;
-use crate::profile::Link;
 use crate::report::DomainReport;
+use crate::topology::Link;
 pub use series::TrafficInterval;
 use series::{Channel, Series};
 

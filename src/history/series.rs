@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::libvirt::Side;
+use crate::topology::Side;
 
 /// Length of an interval at first, in seconds.
 const INTERVAL_SECONDS: f64 = 1.0;

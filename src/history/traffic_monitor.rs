@@ -5,9 +5,10 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::libvirt::{DomainFacts, Sample, Side};
+use crate::libvirt::{DomainFacts, Sample};
 use crate::libvirt::{Endpoint, Host};
 use crate::profile::sampler::Window;
+use crate::topology::Side;
 
 /// Time between two readings.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -14,9 +14,10 @@ use virt::sys;
 
 use super::connection::{Door, Endpoint, Line, Pool, lock};
 use super::ffi::{self, Parameters};
-use super::{DirtyRate, DomainFacts, DomainSample, Fault, HostError, HostErrorKind, JobStats, NicCounters, hangs};
+use super::{DirtyRate, DomainFacts, DomainSample, HostError, HostErrorKind, JobStats, NicCounters, hangs};
+use crate::domain::Fault;
+use crate::domain::{DomainState, Eligibility};
 use crate::libvirt::xml::domain::XmlFacts;
-use crate::profile::{DomainState, Eligibility};
 
 /// A host that is connected.
 pub struct Host {

@@ -13,26 +13,13 @@ mod probes;
 pub mod uri;
 mod xml;
 
-use std::fmt;
-
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 pub use self::connection::Endpoint;
 pub(crate) use self::connection::lock;
 pub use self::host::Host;
 pub use self::pair::Pair;
-use crate::plan::Technique;
-use crate::profile::{DomainState, Eligibility};
-
-/// One of the two hosts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// The host that is evacuated.
-    Source,
-    /// The host that takes the domains.
-    Destination,
-}
+use crate::domain::{Condition, Fault, Presence, Technique};
+use crate::domain::{DomainState, Eligibility};
+use crate::topology::Side;
 
 /// A call that a host did not answer as asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -187,44 +174,6 @@ pub struct Listed {
     pub fault: Option<Fault>,
 }
 
-/// An error that has stopped a guest whose emulator is still there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Fault {
-    /// Its storage failed.
-    IoError,
-    /// Its watchdog found that it hangs.
-    Watchdog,
-    /// It crashed.
-    Crash,
-    /// libvirt could not let it go on after an operation of its own.
-    Libvirt,
-}
-
-impl Fault {
-    /// What to do about it, as a clause.
-    pub(crate) fn remedy(self, domain: &str) -> String {
-        match self {
-            Self::IoError => format!("mend its storage, then `virsh resume {domain}`"),
-            Self::Watchdog | Self::Crash => {
-                format!("boot it again with `virsh reset {domain}` and `virsh resume {domain}`")
-            }
-            Self::Libvirt => format!("see libvirt's log, then `virsh resume {domain}`"),
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::IoError => "an I/O error",
-            Self::Watchdog => "its watchdog",
-            Self::Crash => "a crash",
-            Self::Libvirt => "a failed operation of libvirt",
-        })
-    }
-}
-
 /// Something that was put right around a domain that has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tidied {
@@ -232,82 +181,6 @@ pub enum Tidied {
     DefinedAtDestination,
     /// The shut-off definition that it left at the source was removed.
     UndefinedAtSource,
-}
-
-/// Where a domain is on one host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Presence {
-    /// The host does not know it.
-    Absent,
-    /// The host knows it.
-    Present(Condition),
-    /// The host did not answer.
-    Unknown(String),
-}
-
-/// A domain's state and reason, as far as a migration cares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Condition {
-    /// It runs, on its own.
-    Running,
-    /// It runs at the destination while its memory still arrives.
-    RunningPostCopy,
-    /// It runs at the destination, its memory's stream is broken.
-    RunningPostCopyFailed,
-    /// Paused by its user, or for a reason that has nothing to do with migration.
-    Paused,
-    /// Its emulator is being started, at the destination before it can take memory in.
-    PausedStartingUp,
-    /// Paused for the switch-over: the source at the end of pre-copy, the destination while memory arrives.
-    PausedMigration,
-    /// The source's half of a running post-copy.
-    PausedPostCopy,
-    /// The source's half of a broken post-copy.
-    PausedPostCopyFailed,
-    /// The guest has crashed, and its emulator is kept.
-    Crashed,
-    /// Defined, not running, and it left by migration.
-    ShutOffMigrated,
-    /// It is about to end; its emulator still runs.
-    ShuttingDown,
-    /// Defined, not running.
-    ShutOff,
-}
-
-impl Condition {
-    /// Whether it has a running emulator on that host.
-    pub fn is_active(self) -> bool {
-        !matches!(self, Self::ShutOff | Self::ShutOffMigrated)
-    }
-}
-
-impl fmt::Display for Condition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Running => "running",
-            Self::RunningPostCopy => "running (post-copy)",
-            Self::RunningPostCopyFailed => "running (post-copy failed)",
-            Self::Paused => "paused",
-            Self::PausedStartingUp => "paused (starting up)",
-            Self::PausedMigration => "paused (migrating)",
-            Self::PausedPostCopy => "paused (post-copy)",
-            Self::PausedPostCopyFailed => "paused (post-copy failed)",
-            Self::Crashed => "crashed",
-            Self::ShuttingDown => "shutting down",
-            Self::ShutOffMigrated => "shut off (migrated)",
-            Self::ShutOff => "shut off",
-        })
-    }
-}
-
-impl fmt::Display for Presence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Absent => f.write_str("absent"),
-            Self::Present(condition) => condition.fmt(f),
-            Self::Unknown(why) => write!(f, "unknown ({why})"),
-        }
-    }
 }
 
 /// Statistics of a migration as its source counts them; bytes unless named otherwise.

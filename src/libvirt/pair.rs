@@ -10,14 +10,13 @@ use super::failure::{self, Failure};
 use super::ffi;
 use super::host::Host;
 use super::host::{domain_state, fault, is_migration, lookup, migration};
-use super::{
-    Condition, Definition, Fault, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Presence, Route,
-    Side, Tidied, no_data,
-};
+use super::{Definition, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Route, Tidied, no_data};
+use crate::domain::DomainState;
+use crate::domain::Technique;
+use crate::domain::{Condition, Fault, Presence};
 use crate::libvirt::xml::domain::XmlFacts;
-use crate::plan::Technique;
 use crate::preflight::offline;
-use crate::profile::DomainState;
+use crate::topology::Side;
 
 /// Bandwidth in MiB/s before the switch to post-copy: what was sent by then may sit in the socket's buffer, and the
 /// switch waits behind it. Measured on a link of 100 Mbit/s with 60 Mbit/s of other traffic: the switch came 1.2-1.5 s

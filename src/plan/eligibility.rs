@@ -1,7 +1,9 @@
 //! Which domains move, and which techniques each may use.
 
-use super::{Demands, Rule, StayKind, Technique};
-use crate::profile::{DomainProfile, DomainState};
+use super::{Demands, Rule, StayKind};
+use crate::domain::DomainState;
+use crate::domain::Technique;
+use crate::profile::DomainProfile;
 
 /// What is to become of a domain.
 #[derive(Debug, Clone, PartialEq)]

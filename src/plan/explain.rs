@@ -1,11 +1,13 @@
 //! Why a domain moves the way it does: one sentence with the numbers that decided, for a reader in a hurry.
 
 use super::model::{self, Launch, Outcome};
-use super::{Demands, StepPrediction, Technique};
+use super::{Demands, StepPrediction};
+use crate::domain::Technique;
 use crate::plan::eligibility::Techniques;
 use crate::plan::model::scene::{Guest, Scene};
 use crate::plan::search::space::Choice;
-use crate::profile::{DomainProfile, Link, idle_below};
+use crate::profile::DomainProfile;
+use crate::topology::{Link, idle_below};
 use crate::units::{Rate, size, span};
 
 /// Up to so many migrations are each compared with the other technique. Chosen: a simulation for each, 0.1 ms at

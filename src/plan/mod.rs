@@ -16,7 +16,9 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::profile::{Link, LinkOrigin, Profile};
+use crate::domain::Technique;
+use crate::profile::Profile;
+use crate::topology::{Link, LinkOrigin};
 pub(crate) use eligibility::{Standing, standing};
 use explain::Subject;
 use model::Launch;
@@ -26,28 +28,6 @@ use search::space::Choice;
 
 /// The schema name that a saved plan carries.
 pub const SCHEMA: &str = "tsmig.plan/1";
-
-/// How a domain's memory is moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Technique {
-    /// It runs at the source until its memory is copied: contends with its outbound traffic at the source NIC.
-    PreCopy,
-    /// It runs at the destination and pulls its memory: contends with its inbound traffic at the destination NIC.
-    PostCopy,
-    /// It does not run: only its definition moves.
-    Offline,
-}
-
-impl fmt::Display for Technique {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::PreCopy => "pre-copy",
-            Self::PostCopy => "post-copy",
-            Self::Offline => "offline",
-        })
-    }
-}
 
 /// What the planner aims at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]

@@ -2,7 +2,8 @@
 //!
 //! Pure. Domains are matched by UUID, since a domain may have been renamed meanwhile, and another may have its name.
 
-use crate::plan::{Rule, StayKind, Technique};
+use crate::domain::Technique;
+use crate::plan::{Rule, StayKind};
 use crate::profile::Profile;
 use crate::report::{DomainOutcome, DomainReport, Report};
 
@@ -40,7 +41,8 @@ pub fn narrow(rules: &mut [Rule], report: &Report, source: &Profile, destination
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{DomainState, fixture};
+    use crate::domain::DomainState;
+    use crate::profile::fixture;
     use crate::report::{self, Outcome};
 
     fn host(name: &str, domains: &[(&str, &str)]) -> Profile {

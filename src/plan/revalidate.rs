@@ -6,8 +6,10 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use crate::plan::{self, Demands, Move, Plan, Refusal, Rule, Standing, Stay, StayKind, Step, Technique};
-use crate::profile::{DomainProfile, DomainState, Profile};
+use crate::domain::DomainState;
+use crate::domain::Technique;
+use crate::plan::{self, Demands, Move, Plan, Refusal, Rule, Standing, Stay, StayKind, Step};
+use crate::profile::{DomainProfile, Profile};
 use crate::units::span;
 
 /// The plan holds as long as it takes at most so many times as long as when it was made, and [`SLACK_SECONDS`]. Chosen,
@@ -284,8 +286,9 @@ fn slower(then: &Plan, now: &Plan) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Eligibility;
     use crate::plan::Demands;
-    use crate::profile::{Eligibility, fixture};
+    use crate::profile::fixture;
 
     fn hosts() -> (Profile, Profile) {
         let running = |name| (name, name, DomainState::Running);

@@ -3,8 +3,8 @@
 //! The model errs, so a plan that is a little faster by the model may not be faster at all. Post-copies that gain less
 //! than the model may err by are changed to pre-copies.
 
-use super::Technique;
 use super::model::{self, Launch, Outcome};
+use crate::domain::Technique;
 use crate::plan::search::space::Space;
 
 /// What a post-copy gains at least, as a part of the time that the guest's memory takes on the empty link. The largest

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::needs::Needs;
-use crate::libvirt::Fault;
-use crate::profile::DomainState;
+use crate::domain::DomainState;
+use crate::domain::Fault;
 
 /// What both hosts said.
 #[derive(Debug, Clone, Default)]

@@ -6,10 +6,11 @@ use std::sync::{Mutex, PoisonError};
 
 use super::facts::{DomainFacts, Facts, Network, Resident};
 use super::needs::{Machine, Needs, Plug, Processor, Role};
+use crate::domain::DomainState;
 use crate::libvirt::Host;
 use crate::libvirt::{HostError, HostErrorKind, lock};
 use crate::plan::Rule;
-use crate::profile::{DomainProfile, DomainState, Profile};
+use crate::profile::{DomainProfile, Profile};
 
 /// What is to be known of the hosts before the domains of `profile` that `rules` select move.
 ///

@@ -170,8 +170,9 @@ mod tests {
     use super::super::facts::{Allowance, DomainFacts, Memory, Promise, Resident};
     use super::super::needs::Needs;
     use super::*;
+    use crate::domain::DomainState;
     use crate::plan::{Demands, plan};
-    use crate::profile::{DomainState, fixture};
+    use crate::profile::fixture;
 
     const MIB: u64 = 1 << 20;
 

@@ -66,7 +66,7 @@ fn is_shared(file: &KeptFile) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::DomainState;
+    use crate::domain::DomainState;
 
     fn of(found: &Belongings) -> String {
         findings("host-a", "host-b", "web", found).join("\n")

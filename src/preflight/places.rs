@@ -2,7 +2,8 @@
 //!
 //! Pure: it marks domains of the source as not migratable, with the reason that the plan then gives.
 
-use crate::profile::{Eligibility, Profile};
+use crate::domain::Eligibility;
+use crate::profile::Profile;
 
 /// Marks each domain of `source` whose place at `destination` is taken: by another domain of the same name, or by
 /// one of the same UUID that is active there.
@@ -30,7 +31,8 @@ pub fn refuse_collisions(source: &mut Profile, destination: &Profile) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{DomainState, fixture::host};
+    use crate::domain::DomainState;
+    use crate::profile::fixture::host;
 
     #[test]
     fn only_a_taken_place_is_refused() {

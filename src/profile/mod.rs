@@ -6,10 +6,11 @@
 pub mod link;
 pub mod sampler;
 
-use std::fmt;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::domain::{DomainState, Eligibility};
+use crate::topology::Link;
 
 /// The schema name that a saved profile carries.
 pub const SCHEMA: &str = "tsmig.profile/1";
@@ -37,54 +38,6 @@ pub struct Both {
     pub source: Profile,
     /// Of the host that takes its domains.
     pub destination: Profile,
-}
-
-/// The capacity of a host's NIC in each direction.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Link {
-    /// Capacity each way, in bits per second.
-    pub bits_per_second: f64,
-    /// Where the number comes from.
-    pub origin: LinkOrigin,
-    /// The interface whose capacity was detected.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub interface: Option<String>,
-}
-
-impl Link {
-    /// A link whose capacity was told or assumed, in bits per second.
-    pub fn new(bits_per_second: f64, origin: LinkOrigin) -> Self {
-        Self { bits_per_second, origin, interface: None }
-    }
-
-    /// Whether traffic of this rate, in bits per second, is nothing beside the link.
-    pub fn is_idle(&self, bits_per_second: f64) -> bool {
-        bits_per_second.is_nan() || bits_per_second < idle_below(self.bits_per_second)
-    }
-}
-
-/// The rate below which traffic counts as idle beside a link of `capacity`, both in bits per second.
-///
-/// 0.2 % of the link: the acknowledgements of flows of 8 to 30 Mbit/s were measured at 53 to 92 kbit/s on a link of
-/// 100 Mbit/s (`docs/bench/profiles`), and twice that makes a migration longer by 0.2 %, less than equal runs differ.
-/// At least 10 kbit/s, since a guest without a task was measured at 0.06 to 0.7 kbit/s; at most 1 Mbit/s, since on a
-/// fast link a guest with more than that has users. Chosen within what was measured.
-pub(crate) fn idle_below(capacity: f64) -> f64 {
-    (0.002 * capacity).clamp(1e4, 1e6)
-}
-
-/// Where a link's capacity comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LinkOrigin {
-    /// Given on the command line.
-    Option,
-    /// Given in the configuration.
-    Configuration,
-    /// Read from the host.
-    Detected,
-    /// Nothing was known.
-    Assumed,
 }
 
 /// One domain over the window. Directions are the guest's: outbound is what it sends.
@@ -119,76 +72,11 @@ pub struct DomainProfile {
     pub migration: Eligibility,
 }
 
-/// A yes, or a no with its reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Eligibility {
-    /// Whether it may be done.
-    pub eligible: bool,
-    /// Why not; `None` where it may.
-    pub reason: Option<String>,
-}
-
-impl Eligibility {
-    /// It may not be done, because of `reason`: a clause that follows the domain's name and a colon.
-    pub fn no(reason: impl Into<String>) -> Self {
-        Self { eligible: false, reason: Some(reason.into()) }
-    }
-}
-
-impl Default for Eligibility {
-    fn default() -> Self {
-        Self { eligible: true, reason: None }
-    }
-}
-
-/// A domain's state in libvirt's terms; `blocked` counts as running.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum DomainState {
-    /// It runs.
-    Running,
-    /// Its processors are stopped, its memory is kept.
-    Paused,
-    /// The guest is on its way to power off.
-    #[serde(rename = "in shutdown")]
-    ShuttingDown,
-    /// Defined, not running.
-    #[serde(rename = "shut off")]
-    ShutOff,
-    /// It crashed and is kept.
-    Crashed,
-    /// The guest suspended itself.
-    PmSuspended,
-    /// libvirt does not know.
-    #[serde(rename = "no state")]
-    Unknown,
-}
-
-impl DomainState {
-    /// Whether there is a process with memory to migrate.
-    pub fn is_active(self) -> bool {
-        !matches!(self, Self::ShutOff)
-    }
-}
-
-impl fmt::Display for DomainState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Running => "running",
-            Self::Paused => "paused",
-            Self::ShuttingDown => "in shutdown",
-            Self::ShutOff => "shut off",
-            Self::Crashed => "crashed",
-            Self::PmSuspended => "pmsuspended",
-            Self::Unknown => "no state",
-        })
-    }
-}
-
 /// Profiles for the unit tests of whatever works on them.
 #[cfg(test)]
 pub(crate) mod fixture {
     use super::*;
+    use crate::topology::LinkOrigin;
 
     /// A host with these domains, each idle and of one byte.
     pub(crate) fn host(name: &str, domains: &[(&str, &str, DomainState)]) -> Profile {

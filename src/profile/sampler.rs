@@ -8,9 +8,11 @@ use std::iter::zip;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::domain::{DomainState, Eligibility};
 use crate::libvirt::Host;
 use crate::libvirt::{DirtyRate, DomainFacts, DomainSample, HostError, HostErrorKind, NicCounters, Sample};
-use crate::profile::{self, DomainProfile, DomainState, Eligibility, Link, Profile};
+use crate::profile::{self, DomainProfile, Profile};
+use crate::topology::Link;
 
 /// Counts what passed each NIC between the samples of one host.
 #[derive(Debug, Default)]

@@ -8,9 +8,9 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::escape::{escape, escape_line};
 use super::summary;
+use crate::domain::Technique;
 use crate::engine::events::{Event, Timed};
 use crate::engine::migration::{Phase, Progress};
-use crate::plan::Technique;
 use crate::report::{DomainOutcome, DomainReport};
 use crate::units::{Rate, size, span};
 

@@ -104,7 +104,7 @@ mod tests {
         tell(Event::Notice { message: "db is busy".to_owned() });
         assert_eq!(printer.waiting(), ROOM + 2);
         for _ in 0..LAST_ROOM {
-            tell(Event::Launch { domain: domain.clone(), technique: crate::plan::Technique::PreCopy });
+            tell(Event::Launch { domain: domain.clone(), technique: crate::domain::Technique::PreCopy });
         }
         assert_eq!(printer.waiting(), LAST_ROOM);
         drop(reads);

@@ -6,8 +6,9 @@ use super::escape::escape_line;
 use super::page::Page;
 use crate::config::show::{Effective, FileRow};
 use crate::plan::{Alternative, Objective, Plan, Totals};
-use crate::profile::{Link, LinkOrigin, Profile};
+use crate::profile::Profile;
 use crate::report::{DomainOutcome, DomainReport, Job, Outcome, Report};
+use crate::topology::{Link, LinkOrigin};
 use crate::units::{Rate, size, span};
 
 /// The domains of a host with their traffic.

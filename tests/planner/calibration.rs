@@ -150,7 +150,7 @@ fn no_end_is_predicted_for_pre_copy_for_all_at_once() {
     let (source, destination) = crate::support::balanced();
     let all = [0, 1, 2, 3].map(|domain| tsmig::plan::Move {
         domain,
-        technique: tsmig::plan::Technique::PreCopy,
+        technique: tsmig::domain::Technique::PreCopy,
         concurrency: 4,
     });
     assert_eq!(predict(&source, &destination, &all, None).0.total_seconds, None);

@@ -1,8 +1,9 @@
 //! What the planner keeps to: forced techniques, exclusions, order, and caps.
 
 use crate::support::{balanced, by, domain, example, host, most_in_flight, step};
-use tsmig::plan::{Demands, LEAST_BANDWIDTH, Objective, Plan, Rule, Technique, plan};
-use tsmig::profile::{DomainState, Eligibility};
+use tsmig::domain::Technique;
+use tsmig::domain::{DomainState, Eligibility};
+use tsmig::plan::{Demands, LEAST_BANDWIDTH, Objective, Plan, Rule, plan};
 
 fn with(rules: &[Rule], demands: &Demands) -> Plan {
     let (source, destination) = balanced();

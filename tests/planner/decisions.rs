@@ -1,8 +1,10 @@
 //! What the planner decides: on the shipped profiles, and where the answer is plain.
 
 use crate::support::{IMAGE, balanced, by, domain, example, host, least_gain, step};
-use tsmig::plan::{Demands, Objective, Plan, Rule, Technique, plan};
-use tsmig::profile::{DomainProfile, DomainState, Profile};
+use tsmig::domain::DomainState;
+use tsmig::domain::Technique;
+use tsmig::plan::{Demands, Objective, Plan, Rule, plan};
+use tsmig::profile::{DomainProfile, Profile};
 
 fn planned(hosts: &(Profile, Profile), objective: Objective) -> Plan {
     plan(&hosts.0, &hosts.1, &[], &Demands { objective, ..Demands::default() })
@@ -142,7 +144,7 @@ fn what_pre_copy_cannot_converge_goes_by_post_copy_even_on_a_fast_link() {
 fn a_plan_that_can_not_finish_says_so() {
     let (mut source, destination) = balanced();
     source.domains[0].dirty_bytes_per_second = 50e6;
-    source.domains[0].post_copy = tsmig::profile::Eligibility::no("a host device is assigned");
+    source.domains[0].post_copy = tsmig::domain::Eligibility::no("a host device is assigned");
     let plan = planned(&(source, destination), Objective::Time);
     assert_eq!((plan.predicted.total_seconds, plan.predicted.lost_bits), (None, None));
     let stuck = step(&plan, "o1");

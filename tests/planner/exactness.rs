@@ -6,7 +6,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::properties::{self, hosts};
 use crate::support::{by, least_gain};
-use tsmig::plan::{Demands, Objective, Plan, Rule, Technique, plan};
+use tsmig::domain::Technique;
+use tsmig::plan::{Demands, Objective, Plan, Rule, plan};
 use tsmig::profile::Profile;
 
 /// Plans whose times differ by less count as equal, in seconds.

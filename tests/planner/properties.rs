@@ -7,8 +7,11 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::support::{by, least_gain, most_in_flight};
-use tsmig::plan::{Demands, LEAST_BANDWIDTH, Move, Objective, Plan, Rule, Technique, plan, predict};
-use tsmig::profile::{DomainProfile, DomainState, Eligibility, Link, LinkOrigin, Profile};
+use tsmig::domain::Technique;
+use tsmig::domain::{DomainState, Eligibility};
+use tsmig::plan::{Demands, LEAST_BANDWIDTH, Move, Objective, Plan, Rule, plan, predict};
+use tsmig::profile::{DomainProfile, Profile};
+use tsmig::topology::{Link, LinkOrigin};
 
 /// A rate in bits per second that a domain may have.
 fn ordinary_rate() -> BoxedStrategy<f64> {

@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
+use tsmig::domain::Technique;
+use tsmig::domain::{DomainState, Eligibility};
 use tsmig::files;
-use tsmig::plan::{Plan, Step, Technique};
-use tsmig::profile::{self, DomainProfile, DomainState, Eligibility, Link, LinkOrigin, Profile};
+use tsmig::plan::{Plan, Step};
+use tsmig::profile::{self, DomainProfile, Profile};
+use tsmig::topology::{Link, LinkOrigin};
 
 /// 115 MiB: what crosses of a guest of 128 MiB.
 pub(crate) const IMAGE: u64 = 115 << 20;

@@ -28,12 +28,12 @@ use crate::files::saved_report::SavedReport;
 use crate::history::Recorder;
 use crate::history::traffic_monitor::watch;
 use crate::libvirt::Host;
-use crate::libvirt::Side;
 use crate::plan::return_trip;
 use crate::plan::{Plan, Step};
 use crate::render::feed::Feed;
 use crate::render::{Screen, leave, post_line, say, tables};
 use crate::report::{DomainOutcome, DomainReport, Outcome, Report};
+use crate::topology::Side;
 use crate::units::span;
 
 pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs) -> Result<u8> {

@@ -15,9 +15,10 @@ use crate::plan::return_trip;
 use crate::plan::revalidate::{self, Checked};
 use crate::plan::{Demands, Plan, Rule};
 use crate::preflight;
-use crate::profile::{LinkOrigin, Profile};
+use crate::profile::Profile;
 use crate::render::{say, tables};
 use crate::report::Report;
+use crate::topology::LinkOrigin;
 use crate::{files, units};
 
 pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &PlanArgs) -> Result<u8> {

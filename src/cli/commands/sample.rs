@@ -10,10 +10,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::cli::{OutputArgs, SamplingArgs};
 use crate::config::Config;
 use crate::libvirt::Host;
+use crate::profile::Profile;
 use crate::profile::link::detect;
 use crate::profile::sampler::{Timing, profile_hosts};
-use crate::profile::{Link, LinkOrigin, Profile};
 use crate::render::{self, say};
+use crate::topology::{Link, LinkOrigin};
 use crate::units::Rate;
 
 pub(super) fn sample_both(

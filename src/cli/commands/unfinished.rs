@@ -14,11 +14,12 @@ use crate::engine::events::Event;
 use crate::engine::recovery::journal::{self, Journal, Unfinished};
 use crate::engine::recovery::survey::{Scope, Survey, survey};
 use crate::engine::{Evacuation, Options, Timeout};
+use crate::libvirt::Route;
 use crate::libvirt::{Host, Pair};
-use crate::libvirt::{Route, Side};
 use crate::render::feed::Feed;
 use crate::render::say;
 use crate::report::Report;
+use crate::topology::Side;
 
 /// A pair of hosts that this run alone is at work on.
 pub(super) struct Claim {

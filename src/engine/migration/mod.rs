@@ -12,10 +12,11 @@ mod verdict;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::Technique;
+use crate::domain::{Condition, Presence};
 use crate::engine::bandwidth::{LAST_PASS, LAST_SECONDS};
 use crate::engine::migration::convergence::Convergence;
-use crate::libvirt::{Condition, JobStats, Presence};
-use crate::plan::Technique;
+use crate::libvirt::JobStats;
 
 use passes::Passes;
 use progress::Gauge;

@@ -1,7 +1,7 @@
 //! How a migration ended: judged from the domain's state on both hosts, never from what libvirt's call returned.
 
-use crate::libvirt::{Condition, Presence};
-use crate::plan::Technique;
+use crate::domain::Technique;
+use crate::domain::{Condition, Presence};
 
 /// How a migration ended for the domain.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,8 +18,8 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::Technique;
 use crate::libvirt::Definition;
-use crate::plan::Technique;
 use crate::preflight::facts::Promise;
 use crate::report::DomainOutcome;
 

@@ -3,11 +3,13 @@
 //! Each domain is judged by its state on both hosts; the journal says of which ones it is known that they were on their
 //! way, and how they were before. What is found is then seen to its end by the same drivers that migrate.
 
+use crate::domain::Technique;
+use crate::domain::{Condition, Presence};
 use crate::engine::outcome;
 use crate::engine::recovery::journal::Unfinished;
-use crate::libvirt::{Condition, Definition, HostError, HostErrorKind, Hosts, Listed, Presence, Side};
-use crate::plan::Technique;
+use crate::libvirt::{Definition, HostError, HostErrorKind, Hosts, Listed};
 use crate::report::{DomainOutcome, DomainReport};
+use crate::topology::Side;
 
 /// How far to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 
 use roxmltree::{Document, Node};
 
-use crate::profile::Eligibility;
+use crate::domain::Eligibility;
 
 /// The facts of one domain that its statistics do not carry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

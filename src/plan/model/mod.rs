@@ -9,7 +9,8 @@ pub(super) mod bound;
 mod port;
 pub(super) mod scene;
 
-use super::{StepPrediction, Technique, Totals};
+use super::{StepPrediction, Totals};
+use crate::domain::Technique;
 use crate::plan::model::port::Nic;
 use crate::plan::model::scene::{Guest, INBOUND_KEPT, OUTBOUND_KEPT, Scene};
 

@@ -3,9 +3,11 @@
 //! Profiles are in the units of their sources; here everything is in bits and bits per second, clamped to what
 //! can be computed with, and every flow knows its place on the NICs that it may use.
 
+use crate::domain::DomainState;
 use crate::plan::model::EFFICIENCY;
 use crate::plan::model::port::{Levels, Nic};
-use crate::profile::{DomainProfile, DomainState, Profile, idle_below};
+use crate::profile::{DomainProfile, Profile};
+use crate::topology::idle_below;
 
 /// No rate above this is computed with, in bits per second. Chosen: a thousand times the fastest link on the
 /// market, and small enough that sums over any host stay exact to a bit per second.

@@ -6,7 +6,7 @@
 
 use fastrand::Rng;
 
-use crate::plan::Technique;
+use crate::domain::Technique;
 use crate::plan::model::{Launch, Outcome};
 use crate::plan::search::local::{anneal, polish, shaken};
 use crate::plan::search::orders::{by_relief, levels, orders, patterns};

@@ -12,7 +12,8 @@ pub(super) mod space;
 
 use super::model::{self, Launch};
 use super::worth::{simulations, without_the_worthless};
-use super::{Alternative, Demands, Technique};
+use super::{Alternative, Demands};
+use crate::domain::Technique;
 use crate::plan::model::bound::lower_bound;
 use crate::plan::model::scene::{Guest, Scene};
 use crate::plan::search::large::climb;

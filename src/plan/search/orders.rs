@@ -6,7 +6,7 @@
 
 use std::iter;
 
-use crate::plan::Technique;
+use crate::domain::Technique;
 use crate::plan::search::space::Space;
 
 /// Up to so many guests every order with every concurrency is tried: 24 orders of 4 guests, 24 ways to start them.

@@ -1,8 +1,9 @@
 //! The candidates of a search that may still be the best: those that no other beats in every respect.
 
+use crate::domain::Technique;
+use crate::plan::Objective;
 use crate::plan::model::scene::Scene;
 use crate::plan::model::{self, Launch, Outcome};
-use crate::plan::{Objective, Technique};
 
 /// Plans for [`Objective::Time`] may take this much longer than the fastest, to lose less traffic: within it, less
 /// loss counts for more than less time. Given by the objective's definition.

@@ -1,9 +1,10 @@
 //! What the search may do: the choices for each guest, and the limits that every schedule keeps.
 
+use crate::domain::Technique;
+use crate::plan::Demands;
 use crate::plan::eligibility::Techniques;
 use crate::plan::model::scene::Scene;
 use crate::plan::model::{self, Launch};
-use crate::plan::{Demands, Technique};
 
 /// Most migrations in flight unless the user says otherwise.
 ///

@@ -4,8 +4,8 @@
 use super::axis::Axis;
 use super::{add, escape};
 use crate::history::{History, TrafficInterval};
-use crate::profile::Link;
 use crate::report::Report;
+use crate::topology::Link;
 use crate::units::Rate;
 
 const HEIGHT: u32 = 150;

@@ -1,0 +1,208 @@
+//! The words for a domain: how it is moved, what state it is in, what may be done with it.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How a domain's memory is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Technique {
+    /// It runs at the source until its memory is copied: contends with its outbound traffic at the source NIC.
+    PreCopy,
+    /// It runs at the destination and pulls its memory: contends with its inbound traffic at the destination NIC.
+    PostCopy,
+    /// It does not run: only its definition moves.
+    Offline,
+}
+
+impl fmt::Display for Technique {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::PreCopy => "pre-copy",
+            Self::PostCopy => "post-copy",
+            Self::Offline => "offline",
+        })
+    }
+}
+
+/// A yes, or a no with its reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Eligibility {
+    /// Whether it may be done.
+    pub eligible: bool,
+    /// Why not; `None` where it may.
+    pub reason: Option<String>,
+}
+
+impl Eligibility {
+    /// It may not be done, because of `reason`: a clause that follows the domain's name and a colon.
+    pub fn no(reason: impl Into<String>) -> Self {
+        Self { eligible: false, reason: Some(reason.into()) }
+    }
+}
+
+impl Default for Eligibility {
+    fn default() -> Self {
+        Self { eligible: true, reason: None }
+    }
+}
+
+/// A domain's state in libvirt's terms; `blocked` counts as running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DomainState {
+    /// It runs.
+    Running,
+    /// Its processors are stopped, its memory is kept.
+    Paused,
+    /// The guest is on its way to power off.
+    #[serde(rename = "in shutdown")]
+    ShuttingDown,
+    /// Defined, not running.
+    #[serde(rename = "shut off")]
+    ShutOff,
+    /// It crashed and is kept.
+    Crashed,
+    /// The guest suspended itself.
+    PmSuspended,
+    /// libvirt does not know.
+    #[serde(rename = "no state")]
+    Unknown,
+}
+
+impl DomainState {
+    /// Whether there is a process with memory to migrate.
+    pub fn is_active(self) -> bool {
+        !matches!(self, Self::ShutOff)
+    }
+}
+
+impl fmt::Display for DomainState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::ShuttingDown => "in shutdown",
+            Self::ShutOff => "shut off",
+            Self::Crashed => "crashed",
+            Self::PmSuspended => "pmsuspended",
+            Self::Unknown => "no state",
+        })
+    }
+}
+
+/// An error that has stopped a guest whose emulator is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// Its storage failed.
+    IoError,
+    /// Its watchdog found that it hangs.
+    Watchdog,
+    /// It crashed.
+    Crash,
+    /// libvirt could not let it go on after an operation of its own.
+    Libvirt,
+}
+
+impl Fault {
+    /// What to do about it, as a clause.
+    pub(crate) fn remedy(self, domain: &str) -> String {
+        match self {
+            Self::IoError => format!("mend its storage, then `virsh resume {domain}`"),
+            Self::Watchdog | Self::Crash => {
+                format!("boot it again with `virsh reset {domain}` and `virsh resume {domain}`")
+            }
+            Self::Libvirt => format!("see libvirt's log, then `virsh resume {domain}`"),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::IoError => "an I/O error",
+            Self::Watchdog => "its watchdog",
+            Self::Crash => "a crash",
+            Self::Libvirt => "a failed operation of libvirt",
+        })
+    }
+}
+
+/// Where a domain is on one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Presence {
+    /// The host does not know it.
+    Absent,
+    /// The host knows it.
+    Present(Condition),
+    /// The host did not answer.
+    Unknown(String),
+}
+
+/// A domain's state and reason, as far as a migration cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// It runs, on its own.
+    Running,
+    /// It runs at the destination while its memory still arrives.
+    RunningPostCopy,
+    /// It runs at the destination, its memory's stream is broken.
+    RunningPostCopyFailed,
+    /// Paused by its user, or for a reason that has nothing to do with migration.
+    Paused,
+    /// Its emulator is being started, at the destination before it can take memory in.
+    PausedStartingUp,
+    /// Paused for the switch-over: the source at the end of pre-copy, the destination while memory arrives.
+    PausedMigration,
+    /// The source's half of a running post-copy.
+    PausedPostCopy,
+    /// The source's half of a broken post-copy.
+    PausedPostCopyFailed,
+    /// The guest has crashed, and its emulator is kept.
+    Crashed,
+    /// Defined, not running, and it left by migration.
+    ShutOffMigrated,
+    /// It is about to end; its emulator still runs.
+    ShuttingDown,
+    /// Defined, not running.
+    ShutOff,
+}
+
+impl Condition {
+    /// Whether it has a running emulator on that host.
+    pub fn is_active(self) -> bool {
+        !matches!(self, Self::ShutOff | Self::ShutOffMigrated)
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Running => "running",
+            Self::RunningPostCopy => "running (post-copy)",
+            Self::RunningPostCopyFailed => "running (post-copy failed)",
+            Self::Paused => "paused",
+            Self::PausedStartingUp => "paused (starting up)",
+            Self::PausedMigration => "paused (migrating)",
+            Self::PausedPostCopy => "paused (post-copy)",
+            Self::PausedPostCopyFailed => "paused (post-copy failed)",
+            Self::Crashed => "crashed",
+            Self::ShuttingDown => "shutting down",
+            Self::ShutOffMigrated => "shut off (migrated)",
+            Self::ShutOff => "shut off",
+        })
+    }
+}
+
+impl fmt::Display for Presence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("absent"),
+            Self::Present(condition) => condition.fmt(f),
+            Self::Unknown(why) => write!(f, "unknown ({why})"),
+        }
+    }
+}
