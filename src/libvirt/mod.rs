@@ -1,7 +1,7 @@
 //! What tsmig asks of the two hosts, and libvirt's answer to it.
 //!
 //! [`Hosts`] is the seam of the engine: a source and a destination between which domains migrate. Its real side
-//! is [`libvirt`]; the engine's tests put a scripted pair behind it. Times are never read here: whoever asks
+//! is [`Pair`]; the engine's tests put a scripted pair behind it. Times are never read here: whoever asks
 //! knows what time it is.
 
 mod connection;
