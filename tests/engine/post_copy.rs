@@ -1,0 +1,171 @@
+//! Post-copy: the request, what breaks it, and how few domains it can lose.
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::thread;
+
+use crate::scripted::{Script, Scripted};
+use crate::support::{await_all, await_phase, journal, options, outcomes, plan, reaches, run, start};
+use tsmig::domain::{Condition, Presence, Technique};
+use tsmig::engine::Evacuation;
+use tsmig::engine::events::Event;
+use tsmig::engine::migration::Phase;
+use tsmig::report::{DomainOutcome, DomainReport, Outcome};
+
+#[test]
+fn post_copy_is_enabled_requested_until_it_runs_and_awaited() {
+    let hosts = Arc::new(Scripted::new(&[("o1", Script::Copies)]));
+    let (events, _, thread) = start(plan(&[("o1", Technique::PostCopy, 1)]), &hosts);
+    await_phase(&events, "o1", Phase::PostCopy);
+    hosts.finish("o1");
+    let report = thread.join().unwrap();
+    assert_eq!(report.outcome, Outcome::Evacuated);
+    hosts.with("o1", |domain| {
+        assert_eq!(domain.post_copy_requests, 3);
+        assert_eq!(domain.requests[0].technique, Technique::PostCopy);
+    });
+}
+
+#[test]
+fn a_post_copy_that_breaks_is_resumed_until_it_gets_through() {
+    let hosts = Arc::new(Scripted::new(&[("o1", Script::Breaks)]));
+    let (events, _, thread) = start(plan(&[("o1", Technique::PostCopy, 1)]), &hosts);
+    await_phase(&events, "o1", Phase::PostCopy);
+    hosts.with("o1", |domain| domain.wake.take().unwrap().send(()).unwrap());
+    let report = thread.join().unwrap();
+    assert_eq!(outcomes(&report), [DomainOutcome::Migrated]);
+    let resumed = hosts.with("o1", |domain| domain.requests.iter().map(|r| r.resume).collect::<Vec<_>>());
+    assert_eq!(resumed, [false, true, true]);
+    assert_eq!(report.domains[0].technique, Some(Technique::PostCopy));
+}
+
+#[test]
+fn a_destination_that_cannot_post_copy_gets_pre_copies_and_is_told_about_once() {
+    let mut hosts = Scripted::new(&[("o1", Script::Arrives), ("o2", Script::Arrives)]);
+    hosts.post_copies = false;
+    let hosts = Arc::new(hosts);
+    let (events, report) = run(&plan(&["o1", "o2"].map(|name| (name, Technique::PostCopy, 1))), &hosts);
+    assert_eq!(report.outcome, Outcome::Evacuated);
+    let hints: Vec<_> = events
+        .iter()
+        .filter_map(|event| if let Event::Notice { message } = event { Some(message.as_str()) } else { None })
+        .collect();
+    assert!(hints.len() == 1 && hints[0].contains("vm.unprivileged_userfaultfd=1"), "{hints:?}");
+    let asked = |name| hosts.with(name, |domain| domain.requests.iter().map(|r| r.post_copy).collect::<Vec<_>>());
+    assert_eq!((asked("o1"), asked("o2")), (vec![true, false], vec![false]));
+    assert_eq!(report.domains[0].technique, Some(Technique::PreCopy));
+}
+
+/// The domains that were launched by now, as far as that has not been heard.
+fn launched(events: &Receiver<Event>) -> Vec<String> {
+    let launch = |event| if let Event::Launch { domain, .. } = event { Some(domain) } else { None };
+    events.try_iter().filter_map(launch).collect()
+}
+
+#[test]
+fn the_first_post_copy_goes_alone_until_its_guest_runs_at_the_destination() {
+    let hosts = Arc::new(Scripted::new(&[("p1", Script::LoadsSlowly), ("p2", Script::Copies)]));
+    let steps = ["p1", "p2"].map(|name| (name, Technique::PostCopy, 2));
+    let (events, _, thread) = start(plan(&steps), &hosts);
+    await_phase(&events, "p1", Phase::PostCopy);
+    assert_eq!(launched(&events), [""; 0], "p2 waits, though two may be in flight");
+    assert!(hosts.with("p2", |domain| domain.requests.is_empty()));
+    hosts.with("p1", |domain| domain.destination = Presence::Present(Condition::RunningPostCopy));
+    await_phase(&events, "p2", Phase::PostCopy);
+    hosts.finish("p1");
+    hosts.finish("p2");
+    assert_eq!(outcomes(&thread.join().unwrap()), [DomainOutcome::Migrated; 2]);
+}
+
+#[test]
+fn a_stalled_pre_copy_switches_only_once_the_first_post_copy_runs_at_the_destination() {
+    let hosts = Arc::new(Scripted::new(&[("stalls", Script::Stalls), ("post", Script::LoadsSlowly)]));
+    let steps = [("stalls", Technique::PreCopy, 2), ("post", Technique::PostCopy, 2)];
+    let (events, _, thread) = start(plan(&steps), &hosts);
+    let stalled = |event: &Event| matches!(event, Event::Notice { message } if message.contains("does not converge"));
+    await_all(&events, &[&reaches("post", Phase::PostCopy), &stalled]);
+    // Several looks later it still has not been asked to switch.
+    let looks = hosts.with("stalls", |domain| domain.looks);
+    while hosts.with("stalls", |domain| domain.looks) < looks + 3 {
+        thread::yield_now();
+    }
+    assert_eq!(hosts.with("stalls", |domain| domain.post_copy_requests), 0);
+    hosts.with("post", |domain| domain.destination = Presence::Present(Condition::RunningPostCopy));
+    await_phase(&events, "stalls", Phase::PostCopy);
+    hosts.finish("stalls");
+    hosts.finish("post");
+    assert_eq!(outcomes(&thread.join().unwrap()), [DomainOutcome::Migrated; 2]);
+}
+
+#[test]
+fn a_destination_that_cannot_load_a_guest_loses_one_and_pre_copies_go_on() {
+    let hosts = Arc::new(Scripted::new(&[
+        ("pre", Script::Copies),
+        ("lost", Script::CannotBeLoaded),
+        ("never", Script::CannotBeLoaded),
+    ]));
+    let steps = [("pre", Technique::PreCopy, 3), ("lost", Technique::PostCopy, 3), ("never", Technique::PostCopy, 3)];
+    let (events, _, thread) = start(plan(&steps), &hosts);
+    let lost = events.iter().find_map(|event| if let Event::Done(report) = event { Some(report) } else { None });
+    assert_eq!(lost.unwrap().outcome, DomainOutcome::Lost);
+    hosts.finish("pre");
+    let report = thread.join().unwrap();
+    let (migrated, lost, remains) = (DomainOutcome::Migrated, DomainOutcome::Lost, DomainOutcome::Remains);
+    assert_eq!(outcomes(&report), [migrated, lost, remains]);
+    assert_eq!(report.outcome.exit_status(), 4);
+    assert!(hosts.with("never", |domain| domain.requests.is_empty()));
+    let error = report.domains[1].error.as_deref().unwrap();
+    for words in ["host-a", "`virsh destroy lost`, then `virsh start lost`", "memory is lost"] {
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    let error = report.domains[2].error.as_deref().unwrap();
+    assert!(error.contains("lost was lost"), "{error}");
+}
+
+#[test]
+fn a_post_copy_that_has_not_switched_is_cancelled_when_another_is_lost() {
+    let hosts = Arc::new(Scripted::new(&[
+        ("first", Script::Copies),
+        ("lost", Script::Copies),
+        ("waits", Script::Stalls),
+        ("never", Script::Copies),
+    ]));
+    let steps = [
+        ("first", Technique::PostCopy, 3),
+        ("lost", Technique::PostCopy, 3),
+        ("waits", Technique::PreCopy, 3),
+        ("never", Technique::PostCopy, 3),
+    ];
+    let (events, _, thread) = start(plan(&steps), &hosts);
+    await_all(&events, &[&reaches("lost", Phase::PostCopy), &reaches("waits", Phase::PreCopy)]);
+    hosts.with("lost", |domain| {
+        domain.source = Presence::Present(Condition::PausedPostCopyFailed);
+        domain.destination = Presence::Present(Condition::ShutOff);
+        domain.wake.take().unwrap().send(()).unwrap();
+    });
+    // It stalls after the loss, and is cancelled instead of switched.
+    let done = |event| if let Event::Done(report) = event { Some(report.domain) } else { None };
+    assert_eq!(events.iter().filter_map(done).take(2).collect::<Vec<_>>(), ["lost", "waits"]);
+    hosts.finish("first");
+    let report = thread.join().unwrap();
+    assert_eq!(
+        outcomes(&report),
+        [DomainOutcome::Migrated, DomainOutcome::Lost, DomainOutcome::Remains, DomainOutcome::Remains]
+    );
+    assert_eq!(hosts.with("waits", |domain| domain.post_copy_requests), 0);
+    assert!(hosts.with("never", |domain| domain.requests.is_empty()));
+    let error = report.domains[1].error.as_deref().unwrap();
+    assert!(error.contains("on host-b: `virsh undefine lost --keep-nvram --keep-tpm`"), "{error}");
+}
+
+#[test]
+fn after_a_loss_in_an_earlier_run_all_go_by_pre_copy() {
+    let hosts = Arc::new(Scripted::new(&[("o1", Script::Arrives), ("was-lost", Script::Arrives)]));
+    let earlier = run(&plan(&[("was-lost", Technique::PostCopy, 1)]), &hosts).1.domains;
+    let earlier = earlier.into_iter().map(|report| DomainReport { outcome: DomainOutcome::Lost, ..report }).collect();
+    let plan = plan(&[("o1", Technique::PostCopy, 1)]);
+    let evacuation = Evacuation::new(&plan, earlier, hosts.clone(), journal(), options());
+    let report = evacuation.run(&mut |_| {});
+    assert_eq!(outcomes(&report), [DomainOutcome::Lost, DomainOutcome::Migrated]);
+    assert_eq!(hosts.with("o1", |domain| domain.requests[0].technique), Technique::PreCopy);
+}
