@@ -27,6 +27,24 @@ impl fmt::Display for Technique {
     }
 }
 
+/// How a domain is to cross from one host to the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transfer {
+    /// How its memory is moved.
+    pub technique: Technique,
+    /// Whether a switch to post-copy is possible: libvirt has to know it from the start.
+    pub post_copy: bool,
+    /// Whether QEMU slows the guest down if pre-copy does not converge.
+    pub auto_converge: bool,
+}
+
+impl Transfer {
+    /// By a technique alone.
+    pub fn by(technique: Technique) -> Self {
+        Self { technique, post_copy: false, auto_converge: false }
+    }
+}
+
 /// A yes, or a no with its reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Eligibility {

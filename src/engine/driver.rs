@@ -12,8 +12,8 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::domain::Technique;
 use crate::domain::{Condition, Fault, Presence};
+use crate::domain::{Technique, Transfer};
 use crate::engine::bandwidth::Share;
 use crate::engine::migration::convergence::SILENCE_SECONDS;
 use crate::engine::migration::{Action, Cause, Course, Migration, Phase, Progress, Sight, Verdict};
@@ -250,7 +250,7 @@ impl<F: Fn(Update)> Driver<F> {
             false => Entry::Launch {
                 domain: self.domain.clone(),
                 uuid,
-                technique: self.request.technique,
+                technique: self.request.transfer.technique,
                 persistent: self.before.persistent,
                 autostart: self.before.autostart,
             },
@@ -331,9 +331,9 @@ impl<F: Fn(Update)> Driver<F> {
                 (self.tell)(Update::NoData(error));
                 return None;
             }
-            HostErrorKind::NoPostCopy if self.request.post_copy => {
-                self.request.post_copy = false;
-                self.request.technique = Technique::PreCopy;
+            HostErrorKind::NoPostCopy if self.request.transfer.post_copy => {
+                self.request.transfer.post_copy = false;
+                self.request.transfer.technique = Technique::PreCopy;
                 work.migration.without_post_copy();
                 (self.tell)(Update::NoPostCopy(error));
             }
@@ -354,8 +354,8 @@ impl<F: Fn(Update)> Driver<F> {
         let Some(mib) = self.limit else { return };
         let uuid = &self.request.uuid;
         // The limit before a planned switch stays as it is; one that is not planned needs its limit beforehand.
-        let fallback = self.request.post_copy && self.request.technique == Technique::PreCopy;
-        let limited = self.hosts.limit_bandwidth(uuid, self.request.technique, mib).is_ok()
+        let fallback = self.request.transfer.post_copy && self.request.transfer.technique == Technique::PreCopy;
+        let limited = self.hosts.limit_bandwidth(uuid, self.request.transfer.technique, mib).is_ok()
             && (!fallback || self.hosts.limit_bandwidth(uuid, Technique::PostCopy, mib).is_ok());
         if limited {
             self.limit = None;
@@ -472,8 +472,7 @@ impl<F: Fn(Update)> Driver<F> {
                     (self.tell)(Update::Resuming(work.error.clone().map(located)));
                 }
                 self.request = MigrationRequest {
-                    technique: Technique::PostCopy,
-                    post_copy: true,
+                    transfer: Transfer { post_copy: true, ..Transfer::by(Technique::PostCopy) },
                     resume: true,
                     ..self.request.clone()
                 };

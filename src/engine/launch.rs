@@ -1,8 +1,8 @@
 //! The last look at a domain before it moves: what it is like right now decides how its migration is asked for.
 
 use super::options::Options;
-use crate::domain::Technique;
 use crate::domain::{Condition, Presence};
+use crate::domain::{Technique, Transfer};
 use crate::engine::driver::{Driver, Ended, Update};
 use crate::engine::migration::{Course, OnStall, Places, Verdict};
 use crate::libvirt::{HostErrorKind, MigrationRequest};
@@ -54,13 +54,9 @@ pub(super) fn launch<F: Fn(Update)>(driver: Driver<F>, options: &Options, forced
         on_stall: Some(on_stall),
         timeout_seconds: Some(timeout.seconds(before.memory_bytes)),
     };
-    let request = MigrationRequest {
-        technique,
-        post_copy,
-        auto_converge: technique == Technique::PreCopy && on_stall == OnStall::AutoConverge,
-        persistent: before.persistent,
-        ..driver.request.clone()
-    };
+    let auto_converge = technique == Technique::PreCopy && on_stall == OnStall::AutoConverge;
+    let transfer = Transfer { technique, post_copy, auto_converge };
+    let request = MigrationRequest { transfer, persistent: before.persistent, ..driver.request.clone() };
     if let Err(cause) = driver.still_wanted() {
         return (driver.tell)(Update::Ended(Ended::not_wanted(driver.course.technique, cause)));
     }

@@ -26,7 +26,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::domain::Fault;
-use crate::domain::Technique;
+use crate::domain::{Technique, Transfer};
 use crate::engine::bandwidth::{InFlight, Share};
 use crate::engine::driver::{Driver, Ended, Input, Update};
 use crate::engine::events::{Event, Timed};
@@ -428,9 +428,7 @@ impl Evacuation {
         let Task { uuid, start, .. } = &self.tasks[index];
         let request = MigrationRequest {
             uuid: uuid.clone(),
-            technique,
-            post_copy: false,
-            auto_converge: false,
+            transfer: Transfer::by(technique),
             resume: false,
             persistent: false,
             route: self.options.route,

@@ -10,6 +10,7 @@ mod ffi;
 mod host;
 mod pair;
 mod probes;
+mod request;
 pub mod uri;
 mod xml;
 
@@ -17,6 +18,7 @@ pub use self::connection::Endpoint;
 pub(crate) use self::connection::lock;
 pub use self::host::Host;
 pub use self::pair::Pair;
+pub use self::request::{MigrationRequest, Route};
 use crate::domain::{Condition, Fault, Presence, Technique};
 use crate::domain::{DomainState, Eligibility};
 use crate::topology::Side;
@@ -201,38 +203,6 @@ pub struct JobStats {
     pub dirty_bytes_per_second: Option<f64>,
     /// How long the guest did not run, in seconds; known when the job is done.
     pub downtime_seconds: Option<f64>,
-}
-
-/// How the two libvirts work together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Route {
-    /// The source's libvirt drives the migration and survives the client.
-    PeerToPeer,
-    /// The client talks to both: for a source that can't reach the destination's libvirt.
-    ClientManaged,
-}
-
-/// One migration to perform.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MigrationRequest {
-    /// The domain's UUID.
-    pub uuid: String,
-    /// How it moves.
-    pub technique: Technique,
-    /// Whether a switch to post-copy is possible: it has to be said at the start.
-    pub post_copy: bool,
-    /// Whether QEMU slows the guest down where pre-copy does not converge.
-    pub auto_converge: bool,
-    /// Whether this goes on with a post-copy that failed, instead of starting anew.
-    pub resume: bool,
-    /// Whether its definition moves with it.
-    pub persistent: bool,
-    /// Who drives it.
-    pub route: Route,
-    /// Where the memory goes, where libvirt's own choice (the destination's host name) is not right.
-    pub migration_uri: Option<String>,
-    /// Bandwidth limit in MiB/s, libvirt's unit.
-    pub bandwidth_mib: Option<u64>,
 }
 
 /// A source and a destination: all that the engine asks of them. Calls block; each is safe from any thread.

@@ -1,7 +1,7 @@
 //! The two hosts of an evacuation behind libvirt: a [`Pair`] of [`Host`]s, between which domains move.
 
 use virt::connect::Connect;
-use virt::domain::{Domain, MigrateParameters};
+use virt::domain::Domain;
 use virt::error::{Error, ErrorDomain, ErrorNumber};
 use virt::sys;
 
@@ -17,11 +17,6 @@ use crate::domain::{Condition, Fault, Presence};
 use crate::libvirt::xml::domain::XmlFacts;
 use crate::preflight::offline;
 use crate::topology::Side;
-
-/// Bandwidth in MiB/s before the switch to post-copy: what was sent by then may sit in the socket's buffer, and the
-/// switch waits behind it. Measured on a link of 100 Mbit/s with 60 Mbit/s of other traffic: the switch came 1.2-1.5 s
-/// after the job was first seen without this, and 0.7-1.1 s after it with this; single runs.
-const LEAD_IN_MIB: u64 = 1;
 
 /// The libvirt whose daemon ends with a segmentation fault as the destination of a resumption, each time: 11.3.0, that of
 /// Debian 13. Seen under a debugger: `qemuProcessIncomingDefNew` is given no file descriptor, and reads it.
@@ -53,14 +48,7 @@ impl Pair {
         destination: Option<&Connect>,
         request: &MigrationRequest,
     ) -> Result<(), HostError> {
-        let leads_in = request.technique == Technique::PostCopy && !request.resume;
-        let parameters = MigrateParameters {
-            uri: request.migration_uri.clone(),
-            bandwidth: if leads_in { Some(LEAD_IN_MIB) } else { request.bandwidth_mib },
-            bandwidth_postcopy: request.bandwidth_mib.filter(|_| request.post_copy),
-            ..MigrateParameters::default()
-        };
-        let flags = flags(request);
+        let (flags, parameters) = request.for_libvirt();
         let peer = &self.destination.endpoint().unprompted_uri();
         let result = lookup(source, &request.uuid).and_then(|domain| match destination {
             Some(destination) => domain.migrate3(destination, parameters, flags).map(drop),
@@ -125,7 +113,7 @@ impl Hosts for Pair {
                 self.destination.pool.call(|destination| self.migrate_on(source, Some(destination), request))
             }
         })?;
-        match request.technique {
+        match request.transfer.technique {
             Technique::Offline => self.give_up_definition(&request.uuid),
             Technique::PreCopy | Technique::PostCopy => Ok(()),
         }
@@ -146,7 +134,7 @@ impl Hosts for Pair {
             }
             _ if crossed => error.host = between(),
             // If the source would begin again, it was the destination that refused.
-            _ => match self.source.begins(&self.destination, &request.uuid, flags(request)) {
+            _ => match self.source.begins(&self.destination, &request.uuid, request.for_libvirt().0) {
                 Ok(true) => error.host = destination.clone(),
                 Ok(false) => {}
                 Err(_) => error.host = between(),
@@ -282,36 +270,6 @@ fn undefine(domain: &Domain) -> Result<(), Error> {
     }
 }
 
-/// `UNDEFINE_SOURCE` without `PERSIST_DEST` would leave the domain transient at the destination, `PERSIST_DEST`
-/// would make a transient domain persistent: so both or none, while it runs. `POSTCOPY` only enables it; the engine starts it.
-/// A resumption has to repeat the flags of the start.
-fn flags(request: &MigrationRequest) -> u32 {
-    let mut flags = match request.technique {
-        Technique::PreCopy | Technique::PostCopy => sys::VIR_MIGRATE_LIVE,
-        Technique::Offline => sys::VIR_MIGRATE_OFFLINE,
-    };
-    if request.post_copy {
-        flags |= sys::VIR_MIGRATE_POSTCOPY;
-    }
-    if request.auto_converge {
-        flags |= sys::VIR_MIGRATE_AUTO_CONVERGE;
-    }
-    if request.resume {
-        flags |= sys::VIR_MIGRATE_POSTCOPY_RESUME;
-    }
-    flags |= match (request.persistent, request.technique) {
-        (true, Technique::PreCopy | Technique::PostCopy) => {
-            sys::VIR_MIGRATE_PERSIST_DEST | sys::VIR_MIGRATE_UNDEFINE_SOURCE
-        }
-        (true, Technique::Offline) => sys::VIR_MIGRATE_PERSIST_DEST,
-        (false, _) => 0,
-    };
-    if request.route == Route::PeerToPeer {
-        flags |= sys::VIR_MIGRATE_PEER2PEER;
-    }
-    flags
-}
-
 fn condition(state: u32, reason: u32) -> Condition {
     match (domain_state(state), reason) {
         (DomainState::Running, sys::VIR_DOMAIN_RUNNING_POSTCOPY) => Condition::RunningPostCopy,
@@ -332,41 +290,6 @@ fn condition(state: u32, reason: u32) -> Condition {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn request(technique: Technique, persistent: bool, route: Route) -> MigrationRequest {
-        MigrationRequest {
-            uuid: String::new(),
-            technique,
-            post_copy: technique == Technique::PostCopy,
-            auto_converge: false,
-            resume: false,
-            persistent,
-            route,
-            migration_uri: None,
-            bandwidth_mib: None,
-        }
-    }
-
-    #[test]
-    fn a_definition_moves_whole_or_not_at_all() {
-        let both = sys::VIR_MIGRATE_PERSIST_DEST | sys::VIR_MIGRATE_UNDEFINE_SOURCE;
-        let persistent = flags(&request(Technique::PostCopy, true, Route::PeerToPeer));
-        assert_eq!(persistent & both, both);
-        let transient = flags(&request(Technique::PostCopy, false, Route::PeerToPeer));
-        assert_eq!(transient & both, 0);
-        let offline = flags(&request(Technique::Offline, true, Route::PeerToPeer));
-        assert_eq!(offline & both, sys::VIR_MIGRATE_PERSIST_DEST, "what libvirt undefines it also deletes");
-    }
-
-    #[test]
-    fn post_copy_is_enabled_only_where_planned_and_never_with_multifd() {
-        let pre_copy = flags(&request(Technique::PreCopy, true, Route::PeerToPeer));
-        let post_copy = flags(&request(Technique::PostCopy, true, Route::ClientManaged));
-        assert_eq!(pre_copy & sys::VIR_MIGRATE_POSTCOPY, 0);
-        assert_eq!(post_copy & sys::VIR_MIGRATE_POSTCOPY, sys::VIR_MIGRATE_POSTCOPY);
-        assert_eq!((pre_copy | post_copy) & (sys::VIR_MIGRATE_PARALLEL | sys::VIR_MIGRATE_TUNNELLED), 0);
-        assert_eq!(post_copy & sys::VIR_MIGRATE_PEER2PEER, 0);
-    }
 
     #[test]
     fn an_error_that_stopped_a_guest_is_no_pause_of_its_user() {

@@ -22,7 +22,7 @@ fn post_copy_is_enabled_requested_until_it_runs_and_awaited() {
     assert_eq!(report.outcome, Outcome::Evacuated);
     hosts.with("o1", |domain| {
         assert_eq!(domain.post_copy_requests, 3);
-        assert_eq!(domain.requests[0].technique, Technique::PostCopy);
+        assert_eq!(domain.requests[0].transfer.technique, Technique::PostCopy);
     });
 }
 
@@ -51,7 +51,7 @@ fn a_destination_that_cannot_post_copy_gets_pre_copies_and_is_told_about_once() 
         .filter_map(|event| if let Event::Notice { message } = event { Some(message.as_str()) } else { None })
         .collect();
     assert!(hints.len() == 1 && hints[0].contains("vm.unprivileged_userfaultfd=1"), "{hints:?}");
-    let asked = |name| hosts.with(name, |domain| domain.requests.iter().map(|r| r.post_copy).collect::<Vec<_>>());
+    let asked = |name| hosts.with(name, |domain| domain.requests.iter().map(|r| r.transfer.post_copy).collect::<Vec<_>>());
     assert_eq!((asked("o1"), asked("o2")), (vec![true, false], vec![false]));
     assert_eq!(report.domains[0].technique, Some(Technique::PreCopy));
 }
@@ -167,5 +167,5 @@ fn after_a_loss_in_an_earlier_run_all_go_by_pre_copy() {
     let evacuation = Evacuation::new(&plan, earlier, hosts.clone(), journal(), options());
     let report = evacuation.run(&mut |_| {});
     assert_eq!(outcomes(&report), [DomainOutcome::Lost, DomainOutcome::Migrated]);
-    assert_eq!(hosts.with("o1", |domain| domain.requests[0].technique), Technique::PreCopy);
+    assert_eq!(hosts.with("o1", |domain| domain.requests[0].transfer.technique), Technique::PreCopy);
 }

@@ -172,7 +172,7 @@ impl Hosts for Scripted {
                 self.arrive(uuid);
                 Ok(())
             }
-            _ if request.post_copy && !self.post_copies => {
+            _ if request.transfer.post_copy && !self.post_copies => {
                 Err(error(HostErrorKind::NoPostCopy, "Postcopy is not supported"))
             }
             Script::Breaks => {
