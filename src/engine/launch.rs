@@ -6,6 +6,7 @@ use crate::domain::{Technique, Transfer};
 use crate::engine::driver::{Driver, Ended, Update};
 use crate::engine::migration::{Course, OnStall, Places, Verdict};
 use crate::libvirt::{HostErrorKind, MigrationRequest};
+use crate::preflight::offline;
 use crate::topology::Side;
 
 /// Reads what the domain is like right now, and launches its migration.
@@ -22,8 +23,13 @@ pub(super) fn launch<F: Fn(Update)>(driver: Driver<F>, options: &Options, forced
     if technique == Technique::Offline {
         // What was saved since the plan was made must not be lost either.
         match driver.hosts.left_behind(&driver.request.uuid) {
-            Ok(found) if found.is_empty() => {}
-            Ok(found) => return (driver.tell)(Update::Ended(Ended::not_wanted(technique, found.join("; ")))),
+            Ok(found) => {
+                let (source, destination) = (driver.hosts.name(Side::Source), driver.hosts.name(Side::Destination));
+                let findings = offline::findings(source, destination, &driver.domain, &found);
+                if !findings.is_empty() {
+                    return (driver.tell)(Update::Ended(Ended::not_wanted(technique, findings.join("; "))));
+                }
+            }
             Err(error) => return (driver.tell)(Update::Ended(Ended::not_wanted(technique, error.to_string()))),
         }
     }

@@ -5,6 +5,7 @@
 //! knows what time it is.
 
 mod connection;
+pub mod facts;
 mod failure;
 mod ffi;
 mod host;
@@ -22,6 +23,7 @@ pub use self::request::{MigrationRequest, Route};
 use crate::domain::{Condition, Fault, Presence, Technique};
 use crate::domain::{DomainState, Eligibility};
 use crate::topology::Side;
+use facts::Belongings;
 
 /// A call that a host did not answer as asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -207,6 +209,9 @@ pub struct JobStats {
 
 /// A source and a destination: all that the engine asks of them. Calls block; each is safe from any thread.
 pub trait Hosts: Send + Sync {
+    /// A host's name as the user wrote it.
+    fn name(&self, side: Side) -> &str;
+
     /// Migrates and returns when libvirt says that it ended. The return value is a hint, not a verdict.
     ///
     /// # Errors
@@ -269,11 +274,11 @@ pub trait Hosts: Send + Sync {
     /// The source did not answer, or has no such domain.
     fn definition(&self, uuid: &str) -> Result<Definition, HostError>;
 
-    /// What a migration of the domain's definition alone would leave behind or delete, each as a clause with what to do.
+    /// What a migration of the domain's definition alone would leave behind or delete.
     ///
     /// # Errors
     /// One of the hosts did not answer, or the source has no such domain.
-    fn left_behind(&self, uuid: &str) -> Result<Vec<String>, HostError>;
+    fn left_behind(&self, uuid: &str) -> Result<Belongings, HostError>;
 
     /// After a domain has been seen at the destination and not at the source: makes it there what `before` says it
     /// was, and removes the shut-off definition that an unattended completion leaves at the source. Does nothing where

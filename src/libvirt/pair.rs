@@ -6,6 +6,7 @@ use virt::error::{Error, ErrorDomain, ErrorNumber};
 use virt::sys;
 
 use super::connection::lock;
+use super::facts::Belongings;
 use super::failure::{self, Failure};
 use super::ffi;
 use super::host::Host;
@@ -15,7 +16,6 @@ use crate::domain::DomainState;
 use crate::domain::Technique;
 use crate::domain::{Condition, Fault, Presence};
 use crate::libvirt::xml::domain::XmlFacts;
-use crate::preflight::offline;
 use crate::topology::Side;
 
 /// The libvirt whose daemon ends with a segmentation fault as the destination of a resumption, each time: 11.3.0, that of
@@ -106,6 +106,10 @@ impl Pair {
 }
 
 impl Hosts for Pair {
+    fn name(&self, side: Side) -> &str {
+        &self.side(side).endpoint().name
+    }
+
     fn migrate(&self, request: &MigrationRequest) -> Result<(), HostError> {
         self.source.pool.call(|source| match request.route {
             Route::PeerToPeer => self.migrate_on(source, None, request),
@@ -217,10 +221,8 @@ impl Hosts for Pair {
         })
     }
 
-    fn left_behind(&self, uuid: &str) -> Result<Vec<String>, HostError> {
-        let domain = self.source.ask_domain(uuid, Domain::name)?;
-        let found = self.source.belongings(&self.destination, uuid)?.unwrap_or_default();
-        Ok(offline::findings(&self.source.endpoint().name, &self.destination.endpoint().name, &domain, &found))
+    fn left_behind(&self, uuid: &str) -> Result<Belongings, HostError> {
+        Ok(self.source.belongings(&self.destination, uuid)?.unwrap_or_default())
     }
 
     fn tidy(&self, uuid: &str, before: &Definition) -> Result<Vec<Tidied>, HostError> {

@@ -8,12 +8,11 @@ use virt::domain::MigrateParameters;
 use virt::error::{Error, ErrorNumber};
 use virt::sys;
 
+use super::facts::{Belongings, Bond, HostFacts, KeptFile, LibvirtRefusal, Memory, NetDevice, Network, Occupation};
 use super::host::{Host, domain_state, lookup};
 use super::xml::nic;
 use super::{HostError, HostErrorKind, ffi};
-use crate::preflight::facts::{Belongings, HostFacts, Job, KeptFile, LibvirtRefusal, Memory, Network};
 use crate::preflight::needs::{Machine, Needs};
-use crate::profile::link::{Bond, NetDevice};
 
 impl Host {
     /// The host's NICs, and the bonds that its libvirt knows; nothing where its libvirt has no drivers for them.
@@ -87,11 +86,11 @@ impl Host {
     ///
     /// # Errors
     /// The host did not answer.
-    pub fn occupation(&self, uuid: &str) -> Result<(Option<Job>, u32), HostError> {
+    pub fn occupation(&self, uuid: &str) -> Result<(Option<Occupation>, u32), HostError> {
         let found = self.ask_live(uuid, |domain| {
             // A domain that does not run has no job, and libvirt says so by an error.
             let job = ffi::job_stats(domain).unwrap_or_default();
-            Ok((job.map(|job| job_of(job.number("operation"))), domain.num_snapshots(0).unwrap_or_default()))
+            Ok((job.map(|job| occupation(job.number("operation"))), domain.num_snapshots(0).unwrap_or_default()))
         });
         Ok(absent(found)?.unwrap_or_default())
     }
@@ -304,20 +303,20 @@ fn words(error: &Error) -> String {
 }
 
 /// A job by the `operation` of its statistics.
-fn job_of(operation: Option<u64>) -> Job {
+fn occupation(operation: Option<u64>) -> Occupation {
     match operation.and_then(|operation| u32::try_from(operation).ok()) {
         Some(sys::VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT | sys::VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN) => {
-            Job::Migration
+            Occupation::Migration
         }
-        Some(sys::VIR_DOMAIN_JOB_OPERATION_BACKUP) => Job::Other("backup"),
-        Some(sys::VIR_DOMAIN_JOB_OPERATION_SAVE) => Job::Other("save"),
-        Some(sys::VIR_DOMAIN_JOB_OPERATION_DUMP) => Job::Other("dump"),
+        Some(sys::VIR_DOMAIN_JOB_OPERATION_BACKUP) => Occupation::Other("backup"),
+        Some(sys::VIR_DOMAIN_JOB_OPERATION_SAVE) => Occupation::Other("save"),
+        Some(sys::VIR_DOMAIN_JOB_OPERATION_DUMP) => Occupation::Other("dump"),
         Some(
             sys::VIR_DOMAIN_JOB_OPERATION_SNAPSHOT
             | sys::VIR_DOMAIN_JOB_OPERATION_SNAPSHOT_REVERT
             | sys::VIR_DOMAIN_JOB_OPERATION_SNAPSHOT_DELETE,
-        ) => Job::Other("snapshot"),
-        _ => Job::Other("libvirt"),
+        ) => Occupation::Other("snapshot"),
+        _ => Occupation::Other("libvirt"),
     }
 }
 

@@ -1,9 +1,10 @@
 //! What a domain would miss at the destination: its kind of machine, its processor, its files, its networks; and what is
 //! taken there already.
 
-use super::facts::{DomainFacts, Facts, Network};
+use super::facts::{DomainFacts, Facts};
 use super::gather::plug_path;
 use super::needs::{File, Nic, Plug, Role};
+use crate::libvirt::facts::Network;
 
 /// The findings about a domain and the destination.
 pub(super) fn findings(facts: &Facts, uuid: &str, domain: &str, found: &DomainFacts) -> Vec<String> {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::needs::Needs;
-use crate::domain::DomainState;
 use crate::domain::Fault;
+use crate::libvirt::facts::{Belongings, HostFacts, LibvirtRefusal, Memory, Network, Occupation};
 
 /// What both hosts said.
 #[derive(Debug, Clone, Default)]
@@ -27,21 +27,6 @@ pub struct Facts {
     pub networks: BTreeMap<String, Network>,
 }
 
-/// A host as a whole.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HostFacts {
-    /// As the user named it.
-    pub name: String,
-    /// libvirt's name of its hypervisor: `QEMU`.
-    pub hypervisor: String,
-    /// The hypervisor's version, as major times 1,000,000 plus minor times 1,000 plus release; 0 where unknown.
-    pub version: u32,
-    /// Whether the connection may only look.
-    pub read_only: bool,
-    /// The user that its QEMU runs as, where libvirt says so; 0 is root.
-    pub qemu_user: Option<u32>,
-}
-
 /// A domain that is to move.
 #[derive(Debug, Clone, Default)]
 pub struct DomainFacts {
@@ -52,7 +37,7 @@ pub struct DomainFacts {
     /// The error that has stopped it, if one has.
     pub fault: Option<Fault>,
     /// What libvirt is busy with on it.
-    pub job: Option<Job>,
+    pub job: Option<Occupation>,
     /// How many snapshots it has.
     pub snapshots: u32,
     /// What it has beside its definition, if only that is to move.
@@ -65,50 +50,6 @@ pub struct DomainFacts {
     pub processor: Option<String>,
 }
 
-/// What a domain that does not run has beside its definition.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Belongings {
-    /// Its state, if it runs after all.
-    pub active: Option<DomainState>,
-    /// Whether its memory is in a managed-save image.
-    pub saved: bool,
-    /// How many checkpoints it has.
-    pub checkpoints: u32,
-    /// Whether it has a TPM.
-    pub tpm: bool,
-    /// Files at the source, other than disks, that keep something of the guest.
-    pub files: Vec<KeptFile>,
-}
-
-/// A file at the source that keeps something of a guest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptFile {
-    /// What it is to the guest: `NVRAM`.
-    pub what: &'static str,
-    /// Its path.
-    pub path: String,
-    /// Whether the destination has a file of this path; `None` if its libvirt can't tell.
-    pub at_destination: Option<bool>,
-}
-
-/// A job that runs on a domain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Job {
-    /// It is being migrated.
-    Migration,
-    /// Anything else, such as a backup.
-    Other(&'static str),
-}
-
-/// The source's libvirt would not begin a migration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LibvirtRefusal {
-    /// Because of storage that is not shared.
-    pub unsafe_storage: bool,
-    /// libvirt's words.
-    pub message: String,
-}
-
 /// An active domain of the destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resident {
@@ -118,19 +59,6 @@ pub struct Resident {
     pub uuid: String,
     /// What it uses.
     pub needs: Needs,
-}
-
-/// Memory of a host, in bytes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Memory {
-    /// Free, or held by caches.
-    pub available: u64,
-    /// Whether that is the kernel's own judgement of what it can give to processes.
-    pub by_kernel: bool,
-    /// All of it.
-    pub total: u64,
-    /// Free in huge pages, by the size of a page; sizes that the host did not tell of are missing.
-    pub huge: BTreeMap<u64, u64>,
 }
 
 /// What is known of the destination's memory otherwise than from its libvirt, in bytes.
@@ -151,15 +79,4 @@ pub struct Promise {
     pub source: String,
     /// Memory of the domains that have not arrived, in bytes.
     pub bytes: u64,
-}
-
-/// A libvirt network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Network {
-    /// The host does not know it.
-    Missing,
-    /// It is defined and stopped.
-    Inactive,
-    /// Guests can use it.
-    Active,
 }

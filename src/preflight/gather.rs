@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::facts::{DomainFacts, Facts, Network, Resident};
+use super::facts::{DomainFacts, Facts, Resident};
 use super::needs::{Machine, Needs, Plug, Processor, Role};
 use crate::domain::DomainState;
 use crate::libvirt::Host;
+use crate::libvirt::facts::Network;
 use crate::libvirt::{HostError, HostErrorKind, lock};
 use crate::plan::Rule;
 use crate::profile::{DomainProfile, Profile};

@@ -167,10 +167,11 @@ fn kernel_keeps(total: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::{Allowance, DomainFacts, Memory, Promise, Resident};
+    use super::super::facts::{Allowance, DomainFacts, Promise, Resident};
     use super::super::needs::Needs;
     use super::*;
     use crate::domain::DomainState;
+    use crate::libvirt::facts::Memory;
     use crate::plan::{Demands, plan};
     use crate::profile::fixture;
 

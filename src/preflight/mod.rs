@@ -209,9 +209,10 @@ fn version(number: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::facts::{DomainFacts, HostFacts, Memory};
+    use super::facts::DomainFacts;
     use super::*;
     use crate::domain::DomainState;
+    use crate::libvirt::facts::{HostFacts, Memory};
     use crate::profile::fixture;
 
     fn facts() -> Facts {

@@ -1,7 +1,7 @@
 //! What a domain that does not run has beside its definition. When only the definition moves, libvirt leaves that behind
 //! or deletes it.
 
-use super::facts::{Belongings, KeptFile};
+use crate::libvirt::facts::{Belongings, KeptFile};
 
 /// The findings about a domain that is to move from `source` to `destination`. The first words of each say what it has.
 pub(crate) fn findings(source: &str, destination: &str, domain: &str, found: &Belongings) -> Vec<String> {

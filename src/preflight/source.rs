@@ -1,6 +1,7 @@
 //! What keeps a domain at the source: jobs, snapshots, and whatever else its libvirt has against a migration.
 
-use super::facts::{DomainFacts, Job};
+use super::facts::DomainFacts;
+use crate::libvirt::facts::Occupation;
 use crate::libvirt::hangs;
 
 /// The findings about a domain of `host`.
@@ -10,11 +11,11 @@ pub(super) fn findings(host: &str, domain: &str, found: &DomainFacts) -> Vec<Str
         findings.push(hangs(domain));
     }
     match found.job {
-        Some(Job::Migration) => findings.push(format!(
+        Some(Occupation::Migration) => findings.push(format!(
             "it is being migrated already; wait until that has ended (virsh domjobinfo {domain}), or let `tsmig recover` see it to \
              its end, and run tsmig again"
         )),
-        Some(Job::Other(kind)) => findings.push(format!(
+        Some(Occupation::Other(kind)) => findings.push(format!(
             "a {kind} job runs on it; wait for its end (virsh domjobinfo {domain}) or cancel it (virsh domjobabort \
              {domain})"
         )),
@@ -45,8 +46,8 @@ pub(super) fn findings(host: &str, domain: &str, found: &DomainFacts) -> Vec<Str
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::LibvirtRefusal;
     use super::*;
+    use crate::libvirt::facts::LibvirtRefusal;
 
     fn of(found: DomainFacts) -> Vec<String> {
         findings("host-a", "web", &found)
@@ -59,11 +60,12 @@ mod tests {
 
     #[test]
     fn jobs_and_snapshots_are_named_with_the_command_that_ends_them() {
-        let backup = of(DomainFacts { job: Some(Job::Other("backup")), snapshots: 1, ..DomainFacts::default() });
+        let backup = of(DomainFacts { job: Some(Occupation::Other("backup")), snapshots: 1, ..DomainFacts::default() });
         assert!(backup[0].contains("a backup job") && backup[0].contains("virsh domjobabort web"), "{backup:?}");
         assert!(backup[1].contains("it has a snapshot,"), "{backup:?}");
         assert!(
-            of(DomainFacts { job: Some(Job::Migration), ..DomainFacts::default() })[0].contains("migrated already")
+            of(DomainFacts { job: Some(Occupation::Migration), ..DomainFacts::default() })[0]
+                .contains("migrated already")
         );
     }
 

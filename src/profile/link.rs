@@ -4,33 +4,8 @@
 //! NIC that is up, the members of a bond; where several would do, the slowest, since a plan that takes less time than
 //! predicted still fits its window. What had to be assumed is said.
 
+use crate::libvirt::facts::{Bond, NetDevice};
 use crate::units::Rate;
-
-/// A network device of a host.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NetDevice {
-    /// The host's name for it.
-    pub name: String,
-    /// Its hardware address at present; the members of a bond share one.
-    pub address: String,
-    /// What it negotiated, in bits per second; `None` where the driver does not tell, or there is no carrier.
-    pub bits_per_second: Option<f64>,
-    /// Whether it has a carrier.
-    pub up: bool,
-    /// Whether there is hardware behind it.
-    pub physical: bool,
-}
-
-/// A bond of a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bond {
-    /// The host's name for it.
-    pub name: String,
-    /// The bonding driver's mode, where it is known: `active-backup`, `802.3ad`...
-    pub mode: Option<String>,
-    /// The names of its members.
-    pub members: Vec<String>,
-}
 
 /// A capacity that was detected.
 #[derive(Debug, Clone, PartialEq)]

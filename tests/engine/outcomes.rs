@@ -54,7 +54,7 @@ fn a_refused_domain_is_in_the_report_and_in_the_status() {
 #[test]
 fn a_definition_that_would_leave_something_behind_is_looked_at_again_and_stays() {
     let hosts = Arc::new(Scripted::new(&[("saved", Script::Arrives), ("free", Script::Arrives)]));
-    hosts.with("saved", |domain| domain.left_behind.push("it has a managed-save image".to_owned()));
+    hosts.with("saved", |domain| domain.left_behind.saved = true);
     let (_, report) = run(&plan(&["saved", "free"].map(|name| (name, Technique::Offline, 1))), &hosts);
     assert_eq!(outcomes(&report)[0], DomainOutcome::Remains);
     assert!(report.domains[0].error.as_deref().unwrap().contains("managed-save image"));

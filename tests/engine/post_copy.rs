@@ -51,7 +51,8 @@ fn a_destination_that_cannot_post_copy_gets_pre_copies_and_is_told_about_once() 
         .filter_map(|event| if let Event::Notice { message } = event { Some(message.as_str()) } else { None })
         .collect();
     assert!(hints.len() == 1 && hints[0].contains("vm.unprivileged_userfaultfd=1"), "{hints:?}");
-    let asked = |name| hosts.with(name, |domain| domain.requests.iter().map(|r| r.transfer.post_copy).collect::<Vec<_>>());
+    let asked =
+        |name| hosts.with(name, |domain| domain.requests.iter().map(|r| r.transfer.post_copy).collect::<Vec<_>>());
     assert_eq!((asked("o1"), asked("o2")), (vec![true, false], vec![false]));
     assert_eq!(report.domains[0].technique, Some(Technique::PreCopy));
 }

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
 
 use tsmig::domain::{Condition, Fault, Presence, Technique};
+use tsmig::libvirt::facts::Belongings;
 use tsmig::libvirt::{Definition, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Route, Tidied};
 use tsmig::topology::Side;
 
@@ -58,7 +59,7 @@ pub(crate) struct Domain {
     pub(crate) wake: Option<Sender<()>>,
     pub(crate) requests: Vec<MigrationRequest>,
     /// What an offline migration would leave behind.
-    pub(crate) left_behind: Vec<String>,
+    pub(crate) left_behind: Belongings,
 }
 
 /// Two hosts that follow a script.
@@ -86,7 +87,7 @@ impl Scripted {
             looks: 0,
             wake: None,
             requests: Vec::new(),
-            left_behind: Vec::new(),
+            left_behind: Belongings::default(),
         };
         Self {
             domains: Mutex::new(domains.iter().map(|(name, script)| ((*name).to_owned(), domain(*script))).collect()),
@@ -124,6 +125,13 @@ fn error(kind: HostErrorKind, message: &str) -> HostError {
 }
 
 impl Hosts for Scripted {
+    fn name(&self, side: Side) -> &str {
+        match side {
+            Side::Source => "host-a",
+            Side::Destination => "host-b",
+        }
+    }
+
     fn migrate(&self, request: &MigrationRequest) -> Result<(), HostError> {
         let uuid = &request.uuid;
         let others = {
@@ -331,7 +339,7 @@ impl Hosts for Scripted {
         Ok(Definition { persistent: uuid != "transient", memory_bytes: 1 << 30, ..Definition::default() })
     }
 
-    fn left_behind(&self, uuid: &str) -> Result<Vec<String>, HostError> {
+    fn left_behind(&self, uuid: &str) -> Result<Belongings, HostError> {
         Ok(self.with(uuid, |domain| domain.left_behind.clone()))
     }
 

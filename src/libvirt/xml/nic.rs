@@ -2,7 +2,7 @@
 
 use roxmltree::{Document, Node};
 
-use crate::profile::link::{Bond, NetDevice};
+use crate::libvirt::facts::{Bond, NetDevice};
 
 /// Reads the XML of a node device with the capability `net`; `None` for any other.
 pub(crate) fn device(xml: &str) -> Option<NetDevice> {

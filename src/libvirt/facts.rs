@@ -1,0 +1,114 @@
+//! What a host's libvirt says of the host and of its domains, beside the statistics: plain data, judged elsewhere.
+
+use std::collections::BTreeMap;
+
+use crate::domain::DomainState;
+
+/// A host as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostFacts {
+    /// As the user named it.
+    pub name: String,
+    /// libvirt's name of its hypervisor: `QEMU`.
+    pub hypervisor: String,
+    /// The hypervisor's version, as major times 1,000,000 plus minor times 1,000 plus release; 0 where unknown.
+    pub version: u32,
+    /// Whether the connection may only look.
+    pub read_only: bool,
+    /// The user that its QEMU runs as, where libvirt says so; 0 is root.
+    pub qemu_user: Option<u32>,
+}
+
+/// What a domain that does not run has beside its definition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Belongings {
+    /// Its state, if it runs after all.
+    pub active: Option<DomainState>,
+    /// Whether its memory is in a managed-save image.
+    pub saved: bool,
+    /// How many checkpoints it has.
+    pub checkpoints: u32,
+    /// Whether it has a TPM.
+    pub tpm: bool,
+    /// Files at the source, other than disks, that keep something of the guest.
+    pub files: Vec<KeptFile>,
+}
+
+/// A file at the source that keeps something of a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptFile {
+    /// What it is to the guest: `NVRAM`.
+    pub what: &'static str,
+    /// Its path.
+    pub path: String,
+    /// Whether the destination has a file of this path; `None` if its libvirt can't tell.
+    pub at_destination: Option<bool>,
+}
+
+/// What libvirt is busy with on a domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occupation {
+    /// It is being migrated.
+    Migration,
+    /// Anything else, such as a backup.
+    Other(&'static str),
+}
+
+/// The source's libvirt would not begin a migration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LibvirtRefusal {
+    /// Because of storage that is not shared.
+    pub unsafe_storage: bool,
+    /// libvirt's words.
+    pub message: String,
+}
+
+/// Memory of a host, in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Free, or held by caches.
+    pub available: u64,
+    /// Whether that is the kernel's own judgement of what it can give to processes.
+    pub by_kernel: bool,
+    /// All of it.
+    pub total: u64,
+    /// Free in huge pages, by the size of a page; sizes that the host did not tell of are missing.
+    pub huge: BTreeMap<u64, u64>,
+}
+
+/// A libvirt network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// The host does not know it.
+    Missing,
+    /// It is defined and stopped.
+    Inactive,
+    /// Guests can use it.
+    Active,
+}
+
+/// A network device of a host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetDevice {
+    /// The host's name for it.
+    pub name: String,
+    /// Its hardware address at present; the members of a bond share one.
+    pub address: String,
+    /// What it negotiated, in bits per second; `None` where the driver does not tell, or there is no carrier.
+    pub bits_per_second: Option<f64>,
+    /// Whether it has a carrier.
+    pub up: bool,
+    /// Whether there is hardware behind it.
+    pub physical: bool,
+}
+
+/// A bond of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bond {
+    /// The host's name for it.
+    pub name: String,
+    /// The bonding driver's mode, where it is known: `active-backup`, `802.3ad`...
+    pub mode: Option<String>,
+    /// The names of its members.
+    pub members: Vec<String>,
+}
