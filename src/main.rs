@@ -6,7 +6,7 @@ use clap::CommandFactory;
 use clap_complete::CompleteEnv;
 use tsmig::cli::Cli;
 use tsmig::cli::commands::{NOTHING_MOVED, USAGE, Usage, run};
-use tsmig::config::options::{ResolveError, resolve};
+use tsmig::cli::resolve::{ResolveError, resolve};
 use tsmig::render;
 
 fn main() -> ExitCode {

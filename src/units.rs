@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -199,6 +200,18 @@ pub fn span(seconds: f64) -> String {
             let minutes = (s / 60.0).round() as u64;
             format!("{} h {:02} min", minutes / 60, minutes % 60)
         }
+    }
+}
+
+/// Reads a duration such as `30s`.
+///
+/// # Errors
+/// In words, with what to write.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration >= Duration::from_millis(100) => Ok(duration),
+        Ok(_) => Err("it must be at least 100ms".to_owned()),
+        Err(error) => Err(format!("{error}; write for example 30s, 500ms or 2min")),
     }
 }
 

@@ -16,6 +16,7 @@ use clap::{Arg, CommandFactory};
 use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
 use clap_mangen::roff::{Roff, bold, italic, roman};
 use tsmig::cli::Cli;
+use tsmig::cli::resolve;
 use tsmig::config::keys::{self, Key};
 
 fn root() -> &'static Path {
@@ -86,7 +87,7 @@ fn the_manual_of_the_configuration() {
         (option.get_long().unwrap().to_owned(), value.unwrap(), about)
     };
     let about = "Defaults of the options of the same names, and with their values.";
-    section("[defaults]", about, keys::defaults().iter().map(option).collect());
+    section("[defaults]", about, resolve::defaults().iter().map(option).collect());
     let about = "A rule for the domains that a pattern matches; any number of them. Of the rules that match a domain and \
                  have a key, the last decides that key, in a later file before an earlier one. A rule may match nothing.";
     section("[[domains]]", about, rows(&keys::DOMAINS));

@@ -1,6 +1,8 @@
 //! The command line: arguments only, no logic. The help texts here are also the man pages.
 
+pub mod checks;
 pub mod commands;
+pub mod resolve;
 pub mod selection;
 
 use std::ffi::OsStr;
@@ -18,7 +20,7 @@ use crate::engine::Timeout;
 use crate::engine::migration::OnStall;
 use crate::libvirt::uri;
 use crate::plan::{LEAST_BANDWIDTH, Objective};
-use crate::units::{Rate, RateError};
+use crate::units::{Rate, RateError, duration};
 
 /// Evacuate a KVM host over libvirt by a traffic-sensitive plan.
 #[derive(Debug, Parser)]
@@ -114,7 +116,7 @@ pub struct EvacuateArgs {
     #[arg(long, value_name = "URI", value_parser = uri::migration)]
     pub migration_uri: Option<String>,
     /// Cancel a migration that has not switched over after so long; auto is 800 s for each GiB of memory begun.
-    #[arg(long, value_name = "DURATION", default_value = "auto", value_parser = timeout)]
+    #[arg(long, value_name = "DURATION", default_value = "auto")]
     pub timeout: Timeout,
     /// What is done about a pre-copy that does not converge, as judged from pass to pass; the default is post-copy where
     /// the planner chose pre-copy, and abort where you did. auto-converge slows the guest down from the start.
@@ -314,7 +316,7 @@ pub struct Concurrency(pub Option<NonZeroUsize>);
 
 /// The configured hosts that begin so, for the shells; a configuration that can't be read offers none.
 fn hosts(begun: &OsStr) -> Vec<CompletionCandidate> {
-    let config = Config::load(None).unwrap_or_default();
+    let config = Config::load(None, &resolve::judge).unwrap_or_default();
     let fits = |name: &&String| begun.to_str().is_some_and(|begun| name.starts_with(begun));
     config.hosts.keys().filter(fits).map(CompletionCandidate::new).collect()
 }
@@ -334,18 +336,6 @@ fn bandwidth(text: &str) -> Result<Rate, String> {
         true => Ok(rate),
         false => Err("libvirt can't limit a migration to less than 1MiB/s (8.39 Mbit/s)".to_owned()),
     }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(duration) if duration >= Duration::from_millis(100) => Ok(duration),
-        Ok(_) => Err("it must be at least 100ms".to_owned()),
-        Err(error) => Err(format!("{error}; write for example 30s, 500ms or 2min")),
-    }
-}
-
-fn timeout(text: &str) -> Result<Timeout, String> {
-    if text == "auto" { Ok(Timeout::Auto) } else { duration(text).map(Timeout::Fixed) }
 }
 
 #[cfg(test)]

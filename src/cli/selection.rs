@@ -143,7 +143,7 @@ pub fn rules(
     let typed = config.is_typed("technique");
     // What was typed beats the configuration's rules, which beat its default.
     let general = |name: &str| match config.rule(name, |rule| &rule.technique).filter(|_| !typed) {
-        Some(technique) => (given(technique), given(technique).map(|_| "the configuration")),
+        Some(technique) => (technique, technique.map(|_| "the configuration")),
         None => (given(arguments.technique), given(arguments.technique).map(|_| "--technique")),
     };
     let rule = |name: &str| {
@@ -246,7 +246,7 @@ mod tests {
 
     use super::*;
     use crate::cli::Command;
-    use crate::config::options::resolve;
+    use crate::cli::resolve::resolve;
     use crate::domain::DomainState;
     use crate::profile::fixture;
 

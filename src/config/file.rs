@@ -2,24 +2,26 @@
 //! problems of a file are found at once, and what is right beside them is read.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::ops::Range;
 use std::path::Path;
-use std::time::Duration;
+use std::str::FromStr;
 
 use globset::Glob;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{self, Key, nearest};
-use super::{Config, DomainRule, HostConfig, Located, Order, Origin, Place, Problem, options};
+use super::{Config, DomainRule, HostConfig, Judge, Located, Order, Origin, Place, Problem};
+use crate::domain::Technique;
 use crate::libvirt::uri;
-use crate::units::{Size, SizeError};
+use crate::units;
 
 type Value<'a> = Spanned<DeValue<'a>>;
 
 /// Reads the text of a file. What is wrong in it is in [`Config::problems`], in the order of the file.
-pub(super) fn parse(path: &Path, text: &str) -> Config {
-    let mut reader = Reader { path, text, problems: Vec::new() };
+pub(super) fn parse(path: &Path, text: &str, judge: Judge<'_>) -> Config {
+    let mut reader = Reader { path, text, judge, problems: Vec::new() };
     let mut config = Config { files: vec![(path.to_owned(), true)], ..Config::default() };
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
@@ -38,6 +40,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Config {
 struct Reader<'a> {
     path: &'a Path,
     text: &'a str,
+    judge: Judge<'a>,
     problems: Vec<Problem>,
 }
 
@@ -71,9 +74,10 @@ impl Reader<'_> {
                 "domains" => self.domains(value, config),
                 "hooks" => self.hooks(value, config),
                 other => {
-                    let option = keys::defaults().iter().any(|option| option.get_long() == Some(other));
-                    let hint =
-                        if option { "it belongs under [defaults]".to_owned() } else { nearest(other, &keys::SECTIONS) };
+                    let hint = match keys::DEFAULTS.contains(&other) {
+                        true => "it belongs under [defaults]".to_owned(),
+                        false => nearest(other, &keys::SECTIONS),
+                    };
                     self.problem(key.span(), format!("unknown section `{other}`; {hint}"));
                 }
             }
@@ -122,10 +126,9 @@ impl Reader<'_> {
         self.noted(value.span(), text)
     }
 
-    /// What the option of this name reads in the value.
-    fn as_option<T: Clone + Send + Sync + 'static>(&mut self, option: &str, value: &Value<'_>) -> Option<Located<T>> {
+    fn parsed<T>(&mut self, value: &Value<'_>, read: fn(&str) -> Result<T, String>) -> Option<Located<T>> {
         let text = self.scalar(value)?;
-        let parsed = self.noted(value.span(), options::parse(option, &text))?;
+        let parsed = self.noted(value.span(), read(&text).map_err(|reason| super::invalid(&text, reason)))?;
         Some(self.located(value, parsed))
     }
 
@@ -138,12 +141,6 @@ impl Reader<'_> {
         let text = self.string(value, what)?;
         let uri = self.noted(value.span(), read(text))?;
         Some(self.located(value, uri))
-    }
-
-    fn size(&mut self, value: &Value<'_>) -> Option<Located<Size>> {
-        let text = self.scalar(value)?;
-        let size = self.noted(value.span(), text.parse().map_err(|error: SizeError| error.to_string()))?;
-        Some(self.located(value, size))
     }
 
     fn hosts(&mut self, value: &Value<'_>, config: &mut Config) {
@@ -160,9 +157,9 @@ impl Reader<'_> {
                     "migration_uri" => {
                         host.migration_uri = self.uri(value, "a URI such as \"tcp://10.1.0.2\"", uri::migration);
                     }
-                    "memory" => host.memory = self.size(value),
-                    "memory_reserve" => host.memory_reserve = self.size(value),
-                    _ => host.link = self.as_option("link", value),
+                    "memory" => host.memory = self.parsed(value, from_str),
+                    "memory_reserve" => host.memory_reserve = self.parsed(value, from_str),
+                    _ => host.link = self.parsed(value, from_str),
                 }
             }
             config.hosts.insert(name.get_ref().to_string(), host);
@@ -170,20 +167,18 @@ impl Reader<'_> {
     }
 
     fn defaults(&mut self, value: &Value<'_>, config: &mut Config) {
-        let options = keys::defaults();
-        let names: Vec<_> = options.iter().filter_map(|option| option.get_long()).collect();
         for (key, value) in self.table(value, "[defaults]").into_iter().flatten() {
             let name: &str = key.get_ref();
-            if !names.contains(&name) {
+            if !keys::DEFAULTS.contains(&name) {
                 let hint = match keys::OPTIONS_ONLY.iter().find(|(option, _)| *option == name) {
                     Some((_, reason)) => format!("--{name} has no default: {reason}"),
-                    None => format!("unknown key `{name}` in [defaults]; {}", nearest(name, &names)),
+                    None => format!("unknown key `{name}` in [defaults]; {}", nearest(name, &keys::DEFAULTS)),
                 };
                 self.problem(key.span(), hint);
                 continue;
             }
             let Some(text) = self.scalar(value) else { continue };
-            if self.noted(value.span(), options::check(name, &text)).is_some() {
+            if self.noted(value.span(), (self.judge)(name, &text)).is_some() {
                 config.defaults.insert(name.to_owned(), self.located(value, text));
             }
         }
@@ -213,8 +208,8 @@ impl Reader<'_> {
                     let glob = self.noted(value.span(), glob);
                     pattern = glob.map(|glob| (self.located(value, text.to_owned()), glob.compile_matcher()));
                 }
-                "technique" => technique = self.as_option("technique", value),
-                "timeout" => timeout = self.as_option("timeout", value),
+                "technique" => technique = self.parsed(value, read_technique),
+                "timeout" => timeout = self.parsed(value, from_str),
                 "order" => {
                     let when = match value.get_ref().as_str() {
                         Some("first") => Ok(Order::First),
@@ -238,7 +233,7 @@ impl Reader<'_> {
         let Some(table) = self.table(value, "[hooks]") else { return };
         for (key, value) in self.known(table, "[hooks]", &keys::HOOKS) {
             if key == "timeout" {
-                config.hook_timeout = self.as_option::<Duration>("window", value);
+                config.hook_timeout = self.parsed(value, units::duration);
             } else if let Some(command) = self.command(value) {
                 config.hooks.insert(key, self.located(value, command));
             }
@@ -263,9 +258,27 @@ impl Reader<'_> {
     }
 }
 
+fn from_str<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+fn read_technique(text: &str) -> Result<Option<Technique>, String> {
+    match text {
+        "auto" => Ok(None),
+        "pre-copy" => Ok(Some(Technique::PreCopy)),
+        "post-copy" => Ok(Some(Technique::PostCopy)),
+        _ => Err("write auto, pre-copy, post-copy".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(text: &str) -> Config {
+        let judge = |_: &str, value: &str| if value == "5" { Err("invalid".to_owned()) } else { Ok(()) };
+        parse(Path::new("c.toml"), text, &judge)
+    }
 
     #[test]
     fn an_error_says_where_and_what_would_be_right() {
@@ -292,9 +305,6 @@ mod tests {
                 "[defaults]\nconcurency = 4",
                 "c.toml:2:1: unknown key `concurency` in [defaults]; did you mean `concurrency`?",
             ),
-            ("[defaults]\nwindow = '5'", "c.toml:2:10: invalid value \"5\": time unit needed"),
-            ("[defaults]\n  objective = 'speed'", "c.toml:2:15: invalid value \"speed\": write time, impact"),
-            ("[defaults]\nconcurrency = 0", "c.toml:2:15: invalid value \"0\": write auto, or a whole number from 1"),
             ("[defaults]\nwindow = [1]", "c.toml:2:10: it is of the type array"),
             ("[defaults]\nexclude = 'a'", "c.toml:2:1: --exclude has no default: `keep` in [[domains]]"),
             ("[domains]\nmatch = 'a'", "it is no list; write [[domains]]"),
@@ -315,7 +325,7 @@ mod tests {
             ("[hosts.a]\nuri = 'x'\nuri = 'y'", "c.toml:3:1: duplicate key"),
             ("[hosts.\u{fc}]\n\u{fc} = 1", "c.toml:1:8:"),
         ] {
-            let problems = parse(Path::new("c.toml"), text).problems;
+            let problems = read(text).problems;
             let error = problems.first().unwrap_or_else(|| panic!("{text:?} is valid")).to_string();
             assert!(error.contains(wanted), "{text:?}: {error}, not {wanted}");
             assert!(!error.contains('\n'), "one line: {error}");
@@ -326,12 +336,12 @@ mod tests {
     fn all_problems_are_found_at_once_in_the_order_of_the_file_and_the_rest_is_read() {
         let text = "[hooks]\nbefor-run = '/x'\nafter-run = 'x'\n[hosts.a]\nuri = 5\nlink = '1Gbit'\nlnk = 1\n\
                     [[domains]]\nmatch = 'a['\nkeep = 1\n[[domains]]\nmatch = 'b'\nkeep = true\n[defaults]\nwindow = '5'\n";
-        let config = parse(Path::new("c.toml"), text);
+        let config = read(text);
         let lines: Vec<_> = config.problems.iter().filter_map(|problem| Some(problem.place.as_ref()?.line)).collect();
         assert_eq!(lines, [2, 3, 5, 7, 9, 10, 15], "{:?}", config.problems);
         assert!(config.hosts["a"].link.is_some() && config.domains.len() == 1, "{config:?}");
 
-        let config = parse(Path::new("c.toml"), "[hosts.a]\nlink = \n[hosts.b]\nuri = 'x\n");
+        let config = read("[hosts.a]\nlink = \n[hosts.b]\nuri = 'x\n");
         let lines: Vec<_> = config.problems.iter().filter_map(|problem| Some(problem.place.as_ref()?.line)).collect();
         assert_eq!(lines, [2, 4], "{:?}", config.problems);
     }

@@ -1,9 +1,5 @@
 //! The keys of a configuration file and what they mean: the one definition that the reader, the manual and the tests
-//! share. The keys of `[defaults]` are the command line's own options.
-
-use clap::{Arg, Command, CommandFactory};
-
-use crate::cli::Cli;
+//! share. What a key of `[defaults]` means is told by the option of its name.
 
 /// A key of a section.
 #[derive(Debug, Clone, Copy)]
@@ -123,6 +119,25 @@ pub const HOOK_VARIABLES: [Key; 11] = [
     Key { name: "TSMIG_REPORT", value: "after-run", about: "The file of --report, complete, where it was given." },
 ];
 
+/// `[defaults]`: the options that have a default there, by their long names.
+pub const DEFAULTS: [&str; 15] = [
+    "bandwidth",
+    "concurrency",
+    "interval",
+    "link",
+    "objective",
+    "offline",
+    "on-stall",
+    "output",
+    "partial",
+    "post-copy-limit",
+    "quiet",
+    "technique",
+    "timeout",
+    "window",
+    "window-limit",
+];
+
 /// Options that have no key in `[defaults]`, each with the reason.
 pub const OPTIONS_ONLY: &[(&str, &str)] = &[
     ("accept-drift", "it is said of one run"),
@@ -145,24 +160,6 @@ pub const OPTIONS_ONLY: &[(&str, &str)] = &[
     ("version", "it is no setting"),
 ];
 
-/// The commands whose options have defaults.
-pub(super) const COMMANDS: [&str; 3] = ["evacuate", "plan", "profile"];
-
-/// The options that `[defaults]` can set, by name: all of the commands' but [`OPTIONS_ONLY`].
-pub fn defaults() -> Vec<Arg> {
-    let command = Cli::command();
-    let of = |command: &Command| command.get_arguments().cloned().collect::<Vec<_>>();
-    let commands = COMMANDS.iter().filter_map(|name| command.find_subcommand(name)).flat_map(of);
-    let mut options: Vec<Arg> = of(&command).into_iter().chain(commands).filter(is_configurable).collect();
-    options.sort_by(|a, b| a.get_long().cmp(&b.get_long()));
-    options.dedup_by(|a, b| a.get_long() == b.get_long());
-    options
-}
-
-fn is_configurable(option: &Arg) -> bool {
-    option.get_long().is_some_and(|long| OPTIONS_ONLY.iter().all(|(name, _)| *name != long))
-}
-
 /// `; did you mean ...?` where `given` is close to a known name, and all the known ones where it is not.
 pub(super) fn nearest(given: &str, known: &[&str]) -> String {
     let similarity =
@@ -177,30 +174,7 @@ pub(super) fn nearest(given: &str, known: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::ArgAction;
-
     use super::*;
-
-    #[test]
-    fn each_option_takes_a_default_or_says_why_not() {
-        for option in defaults() {
-            assert!(
-                matches!(option.get_action(), ArgAction::Set),
-                "--{} can't be set by one value: give it one (as --partial has), or explain it in OPTIONS_ONLY",
-                option.get_long().unwrap_or_default()
-            );
-        }
-    }
-
-    #[test]
-    fn the_explained_options_exist() {
-        let mut command = Cli::command();
-        command.build();
-        let all: Vec<_> = command.get_subcommands().chain([&command]).flat_map(Command::get_arguments).collect();
-        for (name, _) in OPTIONS_ONLY {
-            assert!(all.iter().any(|option| option.get_long() == Some(name)), "there is no --{name}");
-        }
-    }
 
     #[test]
     fn the_nearest_name_is_offered() {

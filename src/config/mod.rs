@@ -4,10 +4,8 @@
 //! those before it, key by key. Of the rules for domains all are kept, in that order, and the last that matches a
 //! domain and says something of a matter decides it. Every value knows where it is from.
 
-pub mod checks;
 mod file;
 pub mod keys;
-pub mod options;
 pub mod show;
 
 use std::collections::BTreeMap;
@@ -18,7 +16,7 @@ use std::{env, fmt, fs, io};
 
 use globset::GlobMatcher;
 
-use crate::cli::TechniqueArg;
+use crate::domain::Technique;
 use crate::engine::Timeout;
 use crate::libvirt::Endpoint;
 use crate::topology::{Link, LinkOrigin};
@@ -66,8 +64,8 @@ pub struct DomainRule {
     /// The pattern as it was written.
     pub pattern: Located<String>,
     glob: GlobMatcher,
-    /// How they move.
-    pub technique: Option<Located<TechniqueArg>>,
+    /// How they move; `None` in it leaves that to the planner.
+    pub technique: Option<Located<Option<Technique>>>,
     /// When they are launched.
     pub order: Option<Located<Order>>,
     /// Whether they stay.
@@ -201,15 +199,23 @@ fn lines(problems: &[Problem]) -> String {
     problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\nerror: ")
 }
 
+/// Judges a value of `[defaults]`, by the long name of its option: the problem in words.
+pub type Judge<'a> = &'a dyn Fn(&str, &str) -> Result<(), String>;
+
+/// What is wrong with a value, in words that name it.
+pub(crate) fn invalid(value: &str, reason: String) -> String {
+    if reason.contains(&format!("{value:?}")) { reason } else { format!("invalid value {value:?}: {reason}") }
+}
+
 impl Config {
     /// Reads the usual files, where they exist, and `explicit`, which must.
     ///
     /// # Errors
     /// A file can't be read. What is wrong in it is among [`Config::problems`].
-    pub fn load(explicit: Option<&Path>) -> Result<Self, ConfigError> {
+    pub fn load(explicit: Option<&Path>, judge: Judge<'_>) -> Result<Self, ConfigError> {
         let mut config = Self::default();
         for path in usual_paths() {
-            match Self::read(&path) {
+            match Self::read(&path, judge) {
                 Err(ConfigError::Unreadable { source, .. })
                     if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
                 {
@@ -219,7 +225,7 @@ impl Config {
             }
         }
         if let Some(path) = explicit {
-            config.merge(Self::read(path)?);
+            config.merge(Self::read(path, judge)?);
         }
         Ok(config)
     }
@@ -228,10 +234,10 @@ impl Config {
     ///
     /// # Errors
     /// It can't be read. What is wrong in it is among [`Config::problems`].
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+    pub fn read(path: &Path, judge: Judge<'_>) -> Result<Self, ConfigError> {
         let text =
             fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        Ok(file::parse(path, &text))
+        Ok(file::parse(path, &text, judge))
     }
 
     /// Fails if there are problems.
@@ -336,7 +342,7 @@ mod tests {
     use super::*;
 
     fn config(text: &str) -> Config {
-        let config = file::parse(Path::new("config.toml"), text);
+        let config = file::parse(Path::new("config.toml"), text, &|_, _| Ok(()));
         config.valid().expect("valid");
         config
     }
@@ -389,32 +395,11 @@ mod tests {
              [[domains]]\nmatch = 'web-1'\nkeep = false\norder = 'first'",
         );
         let technique = |config: &Config, name| config.rule(name, |rule| &rule.technique);
-        assert_eq!(technique(&merged, "web-1"), Some(TechniqueArg::PostCopy));
+        assert_eq!(technique(&merged, "web-1"), Some(Some(Technique::PostCopy)));
         assert_eq!(merged.rule("web-1", |rule| &rule.keep), Some(false));
         assert_eq!(merged.rule("web-2", |rule| &rule.keep), Some(true));
         assert_eq!(merged.rule("db", |rule| &rule.keep), None);
         merged.merge(config("[[domains]]\nmatch = '*'\ntechnique = 'auto'"));
-        assert_eq!(technique(&merged, "web-1"), Some(TechniqueArg::Auto), "the later file wins");
-    }
-
-    #[test]
-    fn the_example_is_valid_and_has_every_key() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/config.toml");
-        let config = Config::read(&path).expect("readable");
-        config.valid().unwrap_or_else(|error| panic!("{error}"));
-        for option in keys::defaults() {
-            let name = option.get_long().unwrap_or_default();
-            assert!(config.defaults.contains_key(name), "[defaults] lacks {name}");
-        }
-        let shown = show::Effective::of(&config, &[]).settings;
-        for (section, keys) in
-            [("hosts", &keys::HOSTS[..]), ("domains", &keys::DOMAINS[..]), ("hooks", &keys::HOOKS[..])]
-        {
-            for key in keys {
-                let has =
-                    |row: &show::Row| row.key.starts_with(section) && row.key.ends_with(&format!(".{}", key.name));
-                assert!(shown.iter().any(has), "[{section}] lacks {}", key.name);
-            }
-        }
+        assert_eq!(technique(&merged, "web-1"), Some(None), "the later file wins");
     }
 }

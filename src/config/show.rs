@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Config, Located, Origin, Setting};
+use crate::domain::Technique;
 
 /// The schema name that the effective configuration carries.
 pub const SCHEMA: &str = "tsmig.config/1";
@@ -61,7 +62,9 @@ impl Effective {
         for (i, rule) in config.domains.iter().enumerate() {
             let key = |key| format!("domains[{i}].{key}");
             add(key("match"), Some(rule.pattern.clone()));
-            add(key("technique"), text(rule.technique.as_ref()));
+            let technique = |technique: Option<Technique>| technique.map_or("auto".to_owned(), |t| t.to_string());
+            let technique = rule.technique.clone().map(|l| Located { value: technique(l.value), origin: l.origin });
+            add(key("technique"), technique);
             add(key("order"), text(rule.order.as_ref()));
             add(key("keep"), text(rule.keep.as_ref()));
             add(key("timeout"), text(rule.timeout.as_ref()));

@@ -68,8 +68,8 @@ impl Default for Hooks {
 }
 
 impl Hooks {
-    /// The hooks of a run between two hosts: `commands` by their keys in [`crate::config::keys::HOOKS`], each a program
-    /// and its arguments, and how long each may take.
+    /// The hooks of a run between two hosts: `commands` by their names, such as `before-run`, each a program and its
+    /// arguments, and how long each may take.
     pub fn new(
         commands: BTreeMap<&'static str, Vec<String>>,
         limit: Option<Duration>,

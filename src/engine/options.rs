@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::hooks::Hooks;
 use crate::engine::migration::OnStall;
 use crate::libvirt::Route;
+use crate::units;
 
 /// How to run.
 #[derive(Debug, Clone)]
@@ -46,6 +48,14 @@ impl fmt::Display for Timeout {
             Self::Auto => f.pad("auto"),
             Self::Fixed(limit) => f.pad(&humantime::format_duration(*limit).to_string()),
         }
+    }
+}
+
+impl FromStr for Timeout {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" { Ok(Self::Auto) } else { units::duration(text).map(Self::Fixed) }
     }
 }
 

@@ -16,7 +16,6 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::cli::{Format, OutputArgs};
 use crate::engine::events::{Event, Timed};
 use escape::escape;
 use printer::PRINTER;
@@ -40,14 +39,9 @@ pub enum Screen {
 }
 
 impl Screen {
-    /// The screen that the options and the terminal ask for.
-    pub fn new(output: &OutputArgs) -> Self {
-        match output.output {
-            Format::Json => Self::Json,
-            Format::Text if output.quiet => Self::Silent,
-            Format::Text if io::stderr().is_terminal() => Self::Bars(Box::default()),
-            Format::Text => Self::Lines(lines::Lines::default()),
-        }
+    /// Bars on a terminal, and lines elsewhere.
+    pub fn on_stderr() -> Self {
+        if io::stderr().is_terminal() { Self::Bars(Box::default()) } else { Self::Lines(lines::Lines::default()) }
     }
 
     /// Draws one event.

@@ -1,10 +1,11 @@
 //! The tables on standard output: a profile, a plan, a report.
 
+use std::path::Path;
+
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::escape::escape_line;
 use super::page::Page;
-use crate::config::show::{Effective, FileRow};
 use crate::plan::{Alternative, Objective, Plan, Totals};
 use crate::profile::Profile;
 use crate::report::{DomainOutcome, DomainReport, Job, Outcome, Report};
@@ -132,16 +133,17 @@ fn totals(plan: &Plan) -> String {
     totals.to_string()
 }
 
-/// The effective configuration, and where each value is from.
-pub fn configuration(effective: &Effective) -> String {
-    let file = |row: &FileRow| {
-        format!("{}: {}\n", escape_line(&row.path.to_string_lossy()), if row.read { "read" } else { "not there" })
+/// The files of the configuration, each with whether it was read, and the settings: key, value, and where that is from.
+pub fn configuration<'a>(
+    files: impl Iterator<Item = (&'a Path, bool)>,
+    settings: impl Iterator<Item = [&'a str; 3]>,
+) -> String {
+    let file = |(path, read): (&Path, bool)| {
+        format!("{}: {}\n", escape_line(&path.to_string_lossy()), if read { "read" } else { "not there" })
     };
     let mut table = table(&["key", "value", "from"]);
-    for setting in &effective.settings {
-        row(&mut table, [&setting.key, &setting.value, &setting.origin]);
-    }
-    effective.files.iter().map(file).collect::<String>() + &table.to_string()
+    settings.for_each(|setting| row(&mut table, setting));
+    files.map(file).collect::<String>() + &table.to_string()
 }
 
 /// What became of each domain.

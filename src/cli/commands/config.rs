@@ -4,9 +4,9 @@ use anyhow::Result;
 
 use super::output::show;
 use super::usage;
-use crate::cli::{ConfigArgs, ConfigCommand, OutputArgs};
+use crate::cli::{ConfigArgs, ConfigCommand, OutputArgs, checks, resolve};
 use crate::config::show::Effective;
-use crate::config::{Config, ConfigError, checks, options};
+use crate::config::{Config, ConfigError};
 use crate::render::escape::escape;
 use crate::render::{print_line, tables};
 
@@ -14,7 +14,7 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &ConfigArgs) 
     match &arguments.command {
         ConfigCommand::Check { file } => {
             let checked = match file {
-                Some(path) => &Config::read(path).map_err(usage)?,
+                Some(path) => &Config::read(path, &resolve::judge).map_err(usage)?,
                 None => config,
             };
             match checks::all(checked) {
@@ -26,13 +26,17 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &ConfigArgs) 
             }
         }
         ConfigCommand::Show { options } => {
-            let (_, settings) = options::evacuation(config, options).map_err(|error| {
+            let (_, settings) = resolve::evacuation(config, options).map_err(|error| {
                 // Without clap's own "error: " and its hint at a command line that nobody typed.
                 let text = error.to_string();
                 usage(text.trim_start_matches("error: ").lines().next().unwrap_or_default())
             })?;
             let effective = Effective::of(config, &settings);
-            show(output, &effective, || tables::configuration(&effective))?;
+            show(output, &effective, || {
+                let files = effective.files.iter().map(|file| (file.path.as_path(), file.read));
+                let settings = effective.settings.iter().map(|row| [&*row.key, &*row.value, &*row.origin]);
+                tables::configuration(files, settings)
+            })?;
         }
         ConfigCommand::Hosts => {
             for name in config.hosts.keys() {

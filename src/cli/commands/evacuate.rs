@@ -11,14 +11,15 @@ use super::connect::{connect, endpoints};
 use super::hooks::hooks;
 use super::interrupts::Interrupts;
 use super::live::{Live, announce};
-use super::output::{ResultFile, conclude, show};
+use super::output::{ResultFile, conclude, screen, show};
 use super::plan::{Basis, earlier_run, make_plan};
 use super::sample::sample_both;
 use super::unfinished::Claim;
 use super::usage;
+use crate::cli::checks;
 use crate::cli::selection::{self, Selection};
 use crate::cli::{EvacuateArgs, Format, OutputArgs};
-use crate::config::{Config, checks};
+use crate::config::Config;
 use crate::engine::hooks::AfterDomains;
 use crate::engine::recovery::journal::Journal;
 use crate::engine::recovery::survey::Scope;
@@ -31,7 +32,7 @@ use crate::libvirt::Host;
 use crate::plan::return_trip;
 use crate::plan::{Plan, Step};
 use crate::render::feed::Feed;
-use crate::render::{Screen, leave, post_line, say, tables};
+use crate::render::{leave, post_line, say, tables};
 use crate::report::{DomainOutcome, DomainReport, Outcome, Report};
 use crate::topology::Side;
 use crate::units::span;
@@ -83,7 +84,7 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
         // What is lost already must not keep the others here.
         let is_open = |domain: &DomainReport| domain.outcome == DomainOutcome::NeedsRecovery;
         let is_last = |report: &Report| report.outcome == Outcome::Interrupted || report.domains.iter().any(is_open);
-        let report = claim.finish(found, options.clone(), &interrupts, &mut Feed::to(Screen::new(output)), is_last);
+        let report = claim.finish(found, options.clone(), &interrupts, &mut Feed::to(screen(output)), is_last);
         if is_last(&report) {
             interrupts.hand_to(leave);
             return Ok(conclude(&SavedReport { report, history: None }));
@@ -148,7 +149,7 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs
         bail!("nothing was moved, since {problem}");
     }
     let mut recorder = watched.then(|| Recorder::new(&plan, readings));
-    let mut feed = Feed::to(Screen::new(output));
+    let mut feed = Feed::to(screen(output));
     let mut after_domains = AfterDomains::new(&hooks);
     let report = thread::scope(|scope| {
         evacuation.run(&mut |event| {

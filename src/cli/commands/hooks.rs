@@ -3,7 +3,8 @@
 use anyhow::Result;
 
 use super::usage;
-use crate::config::{Config, checks};
+use crate::cli::checks;
+use crate::config::Config;
 use crate::engine::hooks::Hooks;
 use crate::libvirt::Endpoint;
 

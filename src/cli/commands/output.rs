@@ -12,7 +12,7 @@ use super::usage;
 use crate::cli::{Format, OutputArgs};
 use crate::config::Config;
 use crate::files::saved_report::SavedReport;
-use crate::render::{post_line, print_line, say, tables};
+use crate::render::{Screen, post_line, print_line, say, tables};
 
 /// A file for a result. Whether it can be written is tried before anything else is done, not found out afterwards. What it
 /// held stays until there is a result, and one that was not there does not appear before.
@@ -79,6 +79,15 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
 /// Empties a file; a pipe or a terminal has no length.
 fn truncate(file: &File) -> io::Result<()> {
     if file.metadata()?.is_file() { file.set_len(0) } else { Ok(()) }
+}
+
+/// How the events of a run are drawn.
+pub(super) fn screen(output: &OutputArgs) -> Screen {
+    match output.output {
+        Format::Json => Screen::Json,
+        Format::Text if output.quiet => Screen::Silent,
+        Format::Text => Screen::on_stderr(),
+    }
 }
 
 pub(super) fn show(output: &OutputArgs, value: &impl Serialize, text: impl Fn() -> String) -> Result<()> {

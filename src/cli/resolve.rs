@@ -8,9 +8,28 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
 
-use super::keys::{COMMANDS, defaults};
-use super::{Config, ConfigError, Origin, Setting};
-use crate::cli::{Cli, EvacuateArgs};
+use super::{Cli, EvacuateArgs};
+use crate::config::{Config, ConfigError, Origin, Setting, invalid, keys};
+
+/// The commands whose options have defaults.
+const COMMANDS: [&str; 3] = ["evacuate", "plan", "profile"];
+
+/// The options that `[defaults]` can set, by name.
+pub fn defaults() -> Vec<Arg> {
+    let has_default = |option: &Arg| option.get_long().is_some_and(|long| keys::DEFAULTS.contains(&long));
+    options().into_iter().filter(has_default).collect()
+}
+
+/// The options of all commands that have any with a default, by name.
+fn options() -> Vec<Arg> {
+    let command = Cli::command();
+    let commands = COMMANDS.iter().filter_map(|name| command.find_subcommand(name)).chain([&command]);
+    let mut options: Vec<Arg> = commands.flat_map(Command::get_arguments).cloned().collect();
+    options.retain(|option| option.get_long().is_some());
+    options.sort_by(|a, b| a.get_long().cmp(&b.get_long()));
+    options.dedup_by(|a, b| a.get_long() == b.get_long());
+    options
+}
 
 /// Why there is nothing to run.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +49,7 @@ pub enum ResolveError {
 pub fn resolve(arguments: impl IntoIterator<Item = OsString>) -> Result<(Cli, Config), ResolveError> {
     let arguments: Vec<_> = arguments.into_iter().collect();
     let first = Cli::command().try_get_matches_from(&arguments)?;
-    let mut config = Config::load(first.get_one::<PathBuf>("config").map(PathBuf::as_path))?;
+    let mut config = Config::load(first.get_one::<PathBuf>("config").map(PathBuf::as_path), &judge)?;
     // The command that names all problems finds more than these.
     let is_check = |(_, matches): (&str, &ArgMatches)| matches.subcommand_name() == Some("check");
     if !first.subcommand().filter(|(name, _)| *name == "config").is_some_and(is_check) {
@@ -86,43 +105,93 @@ fn settings(config: &Config, matches: &ArgMatches) -> Vec<Setting> {
     defaults().iter().filter_map(|option| setting(option.get_long()?, option.get_id().as_str())).collect()
 }
 
-/// Reads a value as the option of this name does.
-///
-/// # Errors
-/// The option's own message.
-pub(super) fn parse<T: Clone + Send + Sync + 'static>(name: &str, value: &str) -> Result<T, String> {
-    let matches = matches_of(name, value)?;
-    let matches = matches.subcommand().map_or(&matches, |(_, matches)| matches);
-    let id = name.replace('-', "_");
-    matches.try_get_one::<T>(&id).ok().flatten().cloned().ok_or_else(|| format!("--{name} has no value of this type"))
-}
-
 /// Whether the option of this name takes the value.
 ///
 /// # Errors
 /// The option's own message.
-pub(super) fn check(name: &str, value: &str) -> Result<(), String> {
-    matches_of(name, value).map(drop)
-}
-
-fn matches_of(name: &str, value: &str) -> Result<ArgMatches, String> {
+pub fn judge(name: &str, value: &str) -> Result<(), String> {
     let has = |command: &Command| command.get_arguments().any(|a| a.get_long() == Some(name));
     let definition = Cli::command();
     let command = COMMANDS.iter().find(|command| definition.find_subcommand(command).is_some_and(has));
     let command = command.unwrap_or(&COMMANDS[0]);
     let arguments = ["tsmig", command, "SOURCE", "DESTINATION", &format!("--{name}={value}")];
-    definition.try_get_matches_from(arguments).map_err(|error| message(&error, value))
+    definition.try_get_matches_from(arguments).map(drop).map_err(|error| message(&error, value))
 }
 
 /// What clap says of a value, without the option that nobody typed.
 fn message(error: &clap::Error, value: &str) -> String {
     let reason = std::error::Error::source(error).map(ToString::to_string);
     match (error.kind(), reason, error.get(ContextKind::ValidValue)) {
-        (_, Some(reason), _) if reason.contains(&format!("{value:?}")) => reason,
-        (_, Some(reason), _) => format!("invalid value {value:?}: {reason}"),
+        (_, Some(reason), _) => invalid(value, reason),
         (ErrorKind::InvalidValue, None, Some(ContextValue::Strings(valid))) => {
-            format!("invalid value {value:?}: write {}", valid.join(", "))
+            invalid(value, format!("write {}", valid.join(", ")))
         }
         _ => format!("invalid value {value:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use clap::ArgAction;
+
+    use super::*;
+    use crate::config::show;
+
+    #[test]
+    fn each_option_takes_a_default_or_says_why_not() {
+        for option in options() {
+            let name = option.get_long().unwrap_or_default();
+            let settable = keys::DEFAULTS.contains(&name) && matches!(option.get_action(), ArgAction::Set);
+            let explained = keys::OPTIONS_ONLY.iter().any(|(other, _)| *other == name);
+            assert!(
+                settable != explained,
+                "--{name} needs a place in DEFAULTS and to be set by one value (as --partial is), or one in OPTIONS_ONLY"
+            );
+        }
+        assert_eq!(defaults().len(), keys::DEFAULTS.len(), "each default is of an option");
+    }
+
+    #[test]
+    fn the_explained_options_exist() {
+        let mut command = Cli::command();
+        command.build();
+        let all: Vec<_> = command.get_subcommands().chain([&command]).flat_map(Command::get_arguments).collect();
+        for (name, _) in keys::OPTIONS_ONLY {
+            assert!(all.iter().any(|option| option.get_long() == Some(name)), "there is no --{name}");
+        }
+    }
+
+    #[test]
+    fn a_default_is_judged_by_its_option() {
+        for (name, value, wanted) in [
+            ("window", "5", "invalid value \"5\": time unit needed"),
+            ("objective", "speed", "invalid value \"speed\": write time, impact"),
+            ("concurrency", "0", "invalid value \"0\": write auto, or a whole number from 1"),
+        ] {
+            let error = judge(name, value).expect_err(value);
+            assert!(error.contains(wanted) && !error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_example_is_valid_and_has_every_key() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/config.toml");
+        let config = Config::read(&path, &judge).expect("readable");
+        config.valid().unwrap_or_else(|error| panic!("{error}"));
+        for name in keys::DEFAULTS {
+            assert!(config.defaults.contains_key(name), "[defaults] lacks {name}");
+        }
+        let shown = show::Effective::of(&config, &[]).settings;
+        for (section, keys) in
+            [("hosts", &keys::HOSTS[..]), ("domains", &keys::DOMAINS[..]), ("hooks", &keys::HOOKS[..])]
+        {
+            for key in keys {
+                let has =
+                    |row: &show::Row| row.key.starts_with(section) && row.key.ends_with(&format!(".{}", key.name));
+                assert!(shown.iter().any(has), "[{section}] lacks {}", key.name);
+            }
+        }
     }
 }

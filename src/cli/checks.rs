@@ -5,8 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::{Config, ConfigError, Origin, Problem, options};
-use crate::cli::{EvacuateArgs, SamplingArgs};
+use super::{EvacuateArgs, SamplingArgs, resolve};
+use crate::config::{Config, ConfigError, Located, Origin, Place, Problem};
 use crate::engine::migration::OnStall;
 use crate::profile::sampler::Timing;
 
@@ -14,7 +14,7 @@ use crate::profile::sampler::Timing;
 /// order of the files.
 pub fn all(config: &Config) -> Vec<Problem> {
     let mut problems = config.problems.clone();
-    match options::evacuation(config, &[]) {
+    match resolve::evacuation(config, &[]) {
         Ok((arguments, settings)) => {
             let config = Config { settings, ..config.clone() };
             problems.extend(timing(&config, &arguments.sampling).err());
@@ -76,7 +76,7 @@ pub fn hooks(config: &Config) -> Result<(), ConfigError> {
 }
 
 fn hook_problems(config: &Config) -> Vec<Problem> {
-    let problem = |(name, hook): (&&str, &super::Located<Vec<String>>)| {
+    let problem = |(name, hook): (&&str, &Located<Vec<String>>)| {
         let program = hook.value.first().map_or("", String::as_str);
         let problem = run_problem(Path::new(program))?;
         let text = format!("the {name} hook {program} {problem}; give the path of an executable program");
@@ -101,7 +101,7 @@ fn about(config: &Config, options: [&str; 2], text: String) -> Problem {
     Problem { place: options.into_iter().find_map(|option| place(origin(option)?)), text }
 }
 
-fn place(origin: &Origin) -> Option<super::Place> {
+fn place(origin: &Origin) -> Option<Place> {
     match origin {
         Origin::File(place) => Some(place.clone()),
         Origin::Default | Origin::Option => None,
