@@ -45,7 +45,7 @@ pub(super) fn launch<F: Fn(Update)>(driver: Driver<F>, options: &Options, forced
     if let Some(fault) = (!runs).then(|| driver.hosts.fault(&driver.request.uuid)).flatten() {
         (driver.tell)(Update::Stopped(fault));
     }
-    let post_copy = wanted && runs && before.post_copy.eligible && post_copy_works;
+    let post_copy = wanted && runs && !before.memory_in_file && post_copy_works;
     let technique = match driver.course.technique {
         Technique::PostCopy if !post_copy => Technique::PreCopy,
         technique => technique,

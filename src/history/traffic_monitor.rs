@@ -5,8 +5,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::libvirt::{DomainFacts, Sample};
-use crate::libvirt::{Endpoint, Host};
+use crate::libvirt::{Endpoint, Host, Sample};
 use crate::profile::sampler::Window;
 use crate::topology::Side;
 
@@ -65,9 +64,6 @@ fn passed(before: Sample, after: Sample) -> (f64, f64) {
     let mut window = Window::default();
     window.add(before);
     window.add(after);
-    let domains = window.domains(|_| Some(DomainFacts::default()));
-    (
-        domains.iter().map(|domain| domain.outbound_bits_per_second).sum(),
-        domains.iter().map(|domain| domain.inbound_bits_per_second).sum(),
-    )
+    let rates = window.last().iter().map(|domain| window.rates(domain));
+    rates.fold((0.0, 0.0), |(sent, received), (inbound, outbound)| (sent + outbound, received + inbound))
 }

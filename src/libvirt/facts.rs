@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::xml::domain::Hardware;
 use crate::domain::DomainState;
 
 /// A host as a whole.
@@ -61,6 +62,17 @@ pub struct LibvirtRefusal {
     pub unsafe_storage: bool,
     /// libvirt's words.
     pub message: String,
+}
+
+/// An active domain of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resident {
+    /// Its name.
+    pub name: String,
+    /// Its UUID.
+    pub uuid: String,
+    /// Its hardware.
+    pub hardware: Hardware,
 }
 
 /// Memory of a host, in bytes.

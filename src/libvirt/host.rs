@@ -14,10 +14,8 @@ use virt::sys;
 
 use super::connection::{Door, Endpoint, Line, Pool, lock};
 use super::ffi::{self, Parameters};
-use super::{DirtyRate, DomainFacts, DomainSample, HostError, HostErrorKind, JobStats, NicCounters, hangs};
-use crate::domain::Fault;
-use crate::domain::{DomainState, Eligibility};
-use crate::libvirt::xml::domain::XmlFacts;
+use super::{DirtyRate, DomainSample, HostError, HostErrorKind, JobStats, NicCounters};
+use crate::domain::{DomainState, Fault};
 
 /// A host that is connected.
 pub struct Host {
@@ -101,19 +99,6 @@ impl Host {
         Self { line: self.pool.take(), completed: Arc::clone(&self.completed), pool: Arc::clone(&self.pool) }
     }
 
-    /// libvirt's identity of the machine, where it has one: equal on two connections to the same machine.
-    ///
-    /// # Errors
-    /// The host did not answer.
-    pub fn machine_uuid(&self) -> Result<Option<String>, HostError> {
-        let xml = self.line.ask(Connect::capabilities)?;
-        let uuid = roxmltree::Document::parse(&xml).ok().and_then(|document| {
-            let host = document.root_element().children().find(|n| n.has_tag_name("host"))?;
-            Some(host.children().find(|n| n.has_tag_name("uuid"))?.text()?.trim().to_owned())
-        });
-        Ok(uuid)
-    }
-
     /// All domains with their counters, in one request. An emulator that hangs holds it up, and is passed over by the
     /// next, which knows that somebody waits for it.
     ///
@@ -171,24 +156,6 @@ impl Host {
             let domains = connection.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_PERSISTENT)?;
             domains.iter().map(Domain::uuid_string).collect()
         })
-    }
-
-    /// What the statistics do not carry of a domain, of which it is known whether it is persistent.
-    ///
-    /// # Errors
-    /// The host did not answer, or the domain is gone.
-    pub fn facts(&self, name: &str, uuid: &str, persistent: bool) -> Result<DomainFacts, HostError> {
-        match self.ask_live(uuid, |domain| domain.xml_desc(0)) {
-            Ok(xml) => {
-                let XmlFacts { migration, post_copy } = XmlFacts::read(&xml);
-                Ok(DomainFacts { persistent, migration, post_copy })
-            }
-            Err(error) if error.kind == HostErrorKind::Hangs => {
-                let migration = Eligibility::no(hangs(name));
-                Ok(DomainFacts { persistent, migration, ..DomainFacts::default() })
-            }
-            Err(error) => Err(error),
-        }
     }
 
     /// The error that has stopped a domain, if one has.

@@ -13,15 +13,14 @@ mod pair;
 mod probes;
 mod request;
 pub mod uri;
-mod xml;
+pub mod xml;
 
 pub use self::connection::Endpoint;
 pub(crate) use self::connection::lock;
 pub use self::host::Host;
 pub use self::pair::Pair;
 pub use self::request::{MigrationRequest, Route};
-use crate::domain::{Condition, Fault, Presence, Technique};
-use crate::domain::{DomainState, Eligibility};
+use crate::domain::{Condition, DomainState, Fault, Presence, Technique};
 use crate::topology::Side;
 use facts::Belongings;
 
@@ -70,14 +69,6 @@ pub enum HostErrorKind {
     Busy,
     /// Anything else.
     Other,
-}
-
-/// What keeps a domain that hangs at its host, and what to do.
-pub(crate) fn hangs(domain: &str) -> String {
-    format!(
-        "its emulator does not answer libvirt (virsh domcontrol {domain}); see what it waits for, such as storage that is \
-         gone, or exclude the domain"
-    )
 }
 
 /// Where memory does not get through to, and what to do.
@@ -141,17 +132,6 @@ pub struct NicCounters {
     pub outbound_bytes: Option<u64>,
 }
 
-/// What the statistics do not carry: read once per domain.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DomainFacts {
-    /// Whether it has a stored definition.
-    pub persistent: bool,
-    /// Whether it can be migrated.
-    pub migration: Eligibility,
-    /// Whether it can be post-copied.
-    pub post_copy: Eligibility,
-}
-
 /// What a host stores of a domain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Definition {
@@ -161,8 +141,8 @@ pub struct Definition {
     pub autostart: bool,
     /// The most memory that it may have, in bytes.
     pub memory_bytes: u64,
-    /// Whether it can be post-copied.
-    pub post_copy: Eligibility,
+    /// Whether its memory is in a file, which post-copy does not survive.
+    pub memory_in_file: bool,
 }
 
 /// One line of a host's list of domains.

@@ -11,11 +11,11 @@ use super::failure::{self, Failure};
 use super::ffi;
 use super::host::Host;
 use super::host::{domain_state, fault, is_migration, lookup, migration};
+use super::xml::domain::Hardware;
 use super::{Definition, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Route, Tidied, no_data};
 use crate::domain::DomainState;
 use crate::domain::Technique;
 use crate::domain::{Condition, Fault, Presence};
-use crate::libvirt::xml::domain::XmlFacts;
 use crate::topology::Side;
 
 /// The libvirt whose daemon ends with a segmentation fault as the destination of a resumption, each time: 11.3.0, that of
@@ -216,7 +216,7 @@ impl Hosts for Pair {
                 persistent,
                 autostart,
                 memory_bytes: domain.max_memory()?.saturating_mul(1024),
-                post_copy: XmlFacts::read(&domain.xml_desc(0)?).post_copy,
+                memory_in_file: Hardware::read(&domain.xml_desc(0)?).memory_in_file,
             })
         })
     }

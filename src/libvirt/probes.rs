@@ -2,20 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use roxmltree::{Document, Node};
 use virt::connect::Connect;
 use virt::domain::MigrateParameters;
 use virt::error::{Error, ErrorNumber};
 use virt::sys;
 
-use super::facts::{Belongings, Bond, HostFacts, KeptFile, LibvirtRefusal, Memory, NetDevice, Network, Occupation};
+use super::facts::{
+    Belongings, Bond, HostFacts, KeptFile, LibvirtRefusal, Memory, NetDevice, Network, Occupation, Resident,
+};
 use super::host::{Host, domain_state, lookup};
-use super::xml::nic;
+use super::xml::capabilities::Capabilities;
+use super::xml::domain::{Hardware, Machine};
+use super::xml::net_device;
 use super::{HostError, HostErrorKind, ffi};
-use crate::preflight::needs::{Machine, Needs};
 
 impl Host {
-    /// The host's NICs, and the bonds that its libvirt knows; nothing where its libvirt has no drivers for them.
+    /// The host's NICs, and the bonds that its libvirt knows; nothing if its libvirt has no drivers for them.
     ///
     /// # Errors
     /// The host did not answer.
@@ -25,13 +27,13 @@ impl Host {
             // One request each. libvirt names the guests' taps vnetN; they carry no migration, and are many.
             let devices = devices.iter().filter(|device| !device.name().is_ok_and(|name| name.starts_with("net_vnet")));
             // One that vanishes meanwhile is no NIC that carries anything.
-            Ok(devices.filter_map(|device| nic::device(&device.xml_desc(0).ok()?)).collect())
+            Ok(devices.filter_map(|device| net_device::device(&device.xml_desc(0).ok()?)).collect())
         })?;
         // Many builds of libvirt come without the interface driver.
         let bonds = self.line.ask_raw(|connection| {
             let interfaces = connection.list_all_interfaces(sys::VIR_CONNECT_LIST_INTERFACES_ACTIVE)?;
             let xml = interfaces.iter().filter_map(|interface| interface.xml_desc(0).ok());
-            Ok(xml.flat_map(|xml| nic::bonds(&xml)).collect::<Vec<_>>())
+            Ok(xml.flat_map(|xml| net_device::bonds(&xml)).collect::<Vec<_>>())
         })?;
         Ok((devices.unwrap_or_default(), bonds.unwrap_or_default()))
     }
@@ -43,29 +45,41 @@ impl Host {
     pub fn describe(&self) -> Result<HostFacts, HostError> {
         let hypervisor = self.line.ask(Connect::driver_type)?;
         let version = self.line.ask_raw(Connect::hyp_version)?.unwrap_or_default();
-        let capabilities = self.line.ask_raw(Connect::capabilities)?.unwrap_or_default();
+        let qemu_user = self.capabilities()?.qemu_user;
         // It takes no domain, changes nothing whatever it is given, and is not allowed on a read-only connection.
         let write = self.line.ask_raw(|connection| connection.domain_xml_to_native("qemu-argv", "<domain/>", 0))?;
         let read_only = write.is_err_and(|error| {
             error.code().is(ErrorNumber::OperationDenied) || error.code().is(ErrorNumber::AccessDenied)
         });
-        let qemu_user = qemu_user(&capabilities);
         Ok(HostFacts { name: self.endpoint().name.clone(), hypervisor, version, read_only, qemu_user })
     }
 
-    /// The live XML of a domain; `None` where it is gone.
-    ///
-    /// # Errors
-    /// The host did not answer, or not for this domain.
-    pub fn domain_xml(&self, uuid: &str) -> Result<Option<String>, HostError> {
-        absent(self.ask_live(uuid, |domain| domain.xml_desc(0)))
+    /// The host's capabilities; nothing if its libvirt can't tell them.
+    fn capabilities(&self) -> Result<Capabilities, HostError> {
+        Ok(Capabilities::read(&self.line.ask_raw(Connect::capabilities)?.unwrap_or_default()))
     }
 
-    /// The name, UUID and live XML of each active domain; no XML where its emulator hangs.
+    /// libvirt's identity of the machine, if it has one: equal on two connections to the same machine.
     ///
     /// # Errors
     /// The host did not answer.
-    pub fn active_domains(&self) -> Result<Vec<(String, String, String)>, HostError> {
+    pub fn machine_uuid(&self) -> Result<Option<String>, HostError> {
+        Ok(Capabilities::read(&self.line.ask(Connect::capabilities)?).machine_uuid)
+    }
+
+    /// The hardware of a domain, as it runs; `None` if it is gone.
+    ///
+    /// # Errors
+    /// The host did not answer, or not for this domain.
+    pub fn hardware(&self, uuid: &str) -> Result<Option<Hardware>, HostError> {
+        absent(self.ask_live(uuid, |domain| Ok(Hardware::read(&domain.xml_desc(0)?))))
+    }
+
+    /// The active domains; without their hardware if the emulator hangs.
+    ///
+    /// # Errors
+    /// The host did not answer.
+    pub fn residents(&self) -> Result<Vec<Resident>, HostError> {
         let listed = self.line.ask(|connection| {
             let domains = connection.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE)?;
             // One that stops meanwhile takes nobody's place.
@@ -73,11 +87,11 @@ impl Host {
             Ok(listed.collect::<Vec<_>>())
         })?;
         let active = Self::side_by_side([self], &listed, |[host], (name, uuid)| {
-            let xml = match host.domain_xml(uuid) {
-                Err(error) if error.kind == HostErrorKind::Hangs => Some(String::new()),
+            let hardware = match host.hardware(uuid) {
+                Err(error) if error.kind == HostErrorKind::Hangs => Some(Hardware::default()),
                 answer => answer?,
             };
-            Ok(xml.map(|xml| (name.clone(), uuid.clone(), xml)))
+            Ok(hardware.map(|hardware| Resident { name: name.clone(), uuid: uuid.clone(), hardware }))
         })?;
         Ok(active.into_iter().flatten().collect())
     }
@@ -105,10 +119,10 @@ impl Host {
             let state = domain_state(ffi::state(domain)?.0);
             let saved = unless_unknown(domain.has_managed_save(0))?;
             let checkpoints = unless_unknown(ffi::checkpoints(domain))?;
-            Ok((state, saved, checkpoints, domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?))
+            let hardware = Hardware::read(&domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?);
+            Ok((state, saved, checkpoints, hardware))
         });
-        let Some((state, saved, checkpoints, xml)) = absent(found)? else { return Ok(None) };
-        let Needs { kept, tpm, .. } = Needs::read(&xml);
+        let Some((state, saved, checkpoints, Hardware { kept, tpm, .. })) = absent(found)? else { return Ok(None) };
         let mut files = Vec::new();
         for (what, path) in kept {
             // One that is not made yet keeps nothing.
@@ -244,8 +258,7 @@ impl Host {
     /// # Errors
     /// One of the hosts did not answer.
     pub fn lacks_processor_of(&self, other: &Self) -> Result<Option<String>, HostError> {
-        let capabilities = other.line.ask_raw(Connect::capabilities)?.unwrap_or_default();
-        let Some(processor) = host_processor(&capabilities) else { return Ok(None) };
+        let Some(processor) = other.capabilities()?.processor else { return Ok(None) };
         let compared = self.line.ask_raw(move |connection| {
             connection.compare_cpu(&processor, sys::VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE).map(drop)
         })?;
@@ -257,13 +270,12 @@ impl Host {
     /// # Errors
     /// The host did not answer.
     pub fn memory(&self) -> Result<Option<Memory>, HostError> {
-        let capabilities = self.line.ask_raw(Connect::capabilities)?.unwrap_or_default();
+        let Capabilities { cells, huge_page_sizes, .. } = self.capabilities()?;
         let memory = self.line.ask_raw(move |connection| {
             let stats = ffi::node_memory(connection)?;
             let of = |kind: &str| stats.get(kind).copied().unwrap_or(0) << 10;
             let mut huge = BTreeMap::new();
-            let (cells, sizes) = (cells(&capabilities), huge_page_sizes(&capabilities));
-            for size in sizes {
+            for &size in &huge_page_sizes {
                 // Where it can't be told, it is not known to be none.
                 if let Ok(free) = connection.free_pages(&[size], 0, cells, 0) {
                     let size = u64::from(size) << 10;
@@ -317,64 +329,5 @@ fn occupation(operation: Option<u64>) -> Occupation {
             | sys::VIR_DOMAIN_JOB_OPERATION_SNAPSHOT_DELETE,
         ) => Occupation::Other("snapshot"),
         _ => Occupation::Other("libvirt"),
-    }
-}
-
-/// The user in the default label of the host's guests: `+64055:+64055`.
-fn qemu_user(capabilities: &str) -> Option<u32> {
-    let document = Document::parse(capabilities).ok()?;
-    let models = document.descendants().filter(|n| n.has_tag_name("secmodel"));
-    let dac = models.into_iter().find(|model| child(*model, "model").and_then(|m| m.text()) == Some("dac"))?;
-    let (user, _) = child(dac, "baselabel")?.text()?.trim().split_once(':')?;
-    user.strip_prefix('+')?.parse().ok()
-}
-
-fn host_processor(capabilities: &str) -> Option<String> {
-    let document = Document::parse(capabilities).ok()?;
-    let cpu = child(child(document.root_element(), "host")?, "cpu")?;
-    capabilities.get(cpu.range()).map(str::to_owned)
-}
-
-/// The sizes of the huge pages that the host knows, in KiB: all but the smallest.
-fn huge_page_sizes(capabilities: &str) -> Vec<u32> {
-    let Ok(document) = Document::parse(capabilities) else { return Vec::new() };
-    let cpu = child(document.root_element(), "host").and_then(|host| child(host, "cpu"));
-    let pages = cpu.into_iter().flat_map(|cpu| cpu.children().filter(|n| n.has_tag_name("pages")));
-    let mut sizes: Vec<u32> = pages.filter_map(|page| page.attribute("size")?.parse().ok()).collect();
-    sizes.sort_unstable();
-    sizes.drain(..sizes.len().min(1));
-    sizes
-}
-
-fn cells(capabilities: &str) -> u32 {
-    let document = Document::parse(capabilities).ok();
-    let cells = document.as_ref().map(|d| d.descendants().filter(|n| n.has_tag_name("cell")).count());
-    cells.and_then(|cells| u32::try_from(cells).ok()).unwrap_or(1).max(1)
-}
-
-fn child<'a, 'input>(node: Node<'a, 'input>, name: &'static str) -> Option<Node<'a, 'input>> {
-    node.children().find(|n| n.has_tag_name(name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CAPABILITIES: &str = "<capabilities><host>
-      <cpu><arch>x86_64</arch><model>EPYC</model>
-        <pages unit='KiB' size='4'/><pages unit='KiB' size='2048'/><pages unit='KiB' size='1048576'/></cpu>
-      <topology><cells num='2'><cell id='0'/><cell id='1'/></cells></topology>
-      <secmodel><model>apparmor</model><doi>0</doi></secmodel>
-      <secmodel><model>dac</model><doi>0</doi><baselabel type='kvm'>+64055:+109</baselabel></secmodel>
-    </host></capabilities>";
-
-    #[test]
-    fn capabilities_tell_the_user_the_processor_and_the_page_sizes() {
-        assert_eq!(qemu_user(CAPABILITIES), Some(64055));
-        assert_eq!(huge_page_sizes(CAPABILITIES), [2048, 1_048_576]);
-        assert_eq!(cells(CAPABILITIES), 2);
-        let processor = host_processor(CAPABILITIES).expect("a processor");
-        assert!(processor.starts_with("<cpu>") && processor.ends_with("</cpu>"), "{processor}");
-        assert_eq!((qemu_user("<capabilities/>"), huge_page_sizes("<capabilities/>")), (None, vec![]));
     }
 }

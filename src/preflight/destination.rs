@@ -3,8 +3,8 @@
 
 use super::facts::{DomainFacts, Facts};
 use super::gather::plug_path;
-use super::needs::{File, Nic, Plug, Role};
 use crate::libvirt::facts::Network;
+use crate::libvirt::xml::domain::{GuestNic, HostFile, Plug, Role};
 
 /// The findings about a domain and the destination.
 pub(super) fn findings(facts: &Facts, uuid: &str, domain: &str, found: &DomainFacts) -> Vec<String> {
@@ -24,10 +24,10 @@ pub(super) fn findings(facts: &Facts, uuid: &str, domain: &str, found: &DomainFa
     }
     let missing = |path: &str| facts.files.get(path) == Some(&false);
     // What a definition needs beside its disks can be set right before it is started.
-    let needed = |file: &&File| found.belongings.is_none() || matches!(file.role, Role::Disk(_));
-    let files = found.needs.files.iter().filter(needed);
+    let needed = |file: &&HostFile| found.belongings.is_none() || matches!(file.role, Role::Disk(_));
+    let files = found.hardware.files.iter().filter(needed);
     findings.extend(files.filter(|file| missing(&file.path)).filter_map(|file| without_file(host, domain, file)));
-    for nic in &found.needs.nics {
+    for nic in &found.hardware.nics {
         let there = plug_path(&nic.plug).is_none_or(|path| !missing(&path));
         findings.extend(without_plug(facts, nic, there));
         findings.extend(collision(facts, uuid, nic));
@@ -37,8 +37,8 @@ pub(super) fn findings(facts: &Facts, uuid: &str, domain: &str, found: &DomainFa
 
 /// What libvirt drops on the way, as clauses after the domain's name.
 pub(super) fn dropped(facts: &Facts, found: &DomainFacts) -> Vec<String> {
-    let missing = found.needs.files.iter().filter(|file| facts.files.get(&file.path) == Some(&false));
-    let clause = |File { path, role }: &File| match role {
+    let missing = found.hardware.files.iter().filter(|file| facts.files.get(&file.path) == Some(&false));
+    let clause = |HostFile { path, role }: &HostFile| match role {
         Role::Dispensable(drive) => Some(format!(
             "the medium in its drive {drive} ({path}) is not at {}; libvirt drops it, and the drive arrives empty",
             facts.destination.name
@@ -48,7 +48,7 @@ pub(super) fn dropped(facts: &Facts, found: &DomainFacts) -> Vec<String> {
     missing.filter_map(clause).collect()
 }
 
-fn without_file(host: &str, domain: &str, File { path, role }: &File) -> Option<String> {
+fn without_file(host: &str, domain: &str, HostFile { path, role }: &HostFile) -> Option<String> {
     Some(match role {
         Role::Disk(target) => {
             format!(
@@ -64,7 +64,7 @@ fn without_file(host: &str, domain: &str, File { path, role }: &File) -> Option<
     })
 }
 
-fn without_plug(facts: &Facts, nic: &Nic, there: bool) -> Option<String> {
+fn without_plug(facts: &Facts, nic: &GuestNic, there: bool) -> Option<String> {
     let host = &facts.destination.name;
     match &nic.plug {
         Plug::Bridge { name, .. } if !there => {
@@ -93,9 +93,9 @@ fn without_plug(facts: &Facts, nic: &Nic, there: bool) -> Option<String> {
 }
 
 /// The same MAC address in the same network would take the traffic of both away. In different ones it is no harm.
-fn collision(facts: &Facts, uuid: &str, nic: &Nic) -> Option<String> {
+fn collision(facts: &Facts, uuid: &str, nic: &GuestNic) -> Option<String> {
     let others = facts.residents.iter().filter(|resident| resident.uuid != uuid && !nic.mac.is_empty());
-    let taken = others.into_iter().find(|resident| resident.needs.nics.contains(nic))?;
+    let taken = others.into_iter().find(|resident| resident.hardware.nics.contains(nic))?;
     Some(format!(
         "its MAC address {} is taken at {} by {}; give one of the two another",
         nic.mac, facts.destination.name, taken.name
@@ -104,19 +104,19 @@ fn collision(facts: &Facts, uuid: &str, nic: &Nic) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::Resident;
-    use super::super::needs::Needs;
     use super::*;
+    use crate::libvirt::facts::Resident;
+    use crate::libvirt::xml::domain::Hardware;
 
     fn of(facts: &mut Facts, devices: &str) -> Vec<String> {
         facts.source.name = "host-a".to_owned();
         facts.destination.name = "host-b".to_owned();
-        let needs = needs(devices);
-        findings(facts, "u1", "web", &DomainFacts { needs, ..DomainFacts::default() })
+        let hardware = hardware(devices);
+        findings(facts, "u1", "web", &DomainFacts { hardware, ..DomainFacts::default() })
     }
 
-    fn needs(devices: &str) -> Needs {
-        Needs::read(&format!("<domain><devices>{devices}</devices></domain>"))
+    fn hardware(devices: &str) -> Hardware {
+        Hardware::read(&format!("<domain><devices>{devices}</devices></domain>"))
     }
 
     #[test]
@@ -149,7 +149,7 @@ mod tests {
         };
         let mine = nic("52:54:00:00:00:01", "br0");
         let collides = |uuid: &str, devices: &str| {
-            let resident = Resident { name: "other".to_owned(), uuid: uuid.to_owned(), needs: needs(devices) };
+            let resident = Resident { name: "other".to_owned(), uuid: uuid.to_owned(), hardware: hardware(devices) };
             let mut facts = Facts { residents: vec![resident], ..Facts::default() };
             !of(&mut facts, &mine).is_empty()
         };

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::needs::Needs;
 use crate::domain::Fault;
-use crate::libvirt::facts::{Belongings, HostFacts, LibvirtRefusal, Memory, Network, Occupation};
+use crate::libvirt::facts::{Belongings, HostFacts, LibvirtRefusal, Memory, Network, Occupation, Resident};
+use crate::libvirt::xml::domain::Hardware;
 
 /// What both hosts said.
 #[derive(Debug, Clone, Default)]
@@ -30,8 +30,8 @@ pub struct Facts {
 /// A domain that is to move.
 #[derive(Debug, Clone, Default)]
 pub struct DomainFacts {
-    /// What it needs of a host.
-    pub needs: Needs,
+    /// Its hardware, which the destination has to have room and parts for.
+    pub hardware: Hardware,
     /// Whether the source's libvirt does not answer about it.
     pub hangs: bool,
     /// The error that has stopped it, if one has.
@@ -48,17 +48,6 @@ pub struct DomainFacts {
     pub machine: Option<String>,
     /// What the destination's processor lacks for it, in libvirt's words.
     pub processor: Option<String>,
-}
-
-/// An active domain of the destination.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resident {
-    /// Its name.
-    pub name: String,
-    /// Its UUID.
-    pub uuid: String,
-    /// What it uses.
-    pub needs: Needs,
 }
 
 /// What is known of the destination's memory otherwise than from its libvirt, in bytes.

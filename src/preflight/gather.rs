@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::facts::{DomainFacts, Facts, Resident};
-use super::needs::{Machine, Needs, Plug, Processor, Role};
+use super::facts::{DomainFacts, Facts};
 use crate::domain::DomainState;
 use crate::libvirt::Host;
 use crate::libvirt::facts::Network;
+use crate::libvirt::xml::domain::{Machine, Plug, Processor, Role};
 use crate::libvirt::{HostError, HostErrorKind, lock};
 use crate::plan::Rule;
 use crate::profile::{DomainProfile, Profile};
@@ -20,8 +20,7 @@ use crate::profile::{DomainProfile, Profile};
 pub fn gather(source: &Host, destination: &Host, profile: &Profile, rules: &[Rule]) -> Result<Facts, HostError> {
     let mut facts = Facts { source: source.describe()?, destination: destination.describe()?, ..Facts::default() };
     facts.memory = destination.memory()?;
-    let resident = |(name, uuid, xml): (String, String, String)| Resident { name, uuid, needs: Needs::read(&xml) };
-    facts.residents = destination.active_domains()?.into_iter().map(resident).collect();
+    facts.residents = destination.residents()?;
     let shown = Shown::default();
     let leaves = |(domain, rule): &(&DomainProfile, &Rule)| {
         !rule.stays && domain.migration.eligible && (rule.offline || domain.state != DomainState::ShutOff)
@@ -86,8 +85,7 @@ fn gather_domain(
     shown: &Shown,
 ) -> Result<Option<DomainFacts>, HostError> {
     let uuid = &domain.uuid;
-    let Some(xml) = source.domain_xml(uuid)? else { return Ok(None) };
-    let needs = Needs::read(&xml);
+    let Some(hardware) = source.hardware(uuid)? else { return Ok(None) };
     let (job, snapshots) = source.occupation(uuid)?;
     let fault = if domain.state == DomainState::Paused { source.fault(uuid)? } else { None };
     let mut found = DomainFacts { job, snapshots, fault, ..DomainFacts::default() };
@@ -95,7 +93,7 @@ fn gather_domain(
     if offline {
         found.belongings = source.belongings(destination, uuid)?;
         // The definition would name disks that nobody has copied.
-        for file in needs.files.iter().filter(|file| matches!(file.role, Role::Disk(_))) {
+        for file in hardware.files.iter().filter(|file| matches!(file.role, Role::Disk(_))) {
             shown.files.get(&file.path, || destination.has_file(&file.path))?;
         }
     }
@@ -105,25 +103,25 @@ fn gather_domain(
     }
     // A definition alone is not run there yet, and what it needs can be set right before it is.
     if !offline {
-        let machine = &needs.machine;
+        let machine = &hardware.machine;
         found.machine = shown.machines.get(machine, || destination.machine_obstacle(machine))?;
-        if let Some(processor) = &needs.processor {
+        if let Some(processor) = &hardware.processor {
             found.processor = shown.processors.get(&(machine.clone(), processor.clone()), || match processor {
                 Processor::Model(xml) => destination.processor_obstacle(machine, xml),
                 Processor::Host => destination.lacks_processor_of(source),
             })?;
         }
-        let plugs = needs.nics.iter().filter_map(|nic| plug_path(&nic.plug));
-        for path in needs.files.iter().map(|file| file.path.clone()).chain(plugs) {
+        let plugs = hardware.nics.iter().filter_map(|nic| plug_path(&nic.plug));
+        for path in hardware.files.iter().map(|file| file.path.clone()).chain(plugs) {
             shown.files.get(&path, || destination.has_file(&path))?;
         }
-        for nic in &needs.nics {
+        for nic in &hardware.nics {
             if let Plug::Network(name) = &nic.plug {
                 shown.networks.get(name, || destination.network(name))?;
             }
         }
     }
-    found.needs = needs;
+    found.hardware = hardware;
     Ok(Some(found))
 }
 

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::facts::Facts;
-use super::needs::Backing;
+use crate::libvirt::xml::domain::Backing;
 use crate::plan::Step;
 use crate::profile::{DomainProfile, Profile};
 use crate::units::size;
@@ -106,7 +106,7 @@ fn need(domain: &DomainProfile, facts: &Facts) -> u64 {
 }
 
 fn backing(facts: &Facts, uuid: &str) -> Backing {
-    facts.domains.get(uuid).map(|found| found.needs.backing).unwrap_or_default()
+    facts.domains.get(uuid).map(|found| found.hardware.backing).unwrap_or_default()
 }
 
 /// Huge pages of a size; `None` if the host did not tell how many are free.
@@ -154,7 +154,7 @@ fn room(destination: &Profile, facts: &Facts) -> Option<Room> {
 fn resident(destination: &Profile, facts: &Facts, of: impl Fn(Backing, bool) -> bool) -> u64 {
     let counts = |uuid: &str| {
         let found = facts.residents.iter().find(|resident| resident.uuid == uuid);
-        found.is_some_and(|resident| of(resident.needs.backing, resident.needs.shared_memory))
+        found.is_some_and(|resident| of(resident.hardware.backing, resident.hardware.shared_memory))
     };
     destination.domains.iter().filter(|domain| counts(&domain.uuid)).map(|domain| domain.resident_bytes).sum()
 }
@@ -167,11 +167,11 @@ fn kernel_keeps(total: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::{Allowance, DomainFacts, Promise, Resident};
-    use super::super::needs::Needs;
+    use super::super::facts::{Allowance, DomainFacts, Promise};
     use super::*;
     use crate::domain::DomainState;
-    use crate::libvirt::facts::Memory;
+    use crate::libvirt::facts::{Memory, Resident};
+    use crate::libvirt::xml::domain::Hardware;
     use crate::plan::{Demands, plan};
     use crate::profile::fixture;
 
@@ -185,8 +185,8 @@ mod tests {
         let mut source = fixture::host("a", &named);
         for (profile, (resident, whole, backing)) in source.domains.iter_mut().zip(domains) {
             (profile.resident_bytes, profile.memory_bytes) = (resident * MIB, whole * MIB);
-            let needs = Needs { backing: *backing, ..Needs::default() };
-            facts.domains.insert(profile.uuid.clone(), DomainFacts { needs, ..DomainFacts::default() });
+            let hardware = Hardware { backing: *backing, ..Hardware::default() };
+            facts.domains.insert(profile.uuid.clone(), DomainFacts { hardware, ..DomainFacts::default() });
         }
         let residents: Vec<_> =
             facts.residents.iter().map(|r| (r.name.as_str(), r.uuid.as_str(), DomainState::Running)).collect();
@@ -251,7 +251,7 @@ mod tests {
         let resident = |name: &str, inside: &str| Resident {
             name: name.to_owned(),
             uuid: name.to_owned(),
-            needs: Needs::read(&format!("<domain><memoryBacking>{inside}</memoryBacking><devices/></domain>")),
+            hardware: Hardware::read(&format!("<domain><memoryBacking>{inside}</memoryBacking><devices/></domain>")),
         };
         let shared = "<source type='memfd'/><access mode='shared'/>";
         let residents = vec![
@@ -286,8 +286,11 @@ mod tests {
 
     #[test]
     fn the_configuration_may_say_what_guests_have() {
-        let resident =
-            Resident { name: "r".to_owned(), uuid: "r".to_owned(), needs: Needs::read("<domain><devices/></domain>") };
+        let resident = Resident {
+            name: "r".to_owned(),
+            uuid: "r".to_owned(),
+            hardware: Hardware::read("<domain><devices/></domain>"),
+        };
         let facts = || Facts {
             memory: Some(memory(1)),
             residents: vec![resident.clone()],

@@ -9,7 +9,6 @@ mod destination;
 pub mod facts;
 mod gather;
 mod memory;
-pub mod needs;
 pub(crate) mod offline;
 mod places;
 mod source;

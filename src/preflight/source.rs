@@ -2,7 +2,7 @@
 
 use super::facts::DomainFacts;
 use crate::libvirt::facts::Occupation;
-use crate::libvirt::hangs;
+use crate::profile::mobility::hangs;
 
 /// The findings about a domain of `host`.
 pub(super) fn findings(host: &str, domain: &str, found: &DomainFacts) -> Vec<String> {

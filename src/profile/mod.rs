@@ -4,6 +4,7 @@
 //! computed again later, elsewhere, without libvirt. [`sampling`](crate::profile::sampler) makes one from a live host.
 
 pub mod link;
+pub(crate) mod mobility;
 pub mod sampler;
 
 use schemars::JsonSchema;

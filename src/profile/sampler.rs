@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::domain::{DomainState, Eligibility};
 use crate::libvirt::Host;
-use crate::libvirt::{DirtyRate, DomainFacts, DomainSample, HostError, HostErrorKind, NicCounters, Sample};
+use crate::libvirt::{DirtyRate, DomainSample, HostError, HostErrorKind, NicCounters, Sample};
+use crate::profile::mobility::Mobility;
 use crate::profile::{self, DomainProfile, Profile};
 use crate::topology::Link;
 
@@ -115,26 +116,27 @@ impl Window {
         }
     }
 
-    /// The domains of the last sample, sorted by name; a domain that has gone since is not among them. `facts`
-    /// gives what the samples do not carry, and leaves a domain out by `None`.
-    pub fn domains(&self, mut facts: impl FnMut(&DomainSample) -> Option<DomainFacts>) -> Vec<DomainProfile> {
-        let mut domains: Vec<_> = self.last().iter().filter_map(|s| Some(self.domain(s, facts(s)?))).collect();
+    /// What the NICs of a domain of the last sample were seen to receive and to send, in bits per second.
+    pub fn rates(&self, sample: &DomainSample) -> (f64, f64) {
+        // Only the NICs that are still there: one that was unplugged carries nothing any more.
+        let seen = sample.nics.iter().filter_map(|nic| self.nics.get(&(sample.uuid.clone(), nic.name.clone())));
+        seen.fold((0.0, 0.0), |(inbound, outbound), traffic| {
+            (inbound + traffic.inbound.bits_per_second(), outbound + traffic.outbound.bits_per_second())
+        })
+    }
+
+    /// The domains of the last sample, sorted by name. `mobility` leaves those out by `None` that have gone since.
+    fn domains(&self, mut mobility: impl FnMut(&DomainSample) -> Option<Mobility>) -> Vec<DomainProfile> {
+        let mut domains: Vec<_> = self.last().iter().filter_map(|s| Some(self.domain(s, mobility(s)?))).collect();
         domains.sort_by(|a, b| a.name.cmp(&b.name));
         domains
     }
 
-    fn domain(&self, sample: &DomainSample, facts: DomainFacts) -> DomainProfile {
-        // Only the NICs that are still there: one that was unplugged carries nothing any more.
-        let (mut inbound, mut outbound) = (0.0, 0.0);
-        for nic in &sample.nics {
-            if let Some(traffic) = self.nics.get(&(sample.uuid.clone(), nic.name.clone())) {
-                inbound += traffic.inbound.bits_per_second();
-                outbound += traffic.outbound.bits_per_second();
-            }
-        }
+    fn domain(&self, sample: &DomainSample, mobility: Mobility) -> DomainProfile {
+        let (inbound, outbound) = self.rates(sample);
         let resident = sample.resident_bytes.unwrap_or(sample.memory_bytes);
         let post_copy = match sample.state {
-            DomainState::Running => facts.post_copy,
+            DomainState::Running => mobility.post_copy,
             // QEMU: "post-copy migration is not supported with non-live or paused migration".
             state => Eligibility::no(format!("it is {state}, and only a running domain can be post-copied")),
         };
@@ -142,7 +144,7 @@ impl Window {
             name: sample.name.clone(),
             uuid: sample.uuid.clone(),
             state: sample.state,
-            persistent: facts.persistent,
+            persistent: mobility.persistent,
             memory_bytes: sample.memory_bytes,
             // The emulator's own memory is in its resident size too; the guest's can't be more than it has.
             resident_bytes: resident.min(sample.memory_bytes),
@@ -151,7 +153,7 @@ impl Window {
             outbound_bits_per_second: outbound,
             inbound_bits_per_second: inbound,
             post_copy,
-            migration: facts.migration,
+            migration: mobility.migration,
         }
     }
 }
@@ -231,14 +233,11 @@ fn profile_host(
         thread::sleep(due.saturating_sub(begun.elapsed()));
     }
     let persistent = host.persistent()?;
-    let facts = Host::side_by_side([host], window.last(), |[host], domain| {
-        match host.facts(&domain.name, &domain.uuid, persistent.contains(&domain.uuid)) {
-            Err(error) if error.kind == HostErrorKind::NoSuchDomain => Ok(None),
-            facts => facts.map(|facts| Some((domain.uuid.clone(), facts))),
-        }
+    let mobilities = Host::side_by_side([host], window.last(), |[host], domain| {
+        Mobility::ask(host, &domain.name, &domain.uuid, persistent.contains(&domain.uuid))
     })?;
-    let mut facts: BTreeMap<_, _> = facts.into_iter().flatten().collect();
-    let domains = window.domains(|domain| facts.remove(&domain.uuid));
+    let mut mobilities = mobilities.into_iter();
+    let domains = window.domains(|_| mobilities.next().flatten());
     Ok(Profile {
         schema: profile::SCHEMA.to_owned(),
         host: host.endpoint().name.clone(),
@@ -289,7 +288,7 @@ mod tests {
         for (at_seconds, domains) in samples {
             window.add(Sample { at_seconds, domains });
         }
-        window.domains(|_| Some(DomainFacts { persistent: true, ..DomainFacts::default() }))
+        window.domains(|_| Some(Mobility { persistent: true, ..Mobility::default() }))
     }
 
     fn rates(domain: &DomainProfile) -> (f64, f64) {

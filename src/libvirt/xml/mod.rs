@@ -1,4 +1,19 @@
-//! What libvirt's XML says.
+//! Reads libvirt's XML: text in, facts out, so that each rule is tested on a literal piece of XML.
 
-pub(super) mod domain;
-pub(super) mod nic;
+pub(super) mod capabilities;
+pub mod domain;
+pub(super) mod net_device;
+
+use roxmltree::Node;
+
+fn child<'a, 'input>(node: Node<'a, 'input>, name: &'static str) -> Option<Node<'a, 'input>> {
+    children(node, name).next()
+}
+
+fn children<'a, 'input>(node: Node<'a, 'input>, name: &'static str) -> impl Iterator<Item = Node<'a, 'input>> {
+    node.children().filter(move |n| n.has_tag_name(name))
+}
+
+fn text(node: Node<'_, '_>, name: &'static str) -> Option<String> {
+    child(node, name)?.text().map(|text| text.trim().to_owned())
+}

@@ -2,6 +2,7 @@
 
 use roxmltree::{Document, Node};
 
+use super::{child, text};
 use crate::libvirt::facts::{Bond, NetDevice};
 
 /// Reads the XML of a node device with the capability `net`; `None` for any other.
@@ -36,14 +37,6 @@ pub(crate) fn bonds(xml: &str) -> Vec<Bond> {
         })
     };
     bonds.filter_map(bond).collect()
-}
-
-fn child<'a, 'input>(node: Node<'a, 'input>, name: &'static str) -> Option<Node<'a, 'input>> {
-    node.children().find(|n| n.has_tag_name(name))
-}
-
-fn text(node: Node<'_, '_>, name: &'static str) -> Option<String> {
-    child(node, name)?.text().map(|text| text.trim().to_owned())
 }
 
 #[cfg(test)]

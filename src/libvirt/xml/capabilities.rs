@@ -1,0 +1,71 @@
+//! What a host's capabilities say of it.
+
+use roxmltree::Document;
+
+use super::{child, children, text};
+
+/// What tsmig asks of a host's capabilities.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Capabilities {
+    /// libvirt's identity of the machine, if it has one.
+    pub(crate) machine_uuid: Option<String>,
+    /// The XML of its processor.
+    pub(crate) processor: Option<String>,
+    /// The sizes of the huge pages that the host knows, in KiB: all but the smallest.
+    pub(crate) huge_page_sizes: Vec<u32>,
+    /// How many NUMA cells it has; at least one.
+    pub(crate) cells: u32,
+    /// The user in the default label of the host's guests (`+64055:+64055`); 0 is root.
+    pub(crate) qemu_user: Option<u32>,
+}
+
+impl Capabilities {
+    /// Reads the XML of a host's capabilities; one that can't be read says nothing.
+    pub(crate) fn read(xml: &str) -> Self {
+        let nothing = || Self { cells: 1, ..Self::default() };
+        let Ok(document) = Document::parse(xml) else { return nothing() };
+        let Some(host) = child(document.root_element(), "host") else { return nothing() };
+        let cpu = child(host, "cpu");
+        let pages = cpu.into_iter().flat_map(|cpu| children(cpu, "pages"));
+        let mut sizes: Vec<u32> = pages.filter_map(|page| page.attribute("size")?.parse().ok()).collect();
+        sizes.sort_unstable();
+        sizes.drain(..sizes.len().min(1));
+        let cells = host.descendants().filter(|n| n.has_tag_name("cell")).count();
+        let user = || {
+            let dac = children(host, "secmodel").find(|model| text(*model, "model").as_deref() == Some("dac"))?;
+            text(dac, "baselabel")?.split_once(':')?.0.strip_prefix('+')?.parse().ok()
+        };
+        Self {
+            machine_uuid: text(host, "uuid"),
+            processor: cpu.and_then(|cpu| xml.get(cpu.range())).map(str::to_owned),
+            huge_page_sizes: sizes,
+            cells: u32::try_from(cells).unwrap_or(1).max(1),
+            qemu_user: user(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAPABILITIES: &str = "<capabilities><host>
+      <cpu><arch>x86_64</arch><model>EPYC</model>
+        <pages unit='KiB' size='4'/><pages unit='KiB' size='2048'/><pages unit='KiB' size='1048576'/></cpu>
+      <topology><cells num='2'><cell id='0'/><cell id='1'/></cells></topology>
+      <secmodel><model>apparmor</model><doi>0</doi></secmodel>
+      <secmodel><model>dac</model><doi>0</doi><baselabel type='kvm'>+64055:+109</baselabel></secmodel>
+    </host></capabilities>";
+
+    #[test]
+    fn capabilities_tell_the_user_the_processor_and_the_page_sizes() {
+        let capabilities = Capabilities::read(CAPABILITIES);
+        assert_eq!(capabilities.qemu_user, Some(64055));
+        assert_eq!(capabilities.huge_page_sizes, [2048, 1_048_576]);
+        assert_eq!(capabilities.cells, 2);
+        let processor = capabilities.processor.expect("a processor");
+        assert!(processor.starts_with("<cpu>") && processor.ends_with("</cpu>"), "{processor}");
+        let nothing = Capabilities::read("<capabilities/>");
+        assert_eq!((nothing.qemu_user, nothing.huge_page_sizes, nothing.cells), (None, vec![], 1));
+    }
+}
