@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::domain::{Condition, Fault, Presence};
 use crate::domain::{Technique, Transfer};
-use crate::engine::bandwidth::Share;
+use crate::engine::coordinator::Instruction;
 use crate::engine::migration::convergence::SILENCE_SECONDS;
 use crate::engine::migration::{Action, Cause, Course, Migration, Phase, Progress, Sight, Verdict};
 use crate::engine::recovery::journal::{Entry, Journal};
@@ -46,12 +46,8 @@ const CONNECTING_SECONDS: f64 = 300.0;
 pub(crate) enum Input {
     /// libvirt's call of that number has returned.
     Returned(usize, Result<(), HostError>),
-    /// Cancel, if it can still be cancelled, for this reason, in one clause.
-    Abort(String),
-    /// The migration's share of the bandwidth has changed.
-    Share(Share),
-    /// Whether it may switch to post-copy; forbidden until this comes.
-    MaySwitch(bool),
+    /// The coordinator's word.
+    Told(Instruction),
 }
 
 /// What a driver tells.
@@ -195,7 +191,7 @@ impl<F: Fn(Update)> Driver<F> {
     pub(crate) fn still_wanted(&self) -> Result<(), String> {
         for input in self.inbox.try_iter().collect::<Vec<_>>() {
             match input {
-                Input::Abort(reason) => return Err(reason),
+                Input::Told(Instruction::Abort(reason)) => return Err(reason),
                 // It is for later; the other end is in this driver's hands.
                 other => drop(self.sender.send(other)),
             }
@@ -284,15 +280,15 @@ impl<F: Fn(Update)> Driver<F> {
                         return;
                     }
                 }
-                Ok(Input::Abort(reason)) => {
+                Ok(Input::Told(Instruction::Abort(reason))) => {
                     work.wish = reason;
                     work.migration.want_abort();
                 }
-                Ok(Input::Share(share)) => {
+                Ok(Input::Told(Instruction::Share(share))) => {
                     self.limit = Some(share.mib);
                     work.migration.share_again(share.of, share.held_back);
                 }
-                Ok(Input::MaySwitch(may_switch)) => work.migration.allow_switch(may_switch),
+                Ok(Input::Told(Instruction::MaySwitch(may_switch))) => work.migration.allow_switch(may_switch),
                 Err(_) => {}
             }
             if let Some(verdict) = self.look(&mut work) {

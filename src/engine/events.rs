@@ -2,11 +2,13 @@
 //!
 //! Each event is also one JSON object a line under `--output json`, with the seconds since the start beside it.
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::domain::Technique;
 use crate::engine::migration::{Phase, Progress};
+use crate::libvirt::Tidied;
 use crate::report::{DomainReport, Job, Report};
 
 /// One thing that happened.
@@ -57,15 +59,184 @@ pub enum Event {
         #[serde(flatten)]
         progress: Progress,
     },
-    /// Something that the user should know; the evacuation goes on.
-    Notice {
-        /// One sentence.
-        message: String,
-    },
+    /// Something that the user should know; the evacuation goes on. Its sentence is beside it as `message`.
+    Notice(Notice),
     /// A domain's migration ended.
     Done(DomainReport),
     /// The evacuation ended. Always the last.
     Report(Report),
+}
+
+/// What the user should know, of a closed list of kinds.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+#[schemars(transform = with_message)]
+pub enum Notice {
+    /// A domain was lost in an earlier run, so nothing goes by post-copy until it is started again.
+    LostEarlier {
+        /// The domain.
+        domain: String,
+    },
+    /// The user has interrupted the run.
+    Interrupted {
+        /// How many are in post-copy and must finish.
+        in_post_copy: usize,
+    },
+    /// Nothing more is launched, and what can be cancelled is.
+    Halted {
+        /// Why, in one clause.
+        reason: String,
+        /// What to do, in one clause.
+        advice: String,
+    },
+    /// Nothing more is launched or switched to post-copy.
+    PostCopyStopped {
+        /// The domain whose post-copy ended badly.
+        domain: String,
+        /// How.
+        end: PostCopyEnd,
+        /// The source's name.
+        source: String,
+        /// The destination's name.
+        destination: String,
+    },
+    /// The destination waits for memory, and none has got through.
+    NoDataYet {
+        /// The host or the URI that memory is sent to.
+        to: String,
+        /// The source's name.
+        source: String,
+        /// The destination's name.
+        destination: String,
+    },
+    /// The destination can't post-copy.
+    NoPostCopy {
+        /// The destination's name.
+        destination: String,
+        /// libvirt's words.
+        error: String,
+    },
+    /// The source can't reach the destination's libvirt, so the client manages the migrations.
+    NoPeer {
+        /// The source's name.
+        source: String,
+        /// The destination's name.
+        destination: String,
+        /// libvirt's words.
+        error: String,
+    },
+    /// The source's libvirt lost its connection to the destination's twice, so the client manages this migration.
+    PeerLost {
+        /// The domain.
+        domain: String,
+        /// The source's name.
+        source: String,
+        /// The destination's name.
+        destination: String,
+        /// libvirt's words.
+        error: String,
+    },
+    /// No byte of one migration crosses while others progress; it is cancelled.
+    Silent {
+        /// The domain.
+        domain: String,
+        /// The destination's name.
+        destination: String,
+    },
+    /// The destination can't take a domain just now; it is tried again.
+    Busy {
+        /// The domain.
+        domain: String,
+        /// The host that is busy.
+        host: String,
+        /// libvirt's words.
+        error: String,
+    },
+    /// A pre-copy does not converge; it is switched to post-copy.
+    Switching {
+        /// The domain.
+        domain: String,
+        /// What was seen, in one clause.
+        cause: String,
+    },
+    /// A post-copy failed and is resumed.
+    Resuming {
+        /// The domain.
+        domain: String,
+        /// libvirt's words, if there are any.
+        error: Option<String>,
+    },
+    /// Something was put right around a domain that has arrived.
+    Tidied {
+        /// The domain.
+        domain: String,
+        /// What.
+        tidied: Tidied,
+        /// The source's name.
+        source: String,
+        /// The destination's name.
+        destination: String,
+    },
+    /// A domain has arrived, and something around it could not be put right.
+    Untidy {
+        /// The domain.
+        domain: String,
+        /// The destination's name.
+        destination: String,
+        /// libvirt's words.
+        error: String,
+    },
+    /// The journal can't be written any more.
+    Unrecorded {
+        /// The system's words.
+        error: String,
+    },
+    /// Somebody else has moved a domain.
+    MovedByOthers {
+        /// The domain.
+        domain: String,
+        /// The destination's name.
+        destination: String,
+    },
+    /// The hosts could not be listed at the end.
+    EndUnchecked {
+        /// libvirt's words.
+        error: String,
+    },
+    /// A hook after a domain failed.
+    HookFailed {
+        /// The domain.
+        domain: String,
+        /// How, in one clause.
+        problem: String,
+    },
+    /// Events were left out, since the output was not read in time.
+    Missed {
+        /// How many about progress.
+        progress: usize,
+        /// How many others.
+        others: usize,
+    },
+}
+
+/// How a post-copy ended badly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PostCopyEnd {
+    /// The guest is lost.
+    Lost,
+    /// It has to be recovered.
+    Failed,
+}
+
+/// The sentence that the renderer puts beside each notice.
+fn with_message(schema: &mut Schema) {
+    for notice in schema.get_mut("oneOf").and_then(Value::as_array_mut).into_iter().flatten() {
+        notice["properties"]["message"] = json!({ "description": "One sentence.", "type": "string" });
+        if let Some(required) = notice["required"].as_array_mut() {
+            required.push("message".into());
+        }
+    }
 }
 
 /// An event and when it happened.

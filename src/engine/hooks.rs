@@ -21,7 +21,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::domain::Technique;
-use crate::engine::events::{Event, Timed};
+use crate::engine::events::{Event, Notice, Timed};
 use crate::libvirt::Endpoint;
 use crate::report::{DomainReport, Outcome};
 
@@ -117,11 +117,12 @@ impl Hooks {
         self.run("before-domain", about_domain(domain, uuid, Some(technique)), 1)
     }
 
-    fn after_domain(&self, report: &DomainReport) -> Result<(), String> {
+    fn after_domain(&self, report: &DomainReport) -> Result<(), Notice> {
         let mut about = about_domain(&report.domain, &report.uuid, report.technique);
         about.push(("TSMIG_OUTCOME", report.outcome.to_string()));
         about.extend(report.error.clone().map(|error| ("TSMIG_ERROR", error)));
-        self.run("after-domain", about, 2).map_err(|problem| format!("{}: {problem}", report.domain))
+        self.run("after-domain", about, 2)
+            .map_err(|problem| Notice::HookFailed { domain: report.domain.clone(), problem })
     }
 
     /// The user wants the run to end.
@@ -207,8 +208,8 @@ fn last_line(mut output: File) -> String {
 pub struct AfterDomains<'a> {
     hooks: &'a Hooks,
     running: usize,
-    sender: Sender<Result<(), String>>,
-    ended: Receiver<Result<(), String>>,
+    sender: Sender<Result<(), Notice>>,
+    ended: Receiver<Result<(), Notice>>,
 }
 
 impl<'a> AfterDomains<'a> {
@@ -233,8 +234,8 @@ impl<'a> AfterDomains<'a> {
             let ended = if waits { self.ended.recv().ok() } else { self.ended.try_recv().ok() };
             let Some(result) = ended else { break };
             self.running -= 1;
-            if let Err(message) = result {
-                tell(&Timed { elapsed_seconds: timed.elapsed_seconds, event: Event::Notice { message } });
+            if let Err(notice) = result {
+                tell(&Timed { elapsed_seconds: timed.elapsed_seconds, event: Event::Notice(notice) });
             }
         }
         tell(timed);

@@ -11,70 +11,69 @@ const PAUSES: [Duration; 4] =
     [Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(10), Duration::from_secs(20)];
 
 /// What comes next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
     /// This one, now.
-    Now(usize),
-    /// The next one in that time.
-    In(Duration),
+    Now(Waiting),
+    /// The next one at that time.
+    At(Duration),
     /// Nothing until one of those in flight has ended, or nothing at all.
     AfterOthers,
 }
 
+/// One that waits.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    pub(crate) uuid: String,
+    /// With how many in flight it may start at the most, itself included.
+    concurrency: usize,
+    /// How often it was turned away with nothing else in flight.
+    turned_away: usize,
+}
+
 /// Those that wait.
 #[derive(Debug)]
-pub(crate) struct Queue {
-    waiting: VecDeque<usize>,
-    /// With how many in flight each may start at the most, itself included.
-    concurrency: Vec<usize>,
-    /// How often each was turned away with nothing else in flight.
-    turned_away: Vec<usize>,
+pub(crate) struct LaunchQueue {
+    waiting: VecDeque<Waiting>,
     /// Nothing is launched before one of those in flight has ended.
     full: bool,
     not_before: Duration,
 }
 
-impl Queue {
-    pub(crate) fn new(concurrency: impl Iterator<Item = usize>) -> Self {
-        let concurrency: Vec<_> = concurrency.collect();
-        Self {
-            waiting: (0..concurrency.len()).collect(),
-            turned_away: vec![0; concurrency.len()],
-            concurrency,
-            full: false,
-            not_before: Duration::ZERO,
-        }
+impl LaunchQueue {
+    /// Domains by their UUIDs, each with how many may be in flight at the most when it starts, itself included.
+    pub(crate) fn new(domains: impl Iterator<Item = (String, usize)>) -> Self {
+        let waiting = domains.map(|(uuid, concurrency)| Waiting { uuid, concurrency, turned_away: 0 });
+        Self { waiting: waiting.collect(), full: false, not_before: Duration::ZERO }
     }
 
     /// Whose turn is next.
-    pub(crate) fn front(&self) -> Option<usize> {
-        self.waiting.front().copied()
+    pub(crate) fn front(&self) -> Option<&str> {
+        self.waiting.front().map(|waiting| waiting.uuid.as_str())
     }
 
     /// Takes the next, if it is its turn.
     pub(crate) fn next(&mut self, now: Duration, in_flight: usize) -> Turn {
-        match self.waiting.front() {
-            Some(&index) if in_flight < self.concurrency[index].max(1) && (!self.full || in_flight == 0) => {
-                if now < self.not_before {
-                    return Turn::In(self.not_before - now);
-                }
-                self.waiting.pop_front();
-                self.full = false;
-                Turn::Now(index)
-            }
-            _ => Turn::AfterOthers,
+        let fits = |next: &Waiting| in_flight < next.concurrency.max(1) && (!self.full || in_flight == 0);
+        if !self.waiting.front().is_some_and(fits) {
+            return Turn::AfterOthers;
         }
+        if now < self.not_before {
+            return Turn::At(self.not_before);
+        }
+        self.full = false;
+        self.waiting.pop_front().map_or(Turn::AfterOthers, Turn::Now)
     }
 
-    /// The destination was busy: it queues up again behind the others. False where it was tried often enough.
-    pub(crate) fn again(&mut self, index: usize, now: Duration, in_flight: usize) -> bool {
+    /// The destination was busy: it queues up again behind the others. False if it was tried often enough.
+    pub(crate) fn again(&mut self, mut one: Waiting, now: Duration, in_flight: usize) -> bool {
         if in_flight == 0 {
-            let Some(pause) = PAUSES.get(self.turned_away[index]) else { return false };
-            self.turned_away[index] += 1;
+            let Some(pause) = PAUSES.get(one.turned_away) else { return false };
+            one.turned_away += 1;
             self.not_before = now + *pause;
         }
         self.full = in_flight > 0;
-        self.waiting.push_back(index);
+        self.waiting.push_back(one);
         true
     }
 
@@ -90,31 +89,41 @@ mod tests {
 
     const START: Duration = Duration::ZERO;
 
+    fn queue(domains: &[&str]) -> LaunchQueue {
+        LaunchQueue::new(domains.iter().map(|uuid| ((*uuid).to_owned(), domains.len())))
+    }
+
+    fn next(queue: &mut LaunchQueue, in_flight: usize) -> Waiting {
+        let Turn::Now(next) = queue.next(START, in_flight) else { panic!("{queue:?}") };
+        next
+    }
+
     #[test]
     fn one_that_is_turned_away_waits_for_an_end_behind_the_others() {
-        let mut queue = Queue::new([3, 3, 3].into_iter());
-        assert_eq!(queue.next(START, 0), Turn::Now(0));
-        assert_eq!(queue.next(START, 1), Turn::Now(1));
-        assert!(queue.again(1, START, 1));
+        let mut queue = queue(&["a", "b", "c"]);
+        assert_eq!(next(&mut queue, 0).uuid, "a");
+        let turned_away = next(&mut queue, 1);
+        assert_eq!(turned_away.uuid, "b");
+        assert!(queue.again(turned_away, START, 1));
         assert_eq!(queue.next(START, 1), Turn::AfterOthers, "the next would be turned away as well");
         queue.freed();
-        assert_eq!(queue.next(START, 0), Turn::Now(2));
-        assert_eq!(queue.next(START, 1), Turn::Now(1));
+        assert_eq!(next(&mut queue, 0).uuid, "c");
+        assert_eq!(next(&mut queue, 1).uuid, "b");
         assert_eq!(queue.next(START, 1), Turn::AfterOthers);
     }
 
     #[test]
     fn one_that_is_turned_away_alone_is_tried_again_for_a_while() {
-        let mut queue = Queue::new([1].into_iter());
+        let mut queue = queue(&["a"]);
         let mut now = START;
         for tries in 1.. {
-            assert_eq!(queue.next(now, 0), Turn::Now(0));
-            if !queue.again(0, now, 0) {
+            let Turn::Now(one) = queue.next(now, 0) else { panic!("it has to be its turn") };
+            if !queue.again(one, now, 0) {
                 assert_eq!(tries, PAUSES.len() + 1);
                 break;
             }
-            let Turn::In(pause) = queue.next(now, 0) else { panic!("it has to wait") };
-            now += pause;
+            let Turn::At(time) = queue.next(now, 0) else { panic!("it has to wait") };
+            now = time;
         }
         assert_eq!(now, Duration::from_secs(37));
     }

@@ -5,8 +5,11 @@
 use crate::domain::Technique;
 use crate::domain::{Condition, Fault, Presence};
 use crate::engine::driver::Ended;
+use crate::engine::events::PostCopyEnd;
+use crate::engine::migration::Phase;
+use crate::engine::migration::convergence::SILENCE_SECONDS;
 use crate::engine::migration::{Places, Verdict};
-use crate::libvirt::Tidied;
+use crate::libvirt::Route;
 use crate::plan::Refusal;
 use crate::report::{DomainOutcome, DomainReport};
 
@@ -147,12 +150,53 @@ pub(crate) fn refused(refusal: &Refusal) -> DomainReport {
     untouched((&refusal.domain, &refusal.uuid), None, refusal.reason.clone())
 }
 
-/// What was put right, as a clause after the domain's name.
-pub(crate) fn tidied(names: Names<'_>, tidied: Tidied) -> String {
-    match tidied {
-        Tidied::DefinedAtDestination => format!("its definition is stored at {} again", names.destination),
-        Tidied::UndefinedAtSource => format!("its shut-off definition at {} is removed", names.source),
+/// A domain that came to the source after planning; `planned` is why the plan does not move one that it knew.
+pub(crate) fn newcomer(Names { source, .. }: Names<'_>, state: Condition, planned: Option<&str>) -> String {
+    match planned {
+        Some(reason) => format!("it is {state} at {source}: {reason}; make a new plan to move it"),
+        None => {
+            format!("it was started on {source} after planning and was not moved: it is {state} there; run this again")
+        }
     }
+}
+
+/// A domain that was never launched; `halted` is why nothing more was, if not because of an interrupt.
+pub(crate) fn not_launched(Names { source, .. }: Names<'_>, halted: Option<&str>) -> String {
+    let why = halted
+        .map_or("interrupted before its turn".to_owned(), |reason| format!("it was not launched, since {reason}"));
+    format!("it is at {source} as before: {why}")
+}
+
+/// A domain that was on its way when tsmig was told to leave.
+pub(crate) fn left_on_its_way(names: Names<'_>, domain: &str, route: Route, phase: Option<Phase>) -> String {
+    let fate = match route {
+        Route::PeerToPeer => "libvirt goes on with it",
+        Route::ClientManaged => "without this client it goes on only if it was in post-copy",
+    };
+    let phase = match phase {
+        Some(Phase::PostCopy) => "post-copy: it runs at the destination and needs the source",
+        Some(Phase::Recovering) => "a post-copy that failed: do not reset or destroy it on either host",
+        Some(Phase::Checking) => "its last steps",
+        Some(Phase::Starting | Phase::PreCopy) | None => "pre-copy: it runs at the source",
+    };
+    format!(
+        "when tsmig left, it was in {phase}; {fate}; `{}` sees it to its end, `virsh domstate {domain} --reason` on both \
+         hosts shows where it is",
+        names.recover()
+    )
+}
+
+/// Why a run ends its launching after a post-copy that ended badly, in one clause.
+pub(crate) fn post_copy_ended(domain: &str, end: PostCopyEnd) -> String {
+    match end {
+        PostCopyEnd::Lost => format!("{domain} was lost"),
+        PostCopyEnd::Failed => format!("the post-copy of {domain} failed"),
+    }
+}
+
+/// That no byte of a migration crosses, in one clause.
+pub(crate) fn silence(domain: &str) -> String {
+    format!("no byte of {domain} has crossed for {SILENCE_SECONDS} s")
 }
 
 /// What is to be said of a domain that is paused at a host by an error, before the run began or since.

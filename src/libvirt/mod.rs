@@ -20,6 +20,9 @@ pub(crate) use self::connection::lock;
 pub use self::host::Host;
 pub use self::pair::Pair;
 pub use self::request::{MigrationRequest, Route};
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use crate::domain::{Condition, DomainState, Fault, Presence, Technique};
 use crate::topology::Side;
 use facts::Belongings;
@@ -159,7 +162,8 @@ pub struct Listed {
 }
 
 /// Something that was put right around a domain that has arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Tidied {
     /// It was transient at the destination and has its definition there again.
     DefinedAtDestination,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Screen;
 use super::printer::{PRINTER, Printer};
-use crate::engine::events::{Event, Timed};
+use crate::engine::events::{Event, Notice, Timed};
 
 /// From this many that wait on, progress is left out: some minutes of a handful of migrations, below a megabyte.
 const ROOM: usize = 2048;
@@ -42,9 +42,9 @@ impl Feed {
             _ => {}
         }
         if self.missed_progress + self.missed_others > 0 {
-            let message = missed(self.missed_progress, self.missed_others);
+            let notice = Notice::Missed { progress: self.missed_progress, others: self.missed_others };
             (self.missed_progress, self.missed_others) = (0, 0);
-            self.post(Timed { elapsed_seconds: timed.elapsed_seconds, event: Event::Notice { message } });
+            self.post(Timed { elapsed_seconds: timed.elapsed_seconds, event: Event::Notice(notice) });
         }
         self.post(timed.clone());
     }
@@ -61,14 +61,6 @@ impl Drop for Feed {
         let screen = self.screen.take();
         self.printer.post(move || drop(screen));
     }
-}
-
-fn missed(progress: usize, others: usize) -> String {
-    let mut text = format!("the output was not read in time: {progress} progress events were left out");
-    if others > 0 {
-        text += &format!(", and {others} others, which the report does not need");
-    }
-    text
 }
 
 #[cfg(test)]
@@ -101,7 +93,7 @@ mod tests {
         for _ in 0..ROOM + 7 {
             tell(Event::Progress { domain: domain.clone(), progress: Progress::default() });
         }
-        tell(Event::Notice { message: "db is busy".to_owned() });
+        tell(Event::Notice(Notice::Unrecorded { error: "no space".to_owned() }));
         assert_eq!(printer.waiting(), ROOM + 2);
         for _ in 0..LAST_ROOM {
             tell(Event::Launch { domain: domain.clone(), technique: crate::domain::Technique::PreCopy });
@@ -110,8 +102,8 @@ mod tests {
         drop(reads);
         assert_eq!(printer.finish(Duration::MAX), 0);
         let shown = term.contents();
-        assert!(shown.contains("not read in time: 7 progress events were left out\ndb is busy"), "{shown}");
-        tell(Event::Notice { message: "later".to_owned() });
+        assert!(shown.contains("not read in time: 7 progress events were left out\nwarning: the journal"), "{shown}");
+        tell(Event::Notice(Notice::Unrecorded { error: "later".to_owned() }));
         printer.finish(Duration::MAX);
         let shown = term.contents();
         assert!(shown.contains(&format!("left out, and {} others", ROOM + 2)), "{shown}");

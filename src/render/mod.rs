@@ -11,6 +11,7 @@ mod lines;
 pub mod page;
 pub mod printer;
 pub mod tables;
+pub mod words;
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::mpsc;
@@ -49,7 +50,7 @@ impl Screen {
         match self {
             Self::Json => {
                 // A reader that has gone away must not stop an evacuation.
-                if let Ok(line) = serde_json::to_string(timed) {
+                if let Ok(line) = json(timed) {
                     let _ = write_line(io::stdout(), &line);
                 }
             }
@@ -58,6 +59,15 @@ impl Screen {
             Self::Silent => {}
         }
     }
+}
+
+/// An event as one line of JSON; a notice has its sentence beside its kind.
+fn json(timed: &Timed) -> serde_json::Result<String> {
+    let mut line = serde_json::to_value(timed)?;
+    if let Event::Notice(notice) = &timed.event {
+        line["message"] = words::notice(notice).into();
+    }
+    Ok(line.to_string())
 }
 
 /// Prints a line on standard output, and waits until somebody has read it: for a result, while nothing else is to be

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use crate::scripted::{Script, Scripted};
-use crate::support::{await_phase, options, outcomes, plan, start};
+use crate::support::{await_phase, options, outcomes, plan, says, start};
 use tsmig::domain::Technique;
 use tsmig::engine::Evacuation;
 use tsmig::engine::events::{Event, Timed};
@@ -67,7 +67,7 @@ fn a_migration_that_finds_no_port_is_launched_again_when_another_has_ended() {
     let hosts = Arc::new(Scripted::new(&[("a", Script::NeedsThePort), ("b", Script::NeedsThePort)]));
     let steps = ["a", "b"].map(|name| (name, Technique::PreCopy, 2));
     let (events, _, thread) = start(plan(&steps), &hosts);
-    let turned_away = |event: &Event| matches!(event, Event::Notice { message } if message.contains("busy"));
+    let turned_away = |event: &Event| says(event, "busy");
     events.iter().find(turned_away).unwrap();
     let wake = |name: &str| hosts.with(name, |domain| domain.wake.take().unwrap().send(()).unwrap());
     let first = hosts.in_flight.lock().unwrap()[0].clone();
@@ -91,7 +91,7 @@ fn one_that_a_busy_destination_turned_away_is_not_left_open_in_the_journal() {
     let evacuation = Evacuation::new(&plan(&steps), Vec::new(), hosts.clone(), Arc::new(open().0), options());
     let interrupter = evacuation.interrupter();
     let thread = thread::spawn(move || evacuation.run(&mut |timed: &Timed| drop(sender.send(timed.event.clone()))));
-    let turned_away = |event: &Event| matches!(event, Event::Notice { message } if message.contains("busy"));
+    let turned_away = |event: &Event| says(event, "busy");
     events.iter().find(turned_away).unwrap();
     interrupter.interrupt();
     assert_eq!(thread.join().unwrap().outcome, Outcome::Interrupted);

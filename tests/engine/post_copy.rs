@@ -5,7 +5,7 @@ use std::sync::mpsc::Receiver;
 use std::thread;
 
 use crate::scripted::{Script, Scripted};
-use crate::support::{await_all, await_phase, journal, options, outcomes, plan, reaches, run, start};
+use crate::support::{await_all, await_phase, journal, notices, options, outcomes, plan, reaches, run, says, start};
 use tsmig::domain::{Condition, Presence, Technique};
 use tsmig::engine::Evacuation;
 use tsmig::engine::events::Event;
@@ -46,10 +46,7 @@ fn a_destination_that_cannot_post_copy_gets_pre_copies_and_is_told_about_once() 
     let hosts = Arc::new(hosts);
     let (events, report) = run(&plan(&["o1", "o2"].map(|name| (name, Technique::PostCopy, 1))), &hosts);
     assert_eq!(report.outcome, Outcome::Evacuated);
-    let hints: Vec<_> = events
-        .iter()
-        .filter_map(|event| if let Event::Notice { message } = event { Some(message.as_str()) } else { None })
-        .collect();
+    let hints = notices(&events);
     assert!(hints.len() == 1 && hints[0].contains("vm.unprivileged_userfaultfd=1"), "{hints:?}");
     let asked =
         |name| hosts.with(name, |domain| domain.requests.iter().map(|r| r.transfer.post_copy).collect::<Vec<_>>());
@@ -83,7 +80,7 @@ fn a_stalled_pre_copy_switches_only_once_the_first_post_copy_runs_at_the_destina
     let hosts = Arc::new(Scripted::new(&[("stalls", Script::Stalls), ("post", Script::LoadsSlowly)]));
     let steps = [("stalls", Technique::PreCopy, 2), ("post", Technique::PostCopy, 2)];
     let (events, _, thread) = start(plan(&steps), &hosts);
-    let stalled = |event: &Event| matches!(event, Event::Notice { message } if message.contains("does not converge"));
+    let stalled = |event: &Event| says(event, "does not converge");
     await_all(&events, &[&reaches("post", Phase::PostCopy), &stalled]);
     // Several looks later it still has not been asked to switch.
     let looks = hosts.with("stalls", |domain| domain.looks);

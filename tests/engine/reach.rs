@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::scripted::{Script, Scripted};
-use crate::support::{outcomes, plan, run, start};
+use crate::support::{notices, outcomes, plan, run, says, start};
 use tsmig::domain::Technique;
 use tsmig::engine::events::Event;
 use tsmig::libvirt::Route;
@@ -16,21 +16,13 @@ fn without_a_way_between_the_daemons_the_client_manages_and_says_so_once() {
     let hosts = Arc::new(hosts);
     let (events, report) = run(&plan(&["a", "b", "c"].map(|name| (name, Technique::PreCopy, 2))), &hosts);
     assert_eq!(report.outcome, Outcome::Evacuated);
-    let notices = events.iter().filter(|event| matches!(event, Event::Notice { .. })).count();
-    assert_eq!(notices, 1);
+    assert_eq!(notices(&events).len(), 1);
     let routes = hosts.with("c", |domain| domain.requests.iter().map(|r| r.route).collect::<Vec<_>>());
     assert_eq!(routes, [Route::ClientManaged], "the later ones do not try in vain");
 }
 
 fn routes(hosts: &Scripted, domain: &str) -> Vec<Route> {
     hosts.with(domain, |domain| domain.requests.iter().map(|request| request.route).collect())
-}
-
-fn notices(events: &[Event]) -> Vec<&str> {
-    events
-        .iter()
-        .filter_map(|e| if let Event::Notice { message } = e { Some(message.as_str()) } else { None })
-        .collect()
 }
 
 #[test]
@@ -60,7 +52,7 @@ fn where_no_data_gets_through_that_is_said_once_and_the_others_wait() {
     let scripts = [("a", Script::Mute), ("b", Script::MuteThenRefused), ("c", Script::Arrives)];
     let hosts = Arc::new(Scripted::new(&scripts));
     let (events, _, thread) = start(plan(&["a", "b", "c"].map(|name| (name, Technique::PreCopy, 2))), &hosts);
-    let said = |event: &Event| matches!(event, Event::Notice { message } if message.contains("no data gets through"));
+    let said = |event: &Event| says(event, "no data gets through");
     events.iter().find(said).unwrap();
     let wake = |name: &str| hosts.with(name, |domain| domain.wake.take().unwrap().send(()).unwrap());
     wake("b");

@@ -19,8 +19,8 @@ fn what_is_found_between_the_hosts_is_seen_to_its_end() {
         domain.destination = Presence::Present(Condition::Running);
     });
     let recover = || {
-        let found = survey(&*hosts, &[], "id of host-b", Scope::Everything).unwrap().findings;
-        let recovery = Evacuation::recovery("host-a", "host-b", &found, hosts.clone(), journal(), options());
+        let found = survey(&*hosts, &[], "id of host-b", Scope::Everything).unwrap();
+        let recovery = Evacuation::recovery(("host-a", "host-b"), found, hosts.clone(), journal(), options());
         recovery.run(&mut |_| {})
     };
     let first = recover();
@@ -39,8 +39,8 @@ fn a_definition_that_cannot_be_read_is_told_and_nothing_is_done() {
         domain.destination = Presence::Present(Condition::Running);
     });
     let found = survey(&*hosts, &[], "id of host-b", Scope::Everything).unwrap();
-    let recovery = Evacuation::recovery("host-a", "host-b", &found.findings, hosts.clone(), journal(), options());
-    let report = recovery.beside(found.unanswered).run(&mut |_| {});
+    let recovery = Evacuation::recovery(("host-a", "host-b"), found, hosts.clone(), journal(), options());
+    let report = recovery.run(&mut |_| {});
     assert_eq!(outcomes(&report), [DomainOutcome::NeedsRecovery]);
     assert_eq!(report.outcome.exit_status(), 4);
     let error = report.domains[0].error.as_deref().unwrap();

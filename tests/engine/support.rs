@@ -15,6 +15,7 @@ use tsmig::engine::recovery::journal::Journal;
 use tsmig::engine::{Evacuation, Options, Timeout};
 use tsmig::libvirt::Route;
 use tsmig::plan::{self, Objective, Plan, Step, StepPrediction, Totals};
+use tsmig::render::words;
 use tsmig::report::{DomainOutcome, Report};
 use tsmig::topology::{Link, LinkOrigin};
 
@@ -128,4 +129,15 @@ pub(crate) fn await_all(events: &Receiver<Event>, wanted: &[&dyn Fn(&Event) -> b
 
 pub(crate) fn outcomes(report: &Report) -> Vec<DomainOutcome> {
     report.domains.iter().map(|domain| domain.outcome).collect()
+}
+
+/// The notices, in words.
+pub(crate) fn notices(events: &[Event]) -> Vec<String> {
+    let notice = |event: &Event| if let Event::Notice(notice) = event { Some(words::notice(notice)) } else { None };
+    events.iter().filter_map(notice).collect()
+}
+
+/// Whether an event is a notice with these words in it.
+pub(crate) fn says(event: &Event, text: &str) -> bool {
+    matches!(event, Event::Notice(notice) if words::notice(notice).contains(text))
 }

@@ -69,7 +69,7 @@ impl Claim {
     /// Finishes what was found. The report is drawn where `draws_report` says that it is the last word.
     pub(super) fn finish(
         &self,
-        Survey { findings, unanswered, .. }: Survey,
+        survey: Survey,
         options: Options,
         interrupts: &Interrupts,
         feed: &mut Feed,
@@ -78,8 +78,7 @@ impl Claim {
         let name = |side| &self.hosts.side(side).endpoint().name;
         let (hosts, journal) = (Arc::clone(&self.hosts), Arc::clone(&self.journal));
         let recovery =
-            Evacuation::recovery(name(Side::Source), name(Side::Destination), &findings, hosts, journal, options)
-                .beside(unanswered);
+            Evacuation::recovery((name(Side::Source), name(Side::Destination)), survey, hosts, journal, options);
         let interrupter = recovery.interrupter();
         interrupts.during(
             move || interrupter.interrupt(),

@@ -1,0 +1,128 @@
+//! The end of a run: both hosts were listed again, and the report says what is true then.
+
+use std::collections::HashSet;
+
+use super::{Coordinator, Effect, Stage, Task};
+use crate::domain::{Condition, Fault, Presence};
+use crate::engine::events::Notice;
+use crate::engine::outcome;
+use crate::libvirt::{HostError, Listed};
+use crate::report::{self, DomainOutcome, DomainReport, Job, Outcome, Report};
+
+impl Coordinator {
+    /// Ends the run with migrations on their way.
+    pub(super) fn finish_at_once(&mut self) {
+        let report = self.report(Vec::new(), true);
+        self.effects.push_back(Effect::Finish(report));
+    }
+
+    /// Corrects what is not true any more by the last look at both hosts, and ends the run.
+    pub(super) fn finish(&mut self, lists: Result<(Vec<Listed>, Vec<Listed>), HostError>) {
+        let newcomers = match lists {
+            Ok((source, destination)) => {
+                self.correct(&source, &destination);
+                self.newcomers(&source)
+            }
+            Err(error) => {
+                self.notice(Notice::EndUnchecked { error: error.to_string() });
+                Vec::new()
+            }
+        };
+        let report = self.report(newcomers, false);
+        self.effects.push_back(Effect::Finish(report));
+    }
+
+    fn correct(&mut self, source: &[Listed], destination: &[Listed]) {
+        let names = self.run.names();
+        for Task { domain, uuid, stage, fault: on_its_way, .. } in self.tasks.values_mut() {
+            let Stage::Ended(report) = stage else { continue };
+            let (here, there) = (place(source, uuid), place(destination, uuid));
+            if let Some((outcome, error)) = outcome::last_look(names, domain, report.outcome, &here, &there) {
+                (report.outcome, report.error) = (outcome, error);
+            }
+            // At the destination libvirt calls a domain paused by its user that an error has paused at the source.
+            let before = self.faults.get(uuid).copied();
+            let since = |list: &[Listed]| before.or(*on_its_way).or(fault(list, uuid));
+            match report.outcome {
+                DomainOutcome::Migrated if there != Presence::Present(Condition::Running) => {
+                    if let Some(fault) = since(destination) {
+                        report.paused_by = Some(fault).filter(|_| before.is_none());
+                        report.notice = Some(outcome::paused(names.destination, domain, fault, before.is_some()));
+                    }
+                }
+                DomainOutcome::Remains if here != Presence::Present(Condition::Running) => {
+                    report.notice = since(source).map(|f| outcome::paused(names.source, domain, f, before.is_some()));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Domains that are active at the source although the rules want them moved, and that the plan did not know, or knew as
+    /// inactive.
+    fn newcomers(&self, source: &[Listed]) -> Vec<DomainReport> {
+        let reported = self.tasks.keys().chain(self.run.earlier.iter().map(|report| &report.uuid));
+        let reported: HashSet<_> = reported.chain(self.run.refused.iter().map(|refusal| &refusal.uuid)).collect();
+        let refused = |name: &String| self.run.refused.iter().any(|refusal| refusal.domain == *name);
+        let is_new = |listed: &&Listed| {
+            let Listed { domain, uuid, condition, .. } = listed;
+            condition.is_active() && !reported.contains(uuid) && !refused(domain) && (self.wanted)(domain, uuid)
+        };
+        let newcomers = source.iter().filter(is_new).map(|Listed { domain, uuid, condition, .. }| {
+            let planned = self.run.not_in_plan.iter().find(|stay| stay.uuid == *uuid);
+            let error = outcome::newcomer(self.run.names(), *condition, planned.map(|stay| stay.reason.as_str()));
+            outcome::untouched((domain, uuid), None, error)
+        });
+        newcomers.collect()
+    }
+
+    /// What is to be said of a domain, by how far it is.
+    fn report_of(&self, task: &Task) -> DomainReport {
+        let (names, about) = (self.run.names(), (task.domain.as_str(), task.uuid.as_str()));
+        match &task.stage {
+            Stage::Ended(report) => report.clone(),
+            Stage::Waiting => {
+                let error = outcome::not_launched(names, self.halted.as_deref());
+                outcome::untouched(about, Some(task.technique), error)
+            }
+            Stage::InFlight(flight) => {
+                let error = outcome::left_on_its_way(names, &task.domain, flight.route, flight.phase);
+                let untouched = outcome::untouched(about, Some(task.technique), error);
+                DomainReport { outcome: DomainOutcome::NeedsRecovery, ..untouched }
+            }
+        }
+    }
+
+    /// What is to be said of every domain; `left` is whether the user had the run leave with migrations on their way.
+    fn report(&self, newcomers: Vec<DomainReport>, left: bool) -> Report {
+        let planned = self.tasks.values().map(|task| self.report_of(task));
+        let refused = self.run.refused.iter().map(outcome::refused);
+        let domains: Vec<_> = self.run.earlier.iter().cloned().chain(planned).chain(refused).chain(newcomers).collect();
+        let outcome = match Outcome::of(&domains, self.interrupts > 0) {
+            // Left on the user's word: that is the news, and the status; what is on its way is named.
+            _ if left => Outcome::Interrupted,
+            // A recovery that finds a domain at the source has not failed.
+            Outcome::Failed if self.run.job == Job::Recover => Outcome::Partial,
+            outcome => outcome,
+        };
+        Report {
+            schema: report::SCHEMA.to_owned(),
+            job: self.run.job,
+            source: self.run.source.clone(),
+            destination: self.run.destination.clone(),
+            outcome,
+            total_seconds: self.now.as_secs_f64(),
+            predicted_seconds: self.run.predicted_seconds,
+            domains,
+        }
+    }
+}
+
+fn fault(list: &[Listed], uuid: &str) -> Option<Fault> {
+    list.iter().find(|listed| listed.uuid == uuid)?.fault
+}
+
+fn place(list: &[Listed], uuid: &str) -> Presence {
+    let found = list.iter().find(|listed| listed.uuid == uuid);
+    found.map_or(Presence::Absent, |listed| Presence::Present(listed.condition))
+}

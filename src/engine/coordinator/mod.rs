@@ -1,0 +1,680 @@
+//! Decides what an evacuation, or a recovery, does next: what happened goes in, effects come out.
+//!
+//! Pure: no clock, no thread, no libvirt. The same inputs at the same times give the same effects.
+
+mod final_check;
+mod gate;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use indexmap::IndexMap;
+
+use crate::domain::{Fault, Technique};
+use crate::engine::bandwidth::{InFlight, Share, shares};
+use crate::engine::driver::{Ended, Update};
+use crate::engine::events::{Event, Notice};
+use crate::engine::launch_queue::{LaunchQueue, Turn, Waiting};
+use crate::engine::migration::convergence::SILENCE_SECONDS;
+use crate::engine::migration::{Phase, Progress, Verdict};
+use crate::engine::options::Options;
+use crate::engine::outcome::{self, Names};
+use crate::engine::recovery::journal::Entry;
+use crate::engine::recovery::survey::Finding;
+use crate::libvirt::{Definition, HostError, HostErrorKind, Listed, Route};
+use crate::plan::{Plan, Refusal, Stay, StayKind, Step};
+use crate::report::{DomainOutcome, DomainReport, Job, Report};
+
+/// What the coordinator hears.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// The run begins.
+    Begin,
+    /// What the source had before anything was launched.
+    Begun(Vec<Listed>),
+    /// The user interrupts.
+    Interrupt,
+    /// The driver of a domain, by its UUID, tells.
+    From(String, Update),
+    /// The journal can't be written, in the system's words.
+    Unrecorded(String),
+    /// Time has passed.
+    Tick,
+    /// What both hosts have at the end, the source listed first.
+    Ended(Result<(Vec<Listed>, Vec<Listed>), HostError>),
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq)]
+pub(super) enum Effect {
+    /// Tell the user.
+    Tell(Event),
+    /// Write it into the journal.
+    Record(Entry),
+    /// Start a driver.
+    Launch(Launch),
+    /// Tell the driver of a domain, by its UUID.
+    Instruct(String, Instruction),
+    /// List the source; the answer is [`Input::Begun`].
+    ListSource,
+    /// List both hosts; the answer is [`Input::Ended`].
+    ListBoth,
+    /// The run is over.
+    Finish(Report),
+}
+
+/// What a driver is told.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Instruction {
+    /// Cancel, if it can still be cancelled, for this reason, in one clause.
+    Abort(String),
+    /// The migration's share of the bandwidth has changed.
+    Share(Share),
+    /// Whether it may switch to post-copy; forbidden until this comes.
+    MaySwitch(bool),
+}
+
+/// A migration to start, or to adopt.
+#[derive(Debug, PartialEq)]
+pub(super) struct Launch {
+    pub(super) domain: String,
+    pub(super) uuid: String,
+    pub(super) technique: Technique,
+    pub(super) start: Start,
+    pub(super) share: Share,
+    pub(super) route: Route,
+    /// Whether the destination can post-copy, as far as is known.
+    pub(super) post_copy_works: bool,
+    /// Whether the user asks for a resumption, known faults or not.
+    pub(super) insists: bool,
+}
+
+/// One domain to move or to recover.
+#[derive(Debug)]
+pub(super) struct Task {
+    domain: String,
+    uuid: String,
+    technique: Technique,
+    /// It starts as soon as fewer than this many are in flight.
+    concurrency: usize,
+    start: Start,
+    stage: Stage,
+    /// The error that has stopped it at the source since the run began.
+    fault: Option<Fault>,
+}
+
+/// How a task starts.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Start {
+    /// By a migration; `forced` if the user, not the planner, chose the technique.
+    Launch { forced: bool },
+    /// It has started, or ended, before this run; with what it was found to be.
+    Adopt { before: Definition, state: String },
+}
+
+/// How far a task is.
+#[derive(Debug)]
+enum Stage {
+    Waiting,
+    InFlight(Flight),
+    Ended(DomainReport),
+}
+
+/// A migration in flight, as its driver told.
+#[derive(Debug)]
+struct Flight {
+    /// Its place in the queue, if a busy destination turns it away.
+    waiting: Waiting,
+    phase: Option<Phase>,
+    /// How it moves by now, which may differ from the plan.
+    technique: Technique,
+    /// Whether it was seen in post-copy.
+    switched: bool,
+    /// Whether its driver was told that it may switch to post-copy.
+    may_switch: bool,
+    progress: Progress,
+    route: Route,
+    /// Since when the destination waits for its memory.
+    awaited_at: Option<Duration>,
+    share: Share,
+}
+
+impl Flight {
+    fn traffic(&self) -> InFlight {
+        let Progress { pass, remaining, eta_seconds, .. } = self.progress;
+        InFlight { technique: self.technique, pass, remaining, eta_seconds }
+    }
+}
+
+impl Task {
+    fn new(domain: &str, uuid: &str, technique: Technique, concurrency: usize, start: Start) -> Self {
+        let (domain, uuid) = (domain.to_owned(), uuid.to_owned());
+        Self { domain, uuid, technique, concurrency, start, stage: Stage::Waiting, fault: None }
+    }
+
+    fn flight(&self) -> Option<&Flight> {
+        if let Stage::InFlight(flight) = &self.stage { Some(flight) } else { None }
+    }
+
+    fn flight_mut(&mut self) -> Option<&mut Flight> {
+        if let Stage::InFlight(flight) = &mut self.stage { Some(flight) } else { None }
+    }
+
+    fn report(&self) -> Option<&DomainReport> {
+        if let Stage::Ended(report) = &self.stage { Some(report) } else { None }
+    }
+}
+
+impl From<&Step> for Task {
+    fn from(step: &Step) -> Self {
+        let start = Start::Launch { forced: step.forced };
+        Self::new(&step.domain, &step.uuid, step.technique, step.concurrency, start)
+    }
+}
+
+impl From<&Finding> for Task {
+    fn from(finding: &Finding) -> Self {
+        let start = Start::Adopt { before: finding.before.clone(), state: finding.state.clone() };
+        Self::new(&finding.domain, &finding.uuid, finding.technique, usize::MAX, start)
+    }
+}
+
+/// Whether a domain is wanted elsewhere, by its name and UUID.
+type Wanted = Box<dyn Fn(&str, &str) -> bool + Send>;
+
+/// What a run is about; nothing of it changes.
+pub(super) struct Run {
+    job: Job,
+    source: String,
+    destination: String,
+    predicted_seconds: Option<f64>,
+    /// The user's cap on all migrations together, in bits per second.
+    bandwidth: Option<f64>,
+    /// The capacity between the hosts, if it is known, in bits per second.
+    link: Option<f64>,
+    launch_ahead: bool,
+    refused: Vec<Refusal>,
+    /// Domains that the plan does not move although the rules want them moved.
+    not_in_plan: Vec<Stay>,
+    /// What is to be reported of domains that this run does not look after.
+    earlier: Vec<DomainReport>,
+    /// Whether one was lost in an earlier run.
+    lost_earlier: Option<String>,
+    /// Where the memory goes, if the user said so.
+    migration_uri: Option<String>,
+    route: Route,
+}
+
+impl Run {
+    /// The run of a plan. `earlier` are the reports of domains that were recovered first.
+    pub(super) fn of(plan: &Plan, earlier: Vec<DomainReport>, options: &Options) -> Self {
+        let planned = |report: &DomainReport| plan.migrations.iter().any(|step| step.uuid == report.uuid);
+        let lost = earlier.iter().find(|report| report.outcome == DomainOutcome::Lost);
+        let not_in_plan = plan.stays.iter().filter(|stay| stay.kind == Some(StayKind::NotInPlan));
+        Self {
+            job: Job::Evacuate,
+            predicted_seconds: plan.predicted.total_seconds,
+            bandwidth: plan.bandwidth_bits_per_second,
+            link: plan.known_link(),
+            launch_ahead: plan.launch_ahead,
+            refused: plan.refused.clone(),
+            not_in_plan: not_in_plan.cloned().collect(),
+            lost_earlier: lost.map(|report| report.domain.clone()),
+            ..Self::recovery(
+                (&plan.source, &plan.destination),
+                earlier.into_iter().filter(|report| !planned(report)).collect(),
+                options,
+            )
+        }
+    }
+
+    /// A recovery, beside the reports of domains that nothing can be done about.
+    pub(super) fn recovery((source, destination): (&str, &str), others: Vec<DomainReport>, options: &Options) -> Self {
+        Self {
+            job: Job::Recover,
+            source: source.to_owned(),
+            destination: destination.to_owned(),
+            predicted_seconds: None,
+            bandwidth: None,
+            link: None,
+            launch_ahead: false,
+            refused: Vec::new(),
+            not_in_plan: Vec::new(),
+            earlier: others,
+            lost_earlier: None,
+            migration_uri: options.migration_uri.clone(),
+            route: options.route,
+        }
+    }
+
+    /// A recovery launches nothing of its own, so it waits for no proof, shares nothing out and cancels nothing.
+    fn adopts(&self) -> bool {
+        self.job == Job::Recover
+    }
+
+    /// At which interrupt it leaves at once.
+    fn leaves_at(&self) -> usize {
+        if self.adopts() { 1 } else { 2 }
+    }
+
+    fn names(&self) -> Names<'_> {
+        Names { source: &self.source, destination: &self.destination }
+    }
+}
+
+/// What an evacuation does next.
+pub(super) struct Coordinator {
+    run: Run,
+    wanted: Wanted,
+    /// By UUID, in launch order.
+    tasks: IndexMap<String, Task>,
+    queue: LaunchQueue,
+    /// Domains that an error had stopped at the source when the run began, by UUID.
+    faults: HashMap<String, Fault>,
+    progress: Stretch,
+    /// Why nothing more is launched.
+    halted: Option<String>,
+    post_copy_works: bool,
+    /// Whether a guest was seen to run at the destination in post-copy: it can load what the source sends.
+    proven: bool,
+    interrupts: usize,
+    /// When a byte of any migration last crossed, as far as a driver told.
+    moved_at: Option<Duration>,
+    told_mute: bool,
+    told_unrecorded: bool,
+    /// Since the run began.
+    now: Duration,
+    wakes_at: Option<Duration>,
+    effects: VecDeque<Effect>,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stretch {
+    /// The source is being listed.
+    Beginning,
+    Running,
+    /// Both hosts are being listed.
+    Ending,
+}
+
+impl Coordinator {
+    pub(super) fn new(run: Run, tasks: Vec<Task>) -> Self {
+        Self {
+            post_copy_works: run.lost_earlier.is_none(),
+            run,
+            wanted: Box::new(|_, _| false),
+            queue: LaunchQueue::new(tasks.iter().map(|task| (task.uuid.clone(), task.concurrency))),
+            tasks: tasks.into_iter().map(|task| (task.uuid.clone(), task)).collect(),
+            faults: HashMap::new(),
+            progress: Stretch::Beginning,
+            halted: None,
+            proven: false,
+            interrupts: 0,
+            moved_at: None,
+            told_mute: false,
+            told_unrecorded: false,
+            now: Duration::ZERO,
+            wakes_at: None,
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// What tells by a domain's name and UUID whether the user's rules want it moved.
+    pub(super) fn want(&mut self, wanted: Wanted) {
+        self.wanted = wanted;
+    }
+
+    /// When [`Input::Tick`] is due if nothing else happens, in time since the beginning.
+    pub(super) fn wakes_at(&self) -> Option<Duration> {
+        self.wakes_at
+    }
+
+    /// Takes in what happened `now`, in time since the beginning, and says what is to be done, in this order.
+    pub(super) fn handle(&mut self, input: Input, now: Duration) -> Vec<Effect> {
+        self.now = now;
+        match input {
+            Input::Begin => self.begin(),
+            Input::Begun(source) => {
+                self.faults = source.into_iter().filter_map(|listed| Some((listed.uuid, listed.fault?))).collect();
+                self.progress = Stretch::Running;
+            }
+            Input::Ended(lists) => self.finish(lists),
+            // The run is over but for the last look.
+            _ if self.progress == Stretch::Ending => {}
+            Input::Interrupt => self.interrupt(),
+            Input::From(uuid, update) => self.update(&uuid, update),
+            Input::Unrecorded(error) => self.unrecorded(error),
+            Input::Tick => {}
+        }
+        if self.progress == Stretch::Running {
+            self.advance();
+        }
+        self.effects.drain(..).collect()
+    }
+
+    fn begin(&mut self) {
+        let Run { job, source, destination, predicted_seconds, .. } = &self.run;
+        self.tell(Event::Start {
+            job: *job,
+            source: source.clone(),
+            destination: destination.clone(),
+            domains: self.tasks.values().map(|task| task.domain.clone()).collect(),
+            predicted_seconds: *predicted_seconds,
+        });
+        if let Some(domain) = self.run.lost_earlier.clone() {
+            self.notice(Notice::LostEarlier { domain });
+        }
+        self.effects.push_back(Effect::ListSource);
+    }
+
+    /// Launches what is due, and ends the run if nothing is.
+    fn advance(&mut self) {
+        self.wakes_at = None;
+        let leaves = self.interrupts >= self.run.leaves_at();
+        let pause = if leaves { None } else { self.launch_due() };
+        self.allow_switches();
+        if leaves && self.in_flight() > 0 {
+            return self.finish_at_once();
+        }
+        if pause.is_none() && self.in_flight() == 0 {
+            self.progress = Stretch::Ending;
+            return self.effects.push_back(Effect::ListBoth);
+        }
+        let patience = self.patience_ends_at().filter(|ends| *ends > self.now);
+        self.wakes_at = [pause, patience].into_iter().flatten().min();
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.effects.push_back(Effect::Tell(event));
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        self.tell(Event::Notice(notice));
+    }
+
+    fn instruct(&mut self, uuid: &str, instruction: Instruction) {
+        self.effects.push_back(Effect::Instruct(uuid.to_owned(), instruction));
+    }
+
+    fn flights(&self) -> impl Iterator<Item = (&Task, &Flight)> {
+        self.tasks.values().filter_map(|task| Some((task, task.flight()?)))
+    }
+
+    fn flight_mut(&mut self, uuid: &str) -> Option<&mut Flight> {
+        self.tasks.get_mut(uuid)?.flight_mut()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.flights().count()
+    }
+
+    /// Those in flight whose phase is that.
+    fn count(&self, phase: Phase) -> usize {
+        self.flights().filter(|(_, flight)| flight.phase == Some(phase)).count()
+    }
+
+    /// Launches what is due; returns when the next is, `None` if that depends on others.
+    fn launch_due(&mut self) -> Option<Duration> {
+        loop {
+            if self.interrupts > 0 || self.halted.is_some() || self.is_broken() && !self.run.adopts() {
+                return None;
+            }
+            if self.patience_ends_at().is_some_and(|ends| ends <= self.now) {
+                self.say_mute();
+                return None;
+            }
+            if self.queue.front().is_some_and(|next| self.waits_for_proof(next)) {
+                return None;
+            }
+            match self.queue.next(self.now, self.in_flight() - self.about_to_end()) {
+                Turn::Now(waiting) => self.launch(waiting),
+                Turn::At(time) => return Some(time),
+                Turn::AfterOthers => return None,
+            }
+        }
+    }
+
+    /// Until when a migration that the destination waits for is given time, if no byte of this run has crossed: after that,
+    /// most likely a firewall keeps them all back.
+    fn patience_ends_at(&self) -> Option<Duration> {
+        let since = self.flights().filter_map(|(_, flight)| flight.awaited_at).min()?;
+        (!self.has_moved() && !self.run.adopts()).then(|| since + Duration::from_secs_f64(SILENCE_SECONDS))
+    }
+
+    /// Whether a byte of any migration has crossed.
+    fn has_moved(&self) -> bool {
+        let arrived = |task: &Task| task.report().is_some_and(|report| report.outcome == DomainOutcome::Migrated);
+        self.moved_at.is_some() || self.tasks.values().any(arrived)
+    }
+
+    fn say_mute(&mut self) {
+        if !std::mem::replace(&mut self.told_mute, true) {
+            let Run { source, destination, migration_uri, .. } = &self.run;
+            let to = migration_uri.as_ref().unwrap_or(destination).clone();
+            let (source, destination) = (source.clone(), destination.clone());
+            self.notice(Notice::NoDataYet { to, source, destination });
+        }
+    }
+
+    /// Migrations in flight whose place may be taken already, so that the link does not lie idle while the next is
+    /// set up; none if the user limits how many there may be.
+    fn about_to_end(&self) -> usize {
+        let soon = || self.flights().filter(|(_, flight)| flight.traffic().is_about_to_end()).count();
+        if self.run.launch_ahead { soon() } else { 0 }
+    }
+
+    fn launch(&mut self, waiting: Waiting) {
+        let uuid = waiting.uuid.clone();
+        let (route, post_copy_works, insists) = (self.run.route, self.post_copy_works, self.run.adopts());
+        let Some(task) = self.tasks.get_mut(&uuid) else { return };
+        let (domain, technique, start) = (task.domain.clone(), task.technique, task.start.clone());
+        task.stage = Stage::InFlight(Flight {
+            waiting,
+            phase: None,
+            technique,
+            switched: false,
+            may_switch: false,
+            progress: Progress::default(),
+            route,
+            awaited_at: None,
+            share: Share::ALL,
+        });
+        self.tell(match &start {
+            Start::Launch { .. } => Event::Launch { domain: domain.clone(), technique },
+            Start::Adopt { state, .. } => Event::Adopt { domain: domain.clone(), technique, state: state.clone() },
+        });
+        // It starts with its share, which takes from the others; they are told after it is there to be told its own.
+        let place = self.effects.len();
+        self.share_bandwidth();
+        let share = self.tasks.get(&uuid).and_then(Task::flight).map_or(Share::ALL, |flight| flight.share);
+        let launch = Launch { domain, uuid, technique, start, share, route, post_copy_works, insists };
+        self.effects.insert(place, Effect::Launch(launch));
+    }
+
+    /// Tells each migration in flight its share of the bandwidth, if it has changed. A recovery shares nothing out:
+    /// what it adopts has its limits.
+    fn share_bandwidth(&mut self) {
+        if self.run.adopts() {
+            return;
+        }
+        let (uuids, traffic): (Vec<_>, Vec<_>) = self
+            .flights()
+            .map(|(task, flight)| (task.uuid.clone(), flight.traffic()))
+            .filter(|(_, traffic)| !traffic.is_through())
+            .unzip();
+        for (uuid, share) in uuids.iter().zip(shares(&traffic, self.run.bandwidth, self.run.link)) {
+            let Some(flight) = self.flight_mut(uuid) else { continue };
+            if std::mem::replace(&mut flight.share, share) != share {
+                self.instruct(uuid, Instruction::Share(share));
+            }
+        }
+    }
+
+    fn abort_all(&mut self, reason: &str) {
+        let uuids: Vec<_> = self.flights().map(|(task, _)| task.uuid.clone()).collect();
+        uuids.iter().for_each(|uuid| self.instruct(uuid, Instruction::Abort(reason.to_owned())));
+    }
+
+    fn interrupt(&mut self) {
+        self.interrupts += 1;
+        if self.interrupts < self.run.leaves_at() {
+            self.abort_all("interrupted");
+            let in_post_copy = self.count(Phase::PostCopy) + self.count(Phase::Recovering);
+            self.notice(Notice::Interrupted { in_post_copy });
+        }
+    }
+
+    /// Launches nothing more and cancels what can be cancelled.
+    fn halt(&mut self, reason: String, advice: String) {
+        if self.halted.is_none() && !self.run.adopts() {
+            self.abort_all(&reason);
+            self.halted = Some(reason.clone());
+            self.notice(Notice::Halted { reason, advice });
+        }
+    }
+
+    fn update(&mut self, uuid: &str, update: Update) {
+        let has_moved = self.has_moved();
+        let Some(task) = self.tasks.get_mut(uuid) else { return };
+        let (domain, destination, now) = (task.domain.clone(), self.run.destination.clone(), self.now);
+        let Some(flight) = task.flight_mut() else { return };
+        match update {
+            Update::Phase(phase) => {
+                flight.phase = Some(phase);
+                if matches!(phase, Phase::PostCopy | Phase::Recovering) {
+                    (flight.technique, flight.switched) = (Technique::PostCopy, true);
+                }
+                self.tell(Event::Phase { domain, phase });
+                self.share_bandwidth();
+            }
+            Update::Progress(progress) => {
+                let before = std::mem::replace(&mut flight.progress, progress);
+                if progress.transferred > before.transferred {
+                    self.moved_at = Some(now);
+                }
+                self.tell(Event::Progress { domain, progress });
+                self.share_bandwidth();
+            }
+            Update::NoPeer(error) => {
+                flight.route = Route::ClientManaged;
+                self.no_peer(domain, &error);
+            }
+            Update::Stopped(fault) => task.fault = Some(fault),
+            Update::Awaited => flight.awaited_at = Some(now),
+            // What has got through before says that the way is open.
+            Update::NoData(error) if !has_moved => self.halt(error.message, "then run this again".to_owned()),
+            Update::NoData(_) => {}
+            Update::ByPreCopy => flight.technique = Technique::PreCopy,
+            Update::Loaded => self.proven = true,
+            Update::NoPostCopy(error) => {
+                flight.technique = Technique::PreCopy;
+                if std::mem::replace(&mut self.post_copy_works, false) {
+                    self.notice(Notice::NoPostCopy { destination, error: error.message });
+                }
+            }
+            Update::Busy(error) => self.busy(uuid, &error),
+            Update::Silent => self.silent(domain),
+            Update::Switching(cause) => {
+                flight.technique = Technique::PostCopy;
+                self.notice(Notice::Switching { domain, cause });
+                self.share_bandwidth();
+                if let Some(reason) = self.halted.clone() {
+                    self.instruct(uuid, Instruction::Abort(reason));
+                }
+            }
+            Update::Resuming(error) => {
+                self.notice(Notice::Resuming { domain, error: error.map(|error| error.to_string()) });
+            }
+            Update::Tidied(tidied) => {
+                let Run { source, destination, .. } = &self.run;
+                let (source, destination) = (source.clone(), destination.clone());
+                self.notice(Notice::Tidied { domain, tidied, source, destination });
+            }
+            Update::Untidy(error) => self.notice(Notice::Untidy { domain, destination, error: error.to_string() }),
+            Update::Unrecorded(error) => self.unrecorded(error.to_string()),
+            Update::Ended(ended) => self.driver_ended(uuid, ended),
+        }
+    }
+
+    fn unrecorded(&mut self, error: String) {
+        if !std::mem::replace(&mut self.told_unrecorded, true) {
+            self.notice(Notice::Unrecorded { error });
+        }
+    }
+
+    /// The client manages a migration. It manages all later ones if the cause is one of the two hosts, and not of a domain.
+    fn no_peer(&mut self, domain: String, error: &HostError) {
+        let Run { source, destination, route, .. } = &mut self.run;
+        if *route == Route::ClientManaged {
+            return;
+        }
+        let (source, destination, cause) = (source.clone(), destination.clone(), error.message.clone());
+        if error.kind == HostErrorKind::NoPeer {
+            *route = Route::ClientManaged;
+            self.notice(Notice::NoPeer { source, destination, error: cause });
+        } else {
+            self.notice(Notice::PeerLost { domain, source, destination, error: cause });
+        }
+    }
+
+    /// No byte of one migration crosses: if none of another does either, the network is to blame, else its emulator.
+    fn silent(&mut self, domain: String) {
+        let Run { source, destination, .. } = &self.run;
+        // Half, since on a link that is cut the last bytes of all do not cross in the same instant.
+        let lately = Duration::from_secs_f64(SILENCE_SECONDS / 2.0);
+        if self.moved_at.is_some_and(|at| self.now.saturating_sub(at) < lately) {
+            let destination = destination.clone();
+            self.notice(Notice::Silent { domain, destination });
+        } else {
+            let advice = format!("see to the network between {source} and {destination}, then run this again");
+            self.halt(outcome::silence(&domain), advice);
+        }
+    }
+
+    /// The destination turned it away: it has not begun, and a later run has nothing to finish.
+    fn busy(&mut self, uuid: &str, error: &HostError) {
+        let Some(task) = self.tasks.get_mut(uuid) else { return };
+        let Stage::InFlight(flight) = std::mem::replace(&mut task.stage, Stage::Waiting) else { return };
+        task.fault = None;
+        let (domain, technique) = (task.domain.clone(), task.technique);
+        let end = Entry::End { uuid: uuid.to_owned(), outcome: DomainOutcome::Remains };
+        self.effects.push_back(Effect::Record(end));
+        if self.interrupts > 0 || self.halted.is_some() {
+            return;
+        }
+        if self.queue.again(flight.waiting, self.now, self.in_flight()) {
+            self.notice(Notice::Busy { domain, host: error.host.clone(), error: error.message.clone() });
+        } else {
+            let ended = Ended::not_wanted(technique, error.to_string());
+            self.ended(uuid, outcome::report(self.run.names(), (&domain, uuid), ended));
+        }
+    }
+
+    fn driver_ended(&mut self, uuid: &str, ended: Ended) {
+        let Some(task) = self.tasks.get(uuid) else { return };
+        let (domain, switched) = (task.domain.clone(), task.flight().is_some_and(|flight| flight.switched));
+        self.proven |= ended.verdict == Verdict::Migrated && switched;
+        let stop = gate::ends_post_copy(switched, &ended.verdict);
+        if ended.foreign && ended.verdict == Verdict::Migrated && !self.run.adopts() {
+            let destination = self.run.destination.clone();
+            self.notice(Notice::MovedByOthers { domain: domain.clone(), destination });
+        }
+        self.ended(uuid, outcome::report(self.run.names(), (&domain, uuid), ended));
+        if let Some(end) = stop {
+            self.stop_post_copy(domain, end);
+        }
+    }
+
+    fn ended(&mut self, uuid: &str, report: DomainReport) {
+        let Some(task) = self.tasks.get_mut(uuid) else { return };
+        task.stage = Stage::Ended(report.clone());
+        self.queue.freed();
+        let end = Entry::End { uuid: uuid.to_owned(), outcome: report.outcome };
+        self.tell(Event::Done(report));
+        self.effects.push_back(Effect::Record(end));
+        self.share_bandwidth();
+    }
+}

@@ -1,0 +1,200 @@
+//! Carries out what the [`Coordinator`] decides: threads, clocks, the journal, and the questions to the hosts.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::domain::Transfer;
+use crate::engine::coordinator::{Coordinator, Effect, Input, Instruction, Launch, Run, Start, Task};
+use crate::engine::driver::{self, Driver, Update};
+use crate::engine::events::{Event, Timed};
+use crate::engine::launch;
+use crate::engine::migration::Course;
+use crate::engine::options::Options;
+use crate::engine::recovery::journal::{Entry, Journal};
+use crate::engine::recovery::survey::Survey;
+use crate::libvirt::{Definition, Hosts, MigrationRequest};
+use crate::plan::Plan;
+use crate::report::{DomainReport, Report};
+use crate::topology::Side;
+
+/// The way to interrupt a run from elsewhere, a signal handler's thread for one.
+#[derive(Clone)]
+pub struct Interrupter(Sender<Input>);
+
+impl Interrupter {
+    /// Interrupts the run; a second time makes it return at once.
+    pub fn interrupt(&self) {
+        // Nobody listens any more when the run is over.
+        let _ = self.0.send(Input::Interrupt);
+    }
+}
+
+/// An evacuation, or a recovery, that is ready to run.
+pub struct Evacuation {
+    coordinator: Coordinator,
+    hands: Hands,
+    inbox: Receiver<Input>,
+}
+
+/// What effects are carried out with.
+struct Hands {
+    hosts: Arc<dyn Hosts>,
+    journal: Arc<Journal>,
+    options: Options,
+    sender: Sender<Input>,
+    /// The inboxes of the drivers, by UUID. One that has ended hears nothing.
+    drivers: std::collections::HashMap<String, Sender<driver::Input>>,
+}
+
+impl Evacuation {
+    /// Prepares the run of a plan. `earlier` are the reports of domains that were recovered first.
+    pub fn new(
+        plan: &Plan,
+        earlier: Vec<DomainReport>,
+        hosts: Arc<dyn Hosts>,
+        journal: Arc<Journal>,
+        options: Options,
+    ) -> Self {
+        let tasks = plan.migrations.iter().map(Task::from).collect();
+        Self::of(Coordinator::new(Run::of(plan, earlier, &options), tasks), hosts, journal, options)
+    }
+
+    /// The same, with what tells by a domain's name and UUID whether the user's rules want it moved: one that was started at
+    /// the source after planning is then in the report.
+    pub fn wanting(mut self, wanted: impl Fn(&str, &str) -> bool + Send + 'static) -> Self {
+        self.coordinator.want(Box::new(wanted));
+        self
+    }
+
+    /// Prepares to finish what was found between two hosts. It cancels nothing: the first interrupt makes it leave.
+    pub fn recovery(
+        names: (&str, &str),
+        survey: Survey,
+        hosts: Arc<dyn Hosts>,
+        journal: Arc<Journal>,
+        options: Options,
+    ) -> Self {
+        let tasks = survey.findings.iter().map(Task::from).collect();
+        let run = Run::recovery(names, survey.unanswered, &options);
+        Self::of(Coordinator::new(run, tasks), hosts, journal, options)
+    }
+
+    fn of(coordinator: Coordinator, hosts: Arc<dyn Hosts>, journal: Arc<Journal>, options: Options) -> Self {
+        let (sender, inbox) = mpsc::channel();
+        let drivers = std::collections::HashMap::new();
+        Self { coordinator, hands: Hands { hosts, journal, options, sender, drivers }, inbox }
+    }
+
+    /// The way to interrupt it.
+    pub fn interrupter(&self) -> Interrupter {
+        Interrupter(self.hands.sender.clone())
+    }
+
+    /// Runs to the end; `tell` hears every event, the report as the last.
+    pub fn run(mut self, tell: &mut dyn FnMut(&Timed)) -> Report {
+        let start = Instant::now();
+        let mut input = Input::Begin;
+        loop {
+            let now = start.elapsed();
+            for effect in self.coordinator.handle(input, now) {
+                match effect {
+                    Effect::Tell(event) => tell(&timed(now, event)),
+                    Effect::Finish(report) => {
+                        tell(&timed(now, Event::Report(report.clone())));
+                        return report;
+                    }
+                    effect => self.hands.carry_out(effect),
+                }
+            }
+            let patience = self.coordinator.wakes_at().map_or(Duration::MAX, |at| at.saturating_sub(start.elapsed()));
+            input = match self.inbox.recv_timeout(patience) {
+                Ok(input) => input,
+                // The other end is in these hands, so nothing came in time.
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Input::Tick,
+            };
+        }
+    }
+}
+
+fn timed(now: Duration, event: Event) -> Timed {
+    // To the millisecond: more would only be noise in a log.
+    Timed { elapsed_seconds: (now.as_secs_f64() * 1000.0).round() / 1000.0, event }
+}
+
+impl Hands {
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Launch(launch) => self.launch(launch),
+            Effect::Instruct(uuid, instruction) => self.instruct(&uuid, instruction),
+            Effect::Record(entry) => self.record(&entry),
+            // If the source does not answer now, the launches will tell.
+            Effect::ListSource => self.post(Input::Begun(self.hosts.list(Side::Source).unwrap_or_default())),
+            Effect::ListBoth => {
+                let source = self.hosts.list(Side::Source);
+                self.post(Input::Ended(source.and_then(|source| Ok((source, self.hosts.list(Side::Destination)?)))));
+            }
+            Effect::Tell(_) | Effect::Finish(_) => {}
+        }
+    }
+
+    /// Hears the answer after what has happened before it was asked for.
+    fn post(&self, input: Input) {
+        // The other end lives as long as these hands.
+        let _ = self.sender.send(input);
+    }
+
+    fn record(&self, entry: &Entry) {
+        if let Err(error) = self.journal.record(entry) {
+            self.post(Input::Unrecorded(error.to_string()));
+        }
+    }
+
+    fn instruct(&self, uuid: &str, instruction: Instruction) {
+        if let Some(driver) = self.drivers.get(uuid) {
+            // A driver that has just ended needs to know nothing more.
+            let _ = driver.send(driver::Input::Told(instruction));
+        }
+    }
+
+    fn launch(&mut self, Launch { domain, uuid, technique, start, share, post_copy_works, route, insists }: Launch) {
+        let (sender, inbox) = mpsc::channel();
+        self.drivers.insert(uuid.clone(), sender.clone());
+        let request = MigrationRequest {
+            uuid: uuid.clone(),
+            transfer: Transfer::by(technique),
+            resume: false,
+            persistent: false,
+            route,
+            migration_uri: self.options.migration_uri.clone(),
+            bandwidth_mib: share.limit(),
+        };
+        let out = self.sender.clone();
+        let driver = Driver {
+            hosts: Arc::clone(&self.hosts),
+            journal: Arc::clone(&self.journal),
+            domain,
+            request,
+            before: Definition::default(),
+            course: Course { technique, post_copy: false, on_stall: None, timeout_seconds: None },
+            insists,
+            sender,
+            inbox,
+            limit: None,
+            // Nobody listens any more when tsmig is on its way out.
+            tell: move |update: Update| drop(out.send(Input::From(uuid.clone(), update))),
+        };
+        match start {
+            Start::Adopt { before, .. } => {
+                let request = MigrationRequest { persistent: before.persistent, ..driver.request.clone() };
+                let driver = Driver { request, before, ..driver };
+                thread::spawn(move || driver.adopt());
+            }
+            Start::Launch { forced } => {
+                let options = self.options.clone();
+                thread::spawn(move || launch::launch(driver, &options, forced, post_copy_works));
+            }
+        }
+    }
+}
