@@ -4,8 +4,6 @@
 
 mod final_check;
 mod gate;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
