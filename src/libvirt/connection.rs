@@ -323,6 +323,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
     /// libvirt's own test driver, which needs no host.
@@ -385,10 +387,20 @@ mod tests {
 
     #[test]
     fn a_line_comes_back_while_another_is_being_opened() {
-        let pool = Pool::new(door());
+        // A host that lets a client in and says nothing more.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let uri = format!("qemu+tcp://{}/system", listener.local_addr().unwrap());
+        let pool = Pool::new(Door::new(Endpoint { name: "t".to_owned(), uri }));
         let line = pool.take();
-        let _log_in = lock(&pool.door.opening);
+        thread::scope(|scope| {
+            let call = scope.spawn(|| pool.call(|_| Ok(())));
+            let client = listener.accept().unwrap();
+            let is_free = pool.free.try_lock().is_ok();
+            drop(client);
+            assert!(call.join().unwrap().is_err());
+            assert!(is_free);
+        });
         pool.give_back(line);
-        assert!(lock(&pool.free).len() == 1);
+        assert_eq!(lock(&pool.free).len(), 2);
     }
 }
