@@ -274,14 +274,7 @@ impl Host {
         let memory = self.line.ask_raw(move |connection| {
             let stats = ffi::node_memory(connection)?;
             let of = |kind: &str| stats.get(kind).copied().unwrap_or(0) << 10;
-            let mut huge = BTreeMap::new();
-            for &size in &huge_page_sizes {
-                // Where it can't be told, it is not known to be none.
-                if let Ok(free) = connection.free_pages(&[size], 0, cells, 0) {
-                    let size = u64::from(size) << 10;
-                    huge.insert(size, free.iter().sum::<u64>() * size);
-                }
-            }
+            let huge = free_in_huge_pages(&huge_page_sizes, |size| connection.free_pages(&[size], 0, cells, 0));
             let by_kernel = stats.contains_key("available");
             let available = if by_kernel { of("available") } else { of("free") + of("buffers") + of("cached") };
             Ok(Memory { available, by_kernel, total: of("total"), huge })
@@ -329,5 +322,26 @@ fn occupation(operation: Option<u64>) -> Occupation {
             | sys::VIR_DOMAIN_JOB_OPERATION_SNAPSHOT_DELETE,
         ) => Occupation::Other("snapshot"),
         _ => Occupation::Other("libvirt"),
+    }
+}
+
+/// What is free in huge pages of these sizes in KiB, by the size in bytes; `count` tells how many pages are, cell by cell.
+/// Where it can't tell, they are not known to be none.
+fn free_in_huge_pages<E>(sizes: &[u32], count: impl Fn(u32) -> Result<Vec<u64>, E>) -> BTreeMap<u64, u64> {
+    let free = |size: &u32| {
+        let (pages, bytes) = (count(*size).ok()?, u64::from(*size) << 10);
+        Some((bytes, pages.iter().sum::<u64>() * bytes))
+    };
+    sizes.iter().filter_map(free).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn huge_pages_of_which_the_host_does_not_tell_are_not_taken_to_be_none() {
+        let count = |size| if size == 2048 { Ok(vec![3, 4]) } else { Err("no such size") };
+        assert_eq!(free_in_huge_pages(&[2048, 1_048_576], count), [(2 << 20, 7 * (2 << 20))].into());
     }
 }
