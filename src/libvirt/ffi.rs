@@ -339,3 +339,15 @@ impl Drop for Subscription {
         unsafe { sys::virConnectDomainEventDeregisterAny(self.connection.as_ptr(), self.id) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_ends_at_its_first_zero_or_with_its_buffer() {
+        let buffer = |text: &[u8]| text.iter().map(|byte| *byte as c_char).collect::<Vec<_>>();
+        assert_eq!(text(&buffer(b"free\0left")), "free");
+        assert_eq!(text(&buffer(b"free")), "free");
+    }
+}
