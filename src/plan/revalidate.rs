@@ -342,6 +342,9 @@ mod tests {
             ("web: post-copy is not possible any more: memory in a file", |s, _| {
                 s.domains[1].post_copy = Eligibility::no("memory in a file");
             }),
+            ("web: post-copy is not possible any more: it is pmsuspended", |s, _| {
+                s.domains[1].state = DomainState::PmSuspended;
+            }),
             ("db: an assigned device", |s, _| s.domains[0].migration = Eligibility::no("an assigned device")),
             ("new is new at host-a", |s, _| {
                 let domain = DomainProfile { name: "new".to_owned(), uuid: "new".to_owned(), ..s.domains[0].clone() };
