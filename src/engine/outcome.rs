@@ -278,6 +278,9 @@ mod tests {
         assert_eq!(look(DomainOutcome::Remains, Present(ShutOff), Absent), None, "an inactive one remains, too");
         assert_eq!(look(DomainOutcome::Remains, Absent, Present(Running)), Some(DomainOutcome::Migrated));
         assert_eq!(look(DomainOutcome::Remains, Absent, Absent), Some(DomainOutcome::Gone));
+        // One that has crashed is where its emulator is.
+        assert_eq!(look(DomainOutcome::Migrated, Present(Crashed), Absent), Some(DomainOutcome::Remains));
+        assert_eq!(look(DomainOutcome::Remains, Absent, Present(Crashed)), Some(DomainOutcome::Migrated));
         // What needs a look or is lost is not talked away.
         assert_eq!(look(DomainOutcome::Lost, Absent, Absent), None);
         assert_eq!(look(DomainOutcome::NeedsRecovery, Absent, Present(Running)), None);

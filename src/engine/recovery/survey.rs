@@ -211,6 +211,7 @@ mod tests {
         assert_eq!(found(PausedPostCopy, RunningPostCopy, true), Some(Kind::PostCopy));
         assert_eq!(found(PausedPostCopyFailed, RunningPostCopyFailed, true), Some(Kind::PostCopyFailed));
         assert_eq!(found(ShutOffMigrated, Running, false), Some(Kind::LeftOver));
+        assert_eq!(found(ShutOffMigrated, Crashed, false), Some(Kind::LeftOver));
         assert_eq!(found(Running, Running, false), Some(Kind::Twice));
     }
 
