@@ -220,3 +220,31 @@ fn fits_window(plan: &Plan, accepted: bool) -> Result<()> {
         span(window.limit_seconds)
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::domain::DomainState;
+    use crate::plan::{Demands, plan};
+    use crate::profile::fixture;
+
+    #[test]
+    fn a_plan_that_does_not_fit_its_window_is_run_only_where_that_is_accepted() {
+        let source = fixture::host("host-a", &[("web", "web", DomainState::Running)]);
+        let destination = fixture::host("host-b", &[]);
+        let starts = |limit, option: &[&str]| {
+            let line = [&["tsmig", "evacuate", "host-a", "host-b"], option].concat();
+            let Command::Evacuate(arguments) = Cli::try_parse_from(line).unwrap().command else { unreachable!() };
+            let demands = Demands { window_limit_seconds: limit, ..Demands::default() };
+            stop_where_refused(&plan(&source, &destination, &[], &demands), &arguments)
+        };
+        for (limit, options) in [(None, &[][..]), (Some(600.0), &[]), (Some(0.1), &["--accept-overrun"])] {
+            assert!(starts(limit, options).is_ok(), "{limit:?} {options:?}");
+        }
+        let error = starts(Some(0.1), &[]).unwrap_err().to_string();
+        assert!(error.contains("its window is 0.10 s") && error.contains("--accept-overrun"), "{error}");
+    }
+}
