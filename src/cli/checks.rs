@@ -107,3 +107,23 @@ fn place(origin: &Origin) -> Option<Place> {
         Origin::Default | Origin::Option => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_are_in_the_order_of_the_files() {
+        let place = |path: &str, line| Place { path: path.into(), line, column: 1 };
+        let hook = Located { value: vec!["/no/such/program".to_owned()], origin: Origin::File(place("z.toml", 2)) };
+        let config = Config {
+            files: vec![("z.toml".into(), true), ("a.toml".into(), true)],
+            problems: vec![Problem { place: Some(place("a.toml", 1)), text: "an unknown key".to_owned() }],
+            hooks: [("before-run", hook)].into(),
+            ..Config::default()
+        };
+        let problems = all(&config);
+        let places: Vec<_> = problems.iter().filter_map(|problem| Some(problem.place.as_ref()?.to_string())).collect();
+        assert_eq!(places, ["z.toml:2:1", "a.toml:1:1"], "{problems:?}");
+    }
+}
