@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::scripted::{Script, Scripted};
-use crate::support::{await_phase, journal, options, outcomes, plan, run, run_with, says, start};
+use crate::support::{await_all, journal, options, outcomes, plan, reaches, run, run_with, says, start};
 use tsmig::domain::{Condition, Fault, Presence, Technique};
+use tsmig::engine::events::Event;
 use tsmig::engine::migration::Phase;
 use tsmig::engine::{Evacuation, Options, Timeout};
 use tsmig::plan;
@@ -97,13 +98,16 @@ fn a_domain_that_somebody_else_has_moved_is_looked_for_at_the_destination() {
     }
     let steps = ["moved", "moves", "off"].map(|name| (name, Technique::PreCopy, 3));
     let (events, _, thread) = start(plan(&steps), &hosts);
-    await_phase(&events, "moves", Phase::Checking);
+    let told = |name: &str| {
+        let words = format!("{name} was moved by somebody else and is at host-b");
+        move |event: &Event| says(event, &words)
+    };
+    await_all(&events, &[&told("moved"), &reaches("moves", Phase::Checking)]);
     hosts.arrive("moves");
+    await_all(&events, &[&told("moves")]);
     let report = thread.join().unwrap();
     assert_eq!(outcomes(&report), [DomainOutcome::Migrated, DomainOutcome::Migrated, DomainOutcome::Gone]);
     assert_eq!(report.outcome.exit_status(), 3);
-    let told = events.iter().filter(|event| says(event, "was moved by somebody else and is at host-b"));
-    assert_eq!(told.count(), 2);
     let error = report.domains[2].error.as_deref().unwrap();
     assert!(error.contains("third host") && !error.contains("virsh start"), "{error}");
 }
