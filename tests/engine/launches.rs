@@ -117,3 +117,27 @@ fn a_pre_copy_that_was_switched_gets_the_share_of_a_post_copy() {
     hosts.finish("other");
     assert_eq!(outcomes(&thread.join().unwrap()), [DomainOutcome::Migrated; 2]);
 }
+
+#[test]
+fn a_post_copy_that_became_a_pre_copy_gets_the_link_for_its_last_passes() {
+    let mut hosts = Scripted::new(&[("falls-back", Script::NearlyConverged), ("other", Script::HasNearlyArrived)]);
+    hosts.post_copies = false;
+    let hosts = Arc::new(hosts);
+    let steps = [("falls-back", Technique::PostCopy, 2), ("other", Technique::PreCopy, 2)];
+    let (events, _, thread) = start(plan(&steps), &hosts);
+    // The first of two was shared by when the second is told.
+    let in_last_pass =
+        |e: &Event| matches!(e, Event::Progress { domain, progress } if domain == "falls-back" && progress.pass == 2);
+    events.iter().filter(in_last_pass).nth(1).unwrap();
+    let looks = || hosts.with("other", |domain| domain.looks);
+    let held_back = || hosts.limits.lock().unwrap().contains(&("other".to_owned(), 7));
+    let until = looks() + 5;
+    while !held_back() && looks() < until {
+        thread::yield_now();
+    }
+    let limits = hosts.limits.lock().unwrap().clone();
+    hosts.finish("falls-back");
+    hosts.finish("other");
+    assert_eq!(outcomes(&thread.join().unwrap()), [DomainOutcome::Migrated; 2]);
+    assert!(limits.contains(&("other".to_owned(), 7)), "an eighth of half of 119 MiB/s: {limits:?}");
+}
