@@ -216,7 +216,7 @@ fn as_debian_ships(lab: &Lab) -> Result<()> {
 fn evacuate_as_debian_ships(lab: &Lab) -> Result<()> {
     let guests = Guests::boot(lab, vec![sender("o1"), receiver("i1")])?;
     let planned = run(lab, &["plan", "host-a", "host-b"])?;
-    ensure!(planned.stdout.contains("vm.unprivileged_userfaultfd=1"), "{}", planned.stdout);
+    ensure!(planned.stdout.contains("vm.unprivileged_userfaultfd=1"), "{planned:?}");
     // One by one, since pre-copies of guests with traffic may not converge beside each other.
     let options = ["--post-copy", "o1", "--concurrency", "1", "--output", "json"];
     let run = run(lab, &[&["evacuate", "host-a", "host-b"], &options[..]].concat())?;

@@ -104,6 +104,7 @@ pub fn tsmig(lab: &Lab, arguments: &[&str]) -> Command {
 }
 
 /// What tsmig printed and returned.
+#[derive(Debug)]
 pub struct Run {
     pub status: i32,
     pub stdout: String,

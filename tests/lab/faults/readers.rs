@@ -88,15 +88,18 @@ fn terminal_gone(lab: &Lab) -> Result<()> {
     // One that tsmig does not inherit.
     let mut master = File::from(pty.master.try_clone()?);
     drop(pty.master);
-    let mut command = lab.command(Node::Client, "setsid");
-    command.args(["--ctty", "--wait", TSMIG, "--config", &hooked.config]).args(EVACUATE);
+    // A harness that nohup started ignores the signal, and tsmig would, too.
+    let mut command = lab.command(Node::Client, "env");
+    command.args(["--default-signal=HUP", "setsid", "--ctty", "--wait", TSMIG, "--config", &hooked.config]);
+    command.args(EVACUATE);
     command.args(["--bandwidth", SLOW, "--concurrency", "1", "--report", &report.to_string_lossy()]);
     command.stdin(Stdio::from(pty.slave.try_clone()?)).stdout(Stdio::from(pty.slave.try_clone()?));
     let mut child = command.stderr(Stdio::from(pty.slave)).spawn()?;
     drop(command);
     read_until(&mut master, "pre-copy: ");
     drop(master);
-    ensure!(child.wait()?.code() == Some(130), "it ends in order");
+    let ended = child.wait()?;
+    ensure!(ended.code() == Some(130), "it ends in order, not with {ended}");
     let report = saved(&report, "report.json")?;
     ensure!(report["outcome"] == "interrupted", "{report}");
     ensure!(report["domains"].as_array().is_some_and(|domains| domains.len() == 2), "{report}");
