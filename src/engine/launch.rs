@@ -1,80 +1,121 @@
 //! The last look at a domain before it moves: what it is like right now decides how its migration is asked for.
 
 use super::options::Options;
-use crate::domain::{Condition, Presence};
-use crate::domain::{Technique, Transfer};
-use crate::engine::driver::{Driver, Ended, Update};
+use crate::domain::{Condition, Presence, Technique, Transfer};
+use crate::engine::coordinator::{Launch, Start};
+use crate::engine::driver::Driver;
+use crate::engine::migration::attempt::{Attempt, Ended, Update};
 use crate::engine::migration::{Course, OnStall, Places, Verdict};
-use crate::libvirt::{HostErrorKind, MigrationRequest};
+use crate::libvirt::{Definition, HostError, HostErrorKind, MigrationRequest};
 use crate::preflight::offline;
 use crate::topology::Side;
 
-/// Reads what the domain is like right now, and launches its migration.
-pub(super) fn launch<F: Fn(Update)>(driver: Driver<F>, options: &Options, forced: bool, post_copy_works: bool) {
-    let technique = driver.course.technique;
-    if let Err(cause) = options.hooks.before_domain(&driver.domain, &driver.request.uuid, technique) {
-        return (driver.tell)(Update::Ended(Ended::not_wanted(technique, cause)));
-    }
-    let before = match driver.hosts.definition(&driver.request.uuid) {
-        Ok(before) => before,
-        Err(error) if error.kind == HostErrorKind::NoSuchDomain => return has_left(driver),
-        Err(error) => return (driver.tell)(Update::Ended(Ended::not_wanted(technique, error.to_string()))),
-    };
-    if technique == Technique::Offline {
-        // What was saved since the plan was made must not be lost either.
-        match driver.hosts.left_behind(&driver.request.uuid) {
-            Ok(found) => {
-                let (source, destination) = (driver.hosts.name(Side::Source), driver.hosts.name(Side::Destination));
-                let findings = offline::findings(source, destination, &driver.domain, &found);
-                if !findings.is_empty() {
-                    return (driver.tell)(Update::Ended(Ended::not_wanted(technique, findings.join("; "))));
-                }
-            }
-            Err(error) => return (driver.tell)(Update::Ended(Ended::not_wanted(technique, error.to_string()))),
+/// Why a domain's migration is not begun.
+enum Instead {
+    /// Something is in the way, in one clause.
+    NotWanted(String),
+    /// It has left the source: it ended, or somebody else moves it.
+    HasLeft,
+}
+
+impl From<HostError> for Instead {
+    fn from(error: HostError) -> Self {
+        match error.kind {
+            HostErrorKind::NoSuchDomain => Self::HasLeft,
+            _ => Self::NotWanted(error.to_string()),
         }
     }
-    let default = if forced { OnStall::Abort } else { OnStall::PostCopy };
-    let on_stall = options.on_stall.unwrap_or(default);
-    let wanted = match driver.course.technique {
+}
+
+/// Launches a migration, or adopts one, and sees it to its end.
+pub(super) fn start<F: Fn(Update)>(driver: Driver<F>, launch: &Launch, options: &Options) {
+    let forced = match &launch.start {
+        Start::Launch { forced } => *forced,
+        Start::Adopt { before, .. } => {
+            let attempt = adopted(launch, before, options);
+            return Driver { before: before.clone(), ..driver }.adopt(attempt);
+        }
+    };
+    match prepare(&driver, launch, options, forced) {
+        Ok((before, attempt)) => Driver { before, ..driver }.launch(attempt),
+        Err(Instead::NotWanted(cause)) => driver.not_wanted(launch.technique, cause),
+        // Whoever moves it, that is watched to its end.
+        Err(Instead::HasLeft) if launch.technique != Technique::Offline => {
+            driver.adopt(adopted(launch, &Definition::default(), options));
+        }
+        Err(Instead::HasLeft) => definition_has_left(&driver),
+    }
+}
+
+fn adopted(launch: &Launch, before: &Definition, options: &Options) -> Attempt {
+    let course = Course { technique: launch.technique, post_copy: false, on_stall: None, timeout_seconds: None };
+    Attempt::new(request(launch, Transfer::by(launch.technique), before, options), course, launch.insists)
+}
+
+fn request(launch: &Launch, transfer: Transfer, before: &Definition, options: &Options) -> MigrationRequest {
+    MigrationRequest {
+        uuid: launch.uuid.clone(),
+        transfer,
+        resume: false,
+        persistent: before.persistent,
+        route: launch.route,
+        migration_uri: options.migration_uri.clone(),
+        bandwidth_mib: launch.share.limit(),
+    }
+}
+
+/// Reads what the domain is like right now, and makes of it what libvirt is asked for.
+fn prepare<F: Fn(Update)>(
+    driver: &Driver<F>,
+    launch: &Launch,
+    options: &Options,
+    forced: bool,
+) -> Result<(Definition, Attempt), Instead> {
+    let Launch { domain, uuid, technique: planned, .. } = launch;
+    options.hooks.before_domain(domain, uuid, *planned).map_err(Instead::NotWanted)?;
+    let before = driver.hosts.definition(uuid)?;
+    if *planned == Technique::Offline {
+        nothing_left_behind(driver, domain, uuid)?;
+    }
+    let on_stall = options.on_stall.unwrap_or(if forced { OnStall::Abort } else { OnStall::PostCopy });
+    let wanted = match planned {
         Technique::PostCopy => true,
         Technique::PreCopy => on_stall == OnStall::PostCopy,
         Technique::Offline => false,
     };
     // libvirt refuses it for a domain that is paused, as one may be by now.
-    let runs = driver.hosts.presence(Side::Source, &driver.request.uuid) == Presence::Present(Condition::Running);
-    if let Some(fault) = (!runs).then(|| driver.hosts.fault(&driver.request.uuid)).flatten() {
+    let runs = driver.hosts.presence(Side::Source, uuid) == Presence::Present(Condition::Running);
+    if let Some(fault) = (!runs).then(|| driver.hosts.fault(uuid)).flatten() {
         (driver.tell)(Update::Stopped(fault));
     }
-    let post_copy = wanted && runs && !before.memory_in_file && post_copy_works;
-    let technique = match driver.course.technique {
+    let post_copy = wanted && runs && !before.memory_in_file && launch.post_copy_works;
+    let technique = match planned {
         Technique::PostCopy if !post_copy => Technique::PreCopy,
-        technique => technique,
+        technique => *technique,
     };
-    if technique != driver.course.technique {
+    if technique != *planned {
         (driver.tell)(Update::ByPreCopy);
     }
-    let timeout = options.timeouts.get(&driver.request.uuid).copied().unwrap_or(options.timeout);
-    let course = Course {
-        technique,
-        post_copy,
-        on_stall: Some(on_stall),
-        timeout_seconds: Some(timeout.seconds(before.memory_bytes)),
-    };
+    let timeout = options.timeouts.get(uuid).copied().unwrap_or(options.timeout);
+    let timeout_seconds = Some(timeout.seconds(before.memory_bytes));
+    let course = Course { technique, post_copy, on_stall: Some(on_stall), timeout_seconds };
     let auto_converge = technique == Technique::PreCopy && on_stall == OnStall::AutoConverge;
-    let transfer = Transfer { technique, post_copy, auto_converge };
-    let request = MigrationRequest { transfer, persistent: before.persistent, ..driver.request.clone() };
-    if let Err(cause) = driver.still_wanted() {
-        return (driver.tell)(Update::Ended(Ended::not_wanted(driver.course.technique, cause)));
-    }
-    Driver { request, before, course, ..driver }.launch();
+    let request = request(launch, Transfer { technique, post_copy, auto_converge }, &before, options);
+    driver.still_wanted().map_err(Instead::NotWanted)?;
+    Ok((before, Attempt::new(request, course, launch.insists)))
 }
 
-/// A domain that left the source before its turn: it ended, or somebody else moves it, which is watched to its end.
-fn has_left<F: Fn(Update)>(driver: Driver<F>) {
-    if driver.course.technique != Technique::Offline {
-        return driver.adopt();
-    }
-    let destination = driver.hosts.presence(Side::Destination, &driver.request.uuid);
+/// What was saved since the plan was made must not be lost either.
+fn nothing_left_behind<F: Fn(Update)>(driver: &Driver<F>, domain: &str, uuid: &str) -> Result<(), Instead> {
+    let found = driver.hosts.left_behind(uuid).map_err(|error| Instead::NotWanted(error.to_string()))?;
+    let (source, destination) = (driver.hosts.name(Side::Source), driver.hosts.name(Side::Destination));
+    let findings = offline::findings(source, destination, domain, &found);
+    if findings.is_empty() { Ok(()) } else { Err(Instead::NotWanted(findings.join("; "))) }
+}
+
+/// Ends with a definition that left the source before its turn.
+fn definition_has_left<F: Fn(Update)>(driver: &Driver<F>) {
+    let destination = driver.hosts.presence(Side::Destination, &driver.uuid);
     let verdict = match destination {
         Presence::Present(_) => Verdict::Migrated,
         _ => {
@@ -82,6 +123,6 @@ fn has_left<F: Fn(Update)>(driver: Driver<F>) {
             Verdict::Gone("it was undefined before its turn".to_owned(), places)
         }
     };
-    let ended = Ended::not_wanted(driver.course.technique, String::new());
+    let ended = Ended::not_wanted(Technique::Offline, String::new());
     (driver.tell)(Update::Ended(Ended { verdict, foreign: true, ..ended }));
 }

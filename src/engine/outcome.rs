@@ -4,9 +4,9 @@
 
 use crate::domain::Technique;
 use crate::domain::{Condition, Fault, Presence};
-use crate::engine::driver::Ended;
 use crate::engine::events::PostCopyEnd;
 use crate::engine::migration::Phase;
+use crate::engine::migration::attempt::Ended;
 use crate::engine::migration::convergence::SILENCE_SECONDS;
 use crate::engine::migration::{Places, Verdict};
 use crate::libvirt::Route;

@@ -1,20 +1,20 @@
 //! Carries out what the [`Coordinator`] decides: threads, clocks, the journal, and the questions to the hosts.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::domain::Transfer;
-use crate::engine::coordinator::{Coordinator, Effect, Input, Instruction, Launch, Run, Start, Task};
-use crate::engine::driver::{self, Driver, Update};
+use crate::engine::coordinator::{Coordinator, Effect, Input, Launch, Run, Task};
+use crate::engine::driver::{self, Driver};
 use crate::engine::events::{Event, Timed};
 use crate::engine::launch;
-use crate::engine::migration::Course;
+use crate::engine::migration::attempt::{Instruction, Update};
 use crate::engine::options::Options;
 use crate::engine::recovery::journal::{Entry, Journal};
 use crate::engine::recovery::survey::Survey;
-use crate::libvirt::{Definition, Hosts, MigrationRequest};
+use crate::libvirt::{Definition, Hosts};
 use crate::plan::Plan;
 use crate::report::{DomainReport, Report};
 use crate::topology::Side;
@@ -45,7 +45,7 @@ struct Hands {
     options: Options,
     sender: Sender<Input>,
     /// The inboxes of the drivers, by UUID. One that has ended hears nothing.
-    drivers: std::collections::HashMap<String, Sender<driver::Input>>,
+    drivers: HashMap<String, Sender<driver::Input>>,
 }
 
 impl Evacuation {
@@ -83,7 +83,7 @@ impl Evacuation {
 
     fn of(coordinator: Coordinator, hosts: Arc<dyn Hosts>, journal: Arc<Journal>, options: Options) -> Self {
         let (sender, inbox) = mpsc::channel();
-        let drivers = std::collections::HashMap::new();
+        let drivers = HashMap::new();
         Self { coordinator, hands: Hands { hosts, journal, options, sender, drivers }, inbox }
     }
 
@@ -158,43 +158,23 @@ impl Hands {
         }
     }
 
-    fn launch(&mut self, Launch { domain, uuid, technique, start, share, post_copy_works, route, insists }: Launch) {
+    fn launch(&mut self, launch: Launch) {
         let (sender, inbox) = mpsc::channel();
+        let uuid = launch.uuid.clone();
         self.drivers.insert(uuid.clone(), sender.clone());
-        let request = MigrationRequest {
-            uuid: uuid.clone(),
-            transfer: Transfer::by(technique),
-            resume: false,
-            persistent: false,
-            route,
-            migration_uri: self.options.migration_uri.clone(),
-            bandwidth_mib: share.limit(),
-        };
-        let out = self.sender.clone();
+        let (out, from) = (self.sender.clone(), uuid.clone());
         let driver = Driver {
             hosts: Arc::clone(&self.hosts),
             journal: Arc::clone(&self.journal),
-            domain,
-            request,
+            domain: launch.domain.clone(),
+            uuid,
             before: Definition::default(),
-            course: Course { technique, post_copy: false, on_stall: None, timeout_seconds: None },
-            insists,
             sender,
             inbox,
-            limit: None,
             // Nobody listens any more when tsmig is on its way out.
-            tell: move |update: Update| drop(out.send(Input::From(uuid.clone(), update))),
+            tell: move |update: Update| drop(out.send(Input::From(from.clone(), update))),
         };
-        match start {
-            Start::Adopt { before, .. } => {
-                let request = MigrationRequest { persistent: before.persistent, ..driver.request.clone() };
-                let driver = Driver { request, before, ..driver };
-                thread::spawn(move || driver.adopt());
-            }
-            Start::Launch { forced } => {
-                let options = self.options.clone();
-                thread::spawn(move || launch::launch(driver, &options, forced, post_copy_works));
-            }
-        }
+        let options = self.options.clone();
+        thread::spawn(move || launch::start(driver, &launch, &options));
     }
 }

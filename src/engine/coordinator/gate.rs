@@ -4,9 +4,10 @@
 //! first post-copy goes alone until its guest runs at the destination: no other is launched, and none switches. A
 //! post-copy that breaks stops both until it is mended, and one that is lost or can't be mended ends both for good.
 
-use super::{Coordinator, Instruction};
+use super::Coordinator;
 use crate::domain::Technique;
 use crate::engine::events::{Notice, PostCopyEnd};
+use crate::engine::migration::attempt::Instruction;
 use crate::engine::migration::{Phase, Verdict};
 use crate::engine::outcome;
 

@@ -12,9 +12,9 @@ use indexmap::IndexMap;
 
 use crate::domain::{Fault, Technique};
 use crate::engine::bandwidth::{InFlight, Share, shares};
-use crate::engine::driver::{Ended, Update};
 use crate::engine::events::{Event, Notice};
 use crate::engine::launch_queue::{LaunchQueue, Turn, Waiting};
+use crate::engine::migration::attempt::{Ended, Instruction, Update};
 use crate::engine::migration::convergence::SILENCE_SECONDS;
 use crate::engine::migration::{Phase, Progress, Verdict};
 use crate::engine::options::Options;
@@ -61,17 +61,6 @@ pub(super) enum Effect {
     ListBoth,
     /// The run is over.
     Finish(Report),
-}
-
-/// What a driver is told.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Instruction {
-    /// Cancel, if it can still be cancelled, for this reason, in one clause.
-    Abort(String),
-    /// The migration's share of the bandwidth has changed.
-    Share(Share),
-    /// Whether it may switch to post-copy; forbidden until this comes.
-    MaySwitch(bool),
 }
 
 /// A migration to start, or to adopt.
@@ -592,7 +581,7 @@ impl Coordinator {
                 self.notice(Notice::Tidied { domain, tidied, source, destination });
             }
             Update::Untidy(error) => self.notice(Notice::Untidy { domain, destination, error: error.to_string() }),
-            Update::Unrecorded(error) => self.unrecorded(error.to_string()),
+            Update::Unrecorded(error) => self.unrecorded(error),
             Update::Ended(ended) => self.driver_ended(uuid, ended),
         }
     }

@@ -4,6 +4,7 @@
 //! Pure: what was seen on the hosts and the time go in, actions come out. The switch to post-copy is the point of no
 //! return: once it was seen, no edge leads to an abort, since neither host alone has the guest.
 
+pub(crate) mod attempt;
 pub mod convergence;
 mod passes;
 mod progress;
