@@ -4,6 +4,7 @@ pub mod checks;
 pub mod commands;
 pub mod resolve;
 pub mod selection;
+mod steps;
 
 use std::ffi::OsStr;
 use std::fmt;

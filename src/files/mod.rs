@@ -3,6 +3,7 @@
 //! A file is checked here once and for all, so that the planner can take numbers as they are: rates that are
 //! not negative, links that carry something, names and UUIDs that mean one domain each.
 
+pub mod result_file;
 pub mod saved_report;
 
 use std::collections::HashMap;

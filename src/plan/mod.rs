@@ -5,9 +5,11 @@
 
 mod eligibility;
 mod explain;
+mod fresh;
 mod model;
+mod planner;
 pub mod return_trip;
-pub mod revalidate;
+mod revalidate;
 mod search;
 mod worth;
 
@@ -19,12 +21,10 @@ use serde::{Deserialize, Serialize};
 use crate::domain::Technique;
 use crate::profile::Profile;
 use crate::topology::{Link, LinkOrigin};
-pub(crate) use eligibility::{Standing, standing};
-use explain::Subject;
 use model::Launch;
 use model::scene::Scene;
-use search::Found;
-use search::space::Choice;
+use planner::Seen;
+pub use planner::{Basis, Draft, Findings, Planner};
 
 /// The schema name that a saved plan carries.
 pub const SCHEMA: &str = "tsmig.plan/1";
@@ -142,14 +142,6 @@ impl Plan {
         let known = links.iter().filter(|link| link.origin != LinkOrigin::Assumed);
         known.map(|link| link.bits_per_second).min_by(f64::total_cmp)
     }
-
-    /// Judges whether it fits a maintenance window of that length, in seconds. A plan that moves nothing is not judged.
-    pub(crate) fn judge_window(&mut self, limit_seconds: Option<f64>) {
-        let moves = !self.migrations.is_empty() && self.blocked.is_empty();
-        let fits = |limit| self.predicted.total_seconds.is_some_and(|total| total <= limit);
-        self.window =
-            limit_seconds.filter(|_| moves).map(|limit_seconds| Window { limit_seconds, fits: fits(limit_seconds) });
-    }
 }
 
 /// One domain's migration.
@@ -231,6 +223,10 @@ pub struct Stay {
 }
 
 impl Stay {
+    pub(crate) fn new(domain: &str, uuid: &str, kind: StayKind, reason: String) -> Self {
+        Self { domain: domain.to_owned(), uuid: uuid.to_owned(), kind: Some(kind), reason }
+    }
+
     /// Whether the options of the plan chose it.
     pub(crate) fn is_by_options(&self) -> bool {
         matches!(self.kind, Some(StayKind::NotSelected | StayKind::NotInReport))
@@ -284,6 +280,14 @@ pub struct Window {
     pub fits: bool,
 }
 
+impl Window {
+    /// Judges whether what is predicted fits a window of that length, in seconds. A plan that moves nothing is not judged.
+    fn judge(limit_seconds: Option<f64>, moves: bool, predicted: &Totals) -> Option<Self> {
+        let fits = |limit| predicted.total_seconds.is_some_and(|total| total <= limit);
+        limit_seconds.filter(|_| moves).map(|limit_seconds| Self { limit_seconds, fits: fits(limit_seconds) })
+    }
+}
+
 /// Totals of a plan by the model.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Totals {
@@ -306,128 +310,7 @@ pub struct Alternative {
 /// Plans the evacuation of `source` to `destination`; `rules` has one entry per domain of the source, in order.
 /// Domains without an entry are planned freely.
 pub fn plan(source: &Profile, destination: &Profile, rules: &[Rule], demands: &Demands) -> Plan {
-    let rule = |i: usize| rules.get(i).copied().unwrap_or_default();
-    // By name, so that the order of the input does not matter.
-    let mut order: Vec<usize> = (0..source.domains.len()).collect();
-    order.sort_by(|&a, &b| {
-        let key = |i: usize| (&source.domains[i].name, &source.domains[i].uuid);
-        key(a).cmp(&key(b))
-    });
-
-    let (mut moving, mut offline, mut refused, mut stays) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for i in order {
-        let domain = &source.domains[i];
-        let (name, uuid) = (domain.name.clone(), domain.uuid.clone());
-        match eligibility::standing(domain, &rule(i), demands) {
-            Standing::Moves(technique) => moving.push((i, technique)),
-            Standing::Offline => offline.push(i),
-            Standing::Refused(reason) => {
-                refused.push(Refusal { domain: name, uuid, forced: rule(i).technique, reason });
-            }
-            Standing::Stays(kind) => {
-                stays.push(Stay { domain: name, uuid, kind: Some(kind), reason: kind.to_string() });
-            }
-        }
-    }
-
-    let indexes: Vec<usize> = moving.iter().map(|&(i, _)| i).collect();
-    let scene = Scene::new(source, destination, &indexes, demands.bandwidth_bits_per_second);
-    let choices: Vec<Choice> = moving
-        .iter()
-        .map(|(i, techniques)| Choice {
-            techniques: techniques.clone(),
-            can_post_copy: eligibility::post_copy_obstacle(&source.domains[*i], demands).is_none(),
-            rank: rule(*i).rank,
-        })
-        .collect();
-    let Found { mut launches, fastest, bound } = search::best(&scene, &choices, demands);
-    let (outcome, steps) = model::predict(&scene, &launches);
-    // A level that is never reached changes nothing, and would tell of more at once than there are.
-    let concurrency = outcome.peak.max(1);
-    launches.iter_mut().for_each(|launch| launch.concurrency = launch.concurrency.min(concurrency));
-
-    let predicted = outcome.totals();
-    let mut migrations: Vec<Step> = launches
-        .iter()
-        .zip(steps)
-        .enumerate()
-        .map(|(place, (launch, predicted))| {
-            let domain = &source.domains[indexes[launch.guest]];
-            let techniques = &choices[launch.guest].techniques;
-            let reason = explain::reason(&Subject {
-                domain,
-                guest: &scene.guests[launch.guest],
-                links: [&source.link, &destination.link],
-                techniques,
-                technique: launch.technique,
-                predicted: &predicted,
-                planned: &outcome,
-                otherwise: explain::otherwise(&scene, &launches, &choices, demands, place),
-            });
-            let (name, uuid) = (domain.name.clone(), domain.uuid.clone());
-            let Launch { concurrency, technique, .. } = *launch;
-            Step {
-                domain: name,
-                uuid,
-                order: place + 1,
-                concurrency,
-                technique,
-                forced: matches!(techniques, eligibility::Techniques::Forced(..)),
-                outbound_bits_per_second: domain.outbound_bits_per_second,
-                inbound_bits_per_second: domain.inbound_bits_per_second,
-                memory_bytes: domain.resident_bytes,
-                reason,
-                predicted,
-            }
-        })
-        .collect();
-    migrations.extend(offline.iter().zip(launches.len() + 1..).map(|(&i, order)| {
-        let domain = &source.domains[i];
-        Step {
-            domain: domain.name.clone(),
-            uuid: domain.uuid.clone(),
-            order,
-            concurrency,
-            technique: Technique::Offline,
-            forced: false,
-            outbound_bits_per_second: 0.0,
-            inbound_bits_per_second: 0.0,
-            memory_bytes: 0,
-            reason: format!("{}: only its definition moves", domain.state),
-            predicted: StepPrediction {
-                bytes: Some(0),
-                start_seconds: predicted.total_seconds,
-                end_seconds: predicted.total_seconds,
-                downtime_seconds: Some(0.0),
-            },
-        }
-    }));
-
-    let mut plan = Plan {
-        schema: SCHEMA.to_owned(),
-        source: source.host.clone(),
-        destination: destination.host.clone(),
-        objective: demands.objective,
-        source_link: source.link.clone(),
-        destination_link: destination.link.clone(),
-        bandwidth_bits_per_second: demands.bandwidth_bits_per_second,
-        concurrency,
-        launch_ahead: demands.concurrency.is_none()
-            && demands.post_copy_limit.is_none()
-            && concurrency < demands.most_within_cap(),
-        migrations,
-        refused,
-        blocked: Vec::new(),
-        notes: Vec::new(),
-        stays,
-        predicted,
-        fastest_seconds: fastest,
-        bound_seconds: bound.is_finite().then_some(bound),
-        window: None,
-        alternatives: search::alternatives(&scene, &choices, demands),
-    };
-    plan.judge_window(demands.window_limit_seconds);
-    plan
+    fresh::plan(&Seen { source, destination, rules, findings: &Findings::default() }, demands)
 }
 
 /// One migration of a schedule to predict.

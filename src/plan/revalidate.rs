@@ -6,9 +6,11 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use super::eligibility::{Standing, standing};
+use super::planner::{Draft, Seen};
 use crate::domain::DomainState;
 use crate::domain::Technique;
-use crate::plan::{self, Demands, Move, Plan, Refusal, Rule, Standing, Stay, StayKind, Step};
+use crate::plan::{self, Demands, Move, Plan, Refusal, Rule, Stay, StayKind, Step, Totals, Window};
 use crate::profile::{DomainProfile, Profile};
 use crate::units::span;
 
@@ -17,34 +19,9 @@ use crate::units::span;
 const SLOWER: f64 = 1.25;
 const SLACK_SECONDS: f64 = 2.0;
 
-/// A plan for today's hosts: a new one, or a saved one, looked at again.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Checked {
-    /// The plan for today. A saved plan's predictions are new, and what can't be done any more is left out or refused.
-    pub plan: Plan,
-    /// Why a saved plan does not hold as it was made; empty if it does.
-    pub differences: Vec<String>,
-    /// UUIDs of domains that a saved plan refuses and that nothing keeps any more, unless they find no room.
-    pub movable: Vec<String>,
-}
-
-impl From<Plan> for Checked {
-    fn from(plan: Plan) -> Self {
-        Self { plan, differences: Vec::new(), movable: Vec::new() }
-    }
-}
-
-impl Checked {
-    /// UUIDs of the domains that need memory at the destination, in the order in which they arrive.
-    pub fn arrivals(&self) -> impl Iterator<Item = &str> {
-        let live = self.plan.migrations.iter().filter(|step| step.technique != Technique::Offline);
-        live.map(|step| step.uuid.as_str()).chain(self.movable.iter().map(String::as_str))
-    }
-}
-
 /// The rules by which the hosts are examined for a saved plan: all that it moves or refuses, offline steps too, unless
 /// today's rules keep it. `rules` has one entry per domain of the source, in order.
-pub fn examined(plan: &Plan, source: &Profile, rules: &[Rule]) -> Vec<Rule> {
+pub(super) fn examined(plan: &Plan, source: &Profile, rules: &[Rule]) -> Vec<Rule> {
     let planned = |uuid: &str| {
         plan.migrations.iter().any(|step| step.uuid == uuid) || plan.refused.iter().any(|r| r.uuid == uuid)
     };
@@ -56,76 +33,95 @@ pub fn examined(plan: &Plan, source: &Profile, rules: &[Rule]) -> Vec<Rule> {
     source.domains.iter().zip(rules).map(rule).collect()
 }
 
-/// Compares the plan with new profiles of its hosts and today's rules, one per domain of the source, in order.
-pub fn check(plan: &Plan, source: &Profile, destination: &Profile, rules: &[Rule]) -> Checked {
-    let mut now = Plan {
-        source: source.host.clone(),
-        destination: destination.host.clone(),
-        source_link: source.link.clone(),
-        destination_link: destination.link.clone(),
-        refused: Vec::new(),
-        stays: Vec::new(),
+/// Compares the plan with its hosts as they are seen today.
+pub(super) fn look_again(plan: &Plan, seen: &Seen<'_>) -> Draft {
+    let mut today = Today::default();
+    for (planned, host) in [(&plan.source, &seen.source.host), (&plan.destination, &seen.destination.host)] {
+        if planned != host {
+            today.differences.push(format!("the plan is for {planned}, not for {host}"));
+        }
+    }
+    plan.migrations.iter().for_each(|step| today.add_step(step, seen));
+    let steps: HashSet<_> = plan.migrations.iter().map(|step| &step.uuid).collect();
+    for (domain, rule) in seen.source.domains.iter().zip(seen.rules).filter(|(domain, _)| !steps.contains(&domain.uuid))
+    {
+        today.add_beside(plan, domain, rule, &seen.source.host);
+    }
+    today.refused.sort_by(|a, b| a.domain.cmp(&b.domain));
+    today.stays.sort_by(|a, b| a.domain.cmp(&b.domain));
+    let (predicted, migrations) = predict_again(today.steps, plan.bandwidth_bits_per_second, seen);
+    let moves = !migrations.is_empty() && seen.findings.blocked.is_empty();
+    let now = Plan {
+        source: seen.source.host.clone(),
+        destination: seen.destination.host.clone(),
+        source_link: seen.source.link.clone(),
+        destination_link: seen.destination.link.clone(),
+        migrations,
+        refused: today.refused,
+        blocked: seen.findings.blocked.clone(),
+        stays: today.stays,
+        predicted,
+        window: Window::judge(plan.window.map(|window| window.limit_seconds), moves, &predicted),
         ..plan.clone()
     };
-    let (mut differences, mut movable) = (Vec::new(), Vec::new());
-    for (planned, host) in [(&plan.source, &source.host), (&plan.destination, &destination.host)] {
-        if planned != host {
-            differences.push(format!("the plan is for {planned}, not for {host}"));
-        }
-    }
-    now.migrations.retain_mut(|step| {
-        let refusal = |reason| Refusal { domain: step.domain.clone(), uuid: step.uuid.clone(), forced: None, reason };
-        match step_today(step, source, destination, rules) {
-            StepToday::AsPlanned => return true,
-            StepToday::Absent(why) => differences.push(why),
-            StepToday::Kept(kind) => {
-                differences.push(format!("{}: {kind} now", step.domain));
-                now.stays.push(stay(&step.domain, &step.uuid, kind, kind.to_string()));
-            }
-            StepToday::Blocked(why) => {
-                differences.push(format!("{}: {why}", step.domain));
-                now.refused.push(refusal(why));
-            }
-            StepToday::OnlyPreCopy(why) => {
-                differences.push(format!("{}: post-copy is not possible any more: {why}", step.domain));
-                step.technique = Technique::PreCopy;
-                return true;
-            }
-        }
-        false
-    });
-    let steps: HashSet<_> = plan.migrations.iter().map(|step| &step.uuid).collect();
-    for (domain, rule) in source.domains.iter().zip(rules).filter(|(domain, _)| !steps.contains(&domain.uuid)) {
-        match beside(plan, domain, rule) {
-            Beside::Stays(kind, reason) => now.stays.push(stay(&domain.name, &domain.uuid, kind, reason)),
-            Beside::Refused(refusal) => now.refused.push(refusal),
-            Beside::Forgotten(then) => {
-                let (name, host, state) = (&domain.name, &source.host, domain.state);
-                match then {
-                    Then::Refused => {
-                        differences.push(format!("{name} can be moved now, and the plan refuses it: it would stay"));
-                        movable.push(domain.uuid.clone());
-                    }
-                    _ if !state.is_active() => {}
-                    Then::Absent => {
-                        differences.push(format!("{name} is new at {host} and not in the plan: it would stay"));
-                    }
-                    Then::Stayed(_) => differences
-                        .push(format!("{name} is {state} at {host} and not in the plan, since {then}: it would stay")),
-                }
-                now.stays.push(stay(name, &domain.uuid, StayKind::NotInPlan, then.to_string()));
-            }
-        }
-    }
-    now.refused.sort_by(|a, b| a.domain.cmp(&b.domain));
-    now.stays.sort_by(|a, b| a.domain.cmp(&b.domain));
-    predict_again(&mut now, source, destination);
-    differences.extend(slower(plan, &now));
-    Checked { plan: now, differences, movable }
+    today.differences.extend(slower(plan, &now));
+    Draft { plan: now, differences: today.differences, movable: today.movable }
 }
 
-fn stay(domain: &str, uuid: &str, kind: StayKind, reason: String) -> Stay {
-    Stay { domain: domain.to_owned(), uuid: uuid.to_owned(), kind: Some(kind), reason }
+/// What a saved plan comes to today.
+#[derive(Default)]
+struct Today {
+    steps: Vec<Step>,
+    refused: Vec<Refusal>,
+    stays: Vec<Stay>,
+    differences: Vec<String>,
+    movable: Vec<String>,
+}
+
+impl Today {
+    fn add_step(&mut self, step: &Step, seen: &Seen<'_>) {
+        let (domain, uuid) = (&step.domain, &step.uuid);
+        match step_today(step, seen.source, seen.destination, seen.rules) {
+            StepToday::AsPlanned => self.steps.push(step.clone()),
+            StepToday::Absent(why) => self.differences.push(why),
+            StepToday::Kept(kind) => {
+                self.differences.push(format!("{domain}: {kind} now"));
+                self.stays.push(Stay::new(domain, uuid, kind, kind.to_string()));
+            }
+            StepToday::Blocked(reason) => {
+                self.differences.push(format!("{domain}: {reason}"));
+                self.refused.push(Refusal { domain: domain.clone(), uuid: uuid.clone(), forced: None, reason });
+            }
+            StepToday::OnlyPreCopy(why) => {
+                self.differences.push(format!("{domain}: post-copy is not possible any more: {why}"));
+                self.steps.push(Step { technique: Technique::PreCopy, ..step.clone() });
+            }
+        }
+    }
+
+    /// A domain at `host` that the plan has no step for.
+    fn add_beside(&mut self, plan: &Plan, domain: &DomainProfile, rule: &Rule, host: &str) {
+        let (name, uuid, state) = (&domain.name, &domain.uuid, domain.state);
+        let then = match beside(plan, domain, rule) {
+            Beside::Stays(kind, reason) => return self.stays.push(Stay::new(name, uuid, kind, reason)),
+            Beside::Refused(refusal) => return self.refused.push(refusal),
+            Beside::Forgotten(then) => then,
+        };
+        match then {
+            Then::Refused => {
+                self.differences.push(format!("{name} can be moved now, and the plan refuses it: it would stay"));
+                self.movable.push(uuid.clone());
+            }
+            _ if !state.is_active() => {}
+            Then::Absent => {
+                self.differences.push(format!("{name} is new at {host} and not in the plan: it would stay"));
+            }
+            Then::Stayed(_) => self
+                .differences
+                .push(format!("{name} is {state} at {host} and not in the plan, since {then}: it would stay")),
+        }
+        self.stays.push(Stay::new(name, uuid, StayKind::NotInPlan, then.to_string()));
+    }
 }
 
 /// A domain of today that the plan has no step for.
@@ -170,7 +166,7 @@ fn beside(plan: &Plan, domain: &DomainProfile, rule: &Rule) -> Beside {
         offline: rule.offline || refused.is_some() && moved_offline,
         ..*rule
     };
-    match (plan::standing(domain, &rule, &Demands::default()), refused, stayed) {
+    match (standing(domain, &rule, &Demands::default()), refused, stayed) {
         (Standing::Stays(kind), ..) => Beside::Stays(kind, kind.to_string()),
         (Standing::Refused(reason), Some(refusal), _) => Beside::Refused(Refusal { reason, ..refusal.clone() }),
         (_, Some(_), _) => Beside::Forgotten(Then::Refused),
@@ -223,25 +219,28 @@ fn step_today(step: &Step, source: &Profile, destination: &Profile, rules: &[Rul
     }
 }
 
-/// Puts the predictions of today into the plan.
-fn predict_again(plan: &mut Plan, source: &Profile, destination: &Profile) {
-    let index = |step: &Step| source.domains.iter().position(|domain| domain.uuid == step.uuid);
-    let moves: Vec<_> = plan
-        .migrations
-        .iter()
-        .filter(|step| step.technique != Technique::Offline)
+/// The totals and the steps of today.
+fn predict_again(steps: Vec<Step>, bandwidth: Option<f64>, seen: &Seen<'_>) -> (Totals, Vec<Step>) {
+    let index = |step: &Step| seen.source.domains.iter().position(|domain| domain.uuid == step.uuid);
+    let live = steps.iter().filter(|step| step.technique != Technique::Offline);
+    let moves: Vec<_> = live
         .filter_map(|step| {
             Some(Move { domain: index(step)?, technique: step.technique, concurrency: step.concurrency })
         })
         .collect();
-    let (totals, predicted) = plan::predict(source, destination, &moves, plan.bandwidth_bits_per_second);
-    let live = plan.migrations.iter_mut().filter(|step| step.technique != Technique::Offline);
-    live.zip(predicted).for_each(|(step, predicted)| step.predicted = predicted);
-    for (place, step) in plan.migrations.iter_mut().enumerate() {
-        step.order = place + 1;
-    }
-    plan.predicted = totals;
-    plan.judge_window(plan.window.map(|window| window.limit_seconds));
+    let (totals, predicted) = plan::predict(seen.source, seen.destination, &moves, bandwidth);
+    let mut predicted = predicted.into_iter();
+    let today = |(place, step): (usize, Step)| {
+        let offline = step.technique == Technique::Offline;
+        let predicted = if offline { None } else { predicted.next() };
+        Step {
+            order: place + 1,
+            memory_bytes: seen.memory_bytes(&step.uuid).unwrap_or(step.memory_bytes),
+            predicted: predicted.unwrap_or(step.predicted),
+            ..step
+        }
+    };
+    (totals, steps.into_iter().enumerate().map(today).collect())
 }
 
 /// Whether the plan now takes much longer, and which domains make it so.
@@ -287,7 +286,7 @@ fn slower(then: &Plan, now: &Plan) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::domain::Eligibility;
-    use crate::plan::Demands;
+    use crate::plan::Findings;
     use crate::profile::fixture;
 
     fn hosts() -> (Profile, Profile) {
@@ -300,8 +299,12 @@ mod tests {
         (source, fixture::host("host-b", &[]))
     }
 
+    fn check(plan: &Plan, source: &Profile, destination: &Profile, rules: &[Rule]) -> Draft {
+        look_again(plan, &Seen { source, destination, rules, findings: &Findings::default() })
+    }
+
     /// By rules that say nothing.
-    fn look(plan: &Plan, source: &Profile, destination: &Profile) -> Checked {
+    fn look(plan: &Plan, source: &Profile, destination: &Profile) -> Draft {
         check(plan, source, destination, &vec![Rule::default(); source.domains.len()])
     }
 

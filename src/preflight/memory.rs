@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::facts::Facts;
 use crate::libvirt::xml::domain::Backing;
-use crate::plan::Step;
 use crate::profile::{DomainProfile, Profile};
 use crate::units::size;
 
@@ -89,13 +88,10 @@ pub(super) fn fill<'a>(
     filling
 }
 
-/// Tells each step what memory its domain takes at the destination.
-pub(super) fn tell(steps: &mut [Step], source: &Profile, facts: &Facts) {
-    for step in steps {
-        if let Some(domain) = source.domains.iter().find(|domain| domain.uuid == step.uuid) {
-            step.memory_bytes = if domain.state.is_active() { need(domain, facts) } else { 0 };
-        }
-    }
+/// Memory that each domain takes at the destination, in bytes, by UUID.
+pub(super) fn needs(source: &Profile, facts: &Facts) -> HashMap<String, u64> {
+    let needs = |domain: &DomainProfile| if domain.state.is_active() { need(domain, facts) } else { 0 };
+    source.domains.iter().map(|domain| (domain.uuid.clone(), needs(domain))).collect()
 }
 
 fn need(domain: &DomainProfile, facts: &Facts) -> u64 {

@@ -17,36 +17,52 @@ use std::collections::HashMap;
 
 use crate::domain::Eligibility;
 use crate::domain::Fault;
-use crate::plan::revalidate::Checked;
-use crate::plan::{self, Demands, HostRefusal, Plan, Rule, Step};
-use crate::profile::Profile;
+use crate::plan::{Draft, Findings, HostRefusal, Plan, Planner, Step};
+use crate::profile::{Both, Profile};
 
 pub use facts::Facts;
 pub use gather::gather;
 
-/// Plans the evacuation of what can be moved as far as the profiles and, for live hosts, the facts show.
-pub fn plan(source: Profile, destination: &Profile, rules: &[Rule], demands: &Demands, facts: Option<&Facts>) -> Plan {
-    let rules = cautious(source.domains.len(), rules, facts);
-    examine(source, destination, facts, |source| plan::plan(source, destination, &rules, demands).into()).plan
+/// A plan for hosts that were examined.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assessment {
+    /// The plan for today.
+    pub plan: Plan,
+    /// Why a saved plan does not hold as it was made; empty if it does.
+    pub differences: Vec<String>,
 }
 
-/// The rules with pre-copy where the user leaves the technique to the planner, if the hosts run different versions of their
-/// hypervisor: a destination that can't load a guest's device state loses it by post-copy, and leaves it running at the
-/// source by pre-copy. Seen from QEMU 10.0.13 to 11.1.2.
-fn cautious(domains: usize, rules: &[Rule], facts: Option<&Facts>) -> Vec<Rule> {
-    let cautious = facts.is_some_and(versions_differ);
-    let rule = |i| {
-        let rule: Rule = rules.get(i).copied().unwrap_or_default();
-        match rule.technique {
-            None if cautious => Rule {
-                technique: Some(crate::domain::Technique::PreCopy),
-                technique_origin: Some("the hosts' different versions of QEMU"),
-                ..rule
-            },
-            _ => rule,
-        }
+/// Has the plan made of what can be moved, as far as the profiles and, for live hosts, the facts show.
+pub fn assess(profiles: Both, facts: Option<&Facts>, planner: &Planner<'_>) -> Assessment {
+    let Both { mut source, destination } = profiles;
+    let Some(facts) = facts else {
+        places::refuse_collisions(&mut source, &destination);
+        let Draft { plan, differences, .. } = planner.draft(&source, &destination, &Findings::default());
+        return Assessment { plan, differences };
     };
-    (0..domains).map(rule).collect()
+    mark(&mut source, &destination, facts);
+    let findings = findings(&source, facts);
+    let mut draft = planner.draft(&source, &destination, &findings);
+    let mut filling = memory::fill(draft.arrivals(), &source, &destination, facts);
+    if !filling.crowded.is_empty() {
+        mark_crowded(&mut source, &filling.crowded);
+        draft = planner.draft(&source, &destination, &findings);
+        filling = memory::fill(draft.arrivals(), &source, &destination, facts);
+    }
+    let Draft { plan, differences, .. } = draft;
+    let notes = notes(facts, &plan).into_iter().chain(filling.notes).collect();
+    Assessment { plan: Plan { notes, ..plan }, differences }
+}
+
+/// What the facts say of the hosts beside the profiles.
+fn findings(source: &Profile, facts: &Facts) -> Findings {
+    Findings {
+        blocked: blocked(facts),
+        memory_bytes: memory::needs(source, facts),
+        // A destination that can't load a guest's device state loses it by post-copy, and leaves it running at the source
+        // by pre-copy. Seen from QEMU 10.0.13 to 11.1.2.
+        pre_copy_because: versions_differ(facts).then_some("the hosts' different versions of QEMU"),
+    }
 }
 
 /// Whether both hosts run the same hypervisor, in versions that are known and not the same.
@@ -54,32 +70,6 @@ fn versions_differ(facts: &Facts) -> bool {
     let (source, destination) = (&facts.source, &facts.destination);
     let known = source.version > 0 && destination.version > 0;
     known && source.hypervisor == destination.hypervisor && source.version != destination.version
-}
-
-/// Examines the hosts for a plan, a new one or a saved one: `make` makes it of the source's profile, in which the domains
-/// that can't be moved are marked, as far as the profiles and, for live hosts, the facts show.
-pub fn examine(
-    mut source: Profile,
-    destination: &Profile,
-    facts: Option<&Facts>,
-    make: impl Fn(&Profile) -> Checked,
-) -> Checked {
-    let Some(facts) = facts else {
-        places::refuse_collisions(&mut source, destination);
-        return make(&source);
-    };
-    mark(&mut source, destination, facts);
-    let mut checked = make(&source);
-    let mut filling = memory::fill(checked.arrivals(), &source, destination, facts);
-    if !filling.crowded.is_empty() {
-        mark_crowded(&mut source, &filling.crowded);
-        checked = make(&source);
-        filling = memory::fill(checked.arrivals(), &source, destination, facts);
-    }
-    let mut plan = remark(checked.plan, facts);
-    memory::tell(&mut plan.migrations, &source, facts);
-    plan.notes.extend(filling.notes);
-    Checked { plan, ..checked }
 }
 
 /// Marks each domain of `source` that no longer fits into the destination's memory in the plan's order.
@@ -108,14 +98,6 @@ fn mark(source: &mut Profile, destination: &Profile, facts: &Facts) {
     }
     // Last: of a domain that is on its way already, that is the news, and not that the destination has it, too.
     places::refuse_collisions(source, destination);
-}
-
-/// The plan with what the facts say of the hosts themselves.
-fn remark(mut plan: Plan, facts: &Facts) -> Plan {
-    plan.blocked = blocked(facts);
-    plan.judge_window(plan.window.map(|window| window.limit_seconds));
-    plan.notes = notes(facts, &plan);
-    plan
 }
 
 /// What keeps a whole host from taking part.
@@ -212,7 +194,13 @@ mod tests {
     use super::*;
     use crate::domain::DomainState;
     use crate::libvirt::facts::{HostFacts, Memory};
+    use crate::plan::{Basis, Demands, Rule};
     use crate::profile::fixture;
+
+    fn plan(source: Profile, destination: &Profile, rules: &[Rule], demands: &Demands, facts: Option<&Facts>) -> Plan {
+        let profiles = Both { source, destination: destination.clone() };
+        assess(profiles, facts, &Planner { rules, basis: Basis::Demands(demands) }).plan
+    }
 
     fn facts() -> Facts {
         let host = |name: &str| HostFacts {

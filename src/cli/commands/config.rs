@@ -2,15 +2,16 @@
 
 use anyhow::Result;
 
-use super::output::show;
-use super::usage;
-use crate::cli::{ConfigArgs, ConfigCommand, OutputArgs, checks, resolve};
+use crate::cli::steps::context::Context;
+use crate::cli::steps::usage;
+use crate::cli::{ConfigArgs, ConfigCommand, checks, resolve};
 use crate::config::show::Effective;
 use crate::config::{Config, ConfigError};
 use crate::render::escape::escape;
 use crate::render::{print_line, tables};
 
-pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &ConfigArgs) -> Result<u8> {
+pub(super) fn run(context: Context<'_>, arguments: &ConfigArgs) -> Result<u8> {
+    let config = context.config;
     match &arguments.command {
         ConfigCommand::Check { file } => {
             let checked = match file {
@@ -32,7 +33,7 @@ pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &ConfigArgs) 
                 usage(text.trim_start_matches("error: ").lines().next().unwrap_or_default())
             })?;
             let effective = Effective::of(config, &settings);
-            show(output, &effective, || {
+            context.show(&effective, || {
                 let files = effective.files.iter().map(|file| (file.path.as_path(), file.read));
                 let settings = effective.settings.iter().map(|row| [&*row.key, &*row.value, &*row.origin]);
                 tables::configuration(files, settings)

@@ -1,189 +1,239 @@
 //! `tsmig evacuate`: finish what an earlier run left, profile, plan, migrate, report.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 use std::thread;
 
 use anyhow::{Result, bail};
 
-use super::connect::{connect, endpoints};
-use super::hooks::hooks;
-use super::interrupts::Interrupts;
-use super::live::{Live, announce};
-use super::output::{ResultFile, conclude, screen, show};
-use super::plan::{Basis, earlier_run, make_plan};
-use super::sample::sample_both;
-use super::unfinished::Claim;
-use super::usage;
-use crate::cli::checks;
-use crate::cli::selection::{self, Selection};
-use crate::cli::{EvacuateArgs, Format, OutputArgs};
+use crate::cli::steps::claim::Claim;
+use crate::cli::steps::connect::{connect, endpoints};
+use crate::cli::steps::context::Context;
+use crate::cli::steps::examine::Live;
+use crate::cli::steps::planning::Planning;
+use crate::cli::steps::sampling::Sampling;
+use crate::cli::steps::usage;
+use crate::cli::{EvacuateArgs, Format, checks};
 use crate::config::Config;
-use crate::engine::hooks::AfterDomains;
-use crate::engine::recovery::journal::Journal;
+use crate::engine::hooks::{AfterDomains, Hooks};
+use crate::engine::migration::OnStall;
 use crate::engine::recovery::survey::Scope;
 use crate::engine::{Evacuation, Options, Timeout};
-use crate::files::load_plan;
+use crate::files::result_file::ResultFile;
 use crate::files::saved_report::SavedReport;
 use crate::history::Recorder;
-use crate::history::traffic_monitor::watch;
-use crate::libvirt::Host;
-use crate::plan::return_trip;
+use crate::history::traffic_monitor::{Reading, watch};
+use crate::libvirt::Endpoint;
 use crate::plan::{Plan, Step};
 use crate::render::feed::Feed;
 use crate::render::{leave, post_line, say, tables};
 use crate::report::{DomainOutcome, DomainReport, Outcome, Report};
-use crate::topology::Side;
 use crate::units::span;
 
-pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &EvacuateArgs) -> Result<u8> {
+pub(super) fn run(context: Context<'_>, arguments: &EvacuateArgs) -> Result<u8> {
     // What can be found without a host comes first.
-    let endpoints = endpoints(config, &arguments.source, &arguments.destination)?;
-    let timing = checks::timing(config, &arguments.sampling).map_err(usage)?;
-    selection::check(&arguments.planning).map_err(usage)?;
-    let on_stall = checks::on_stall(config, arguments).map_err(usage)?;
-    let returning = earlier_run(&arguments.planning)?;
-    let saved = arguments.plan.as_deref().map(load_plan).transpose().map_err(usage)?;
-    let hooks = Arc::new(hooks(config, &endpoints)?);
-    let inputs = [("--plan", arguments.plan.as_deref()), ("--from-report", arguments.planning.from_report.as_deref())];
-    let file = ResultFile::open("--report", arguments.report.as_deref(), &inputs, config)?;
-    let (source_host, destination_host) = connect(endpoints)?;
-    let profile_and_plan = |from: &Host, to: &Host, journal: Option<&Journal>| {
-        let (source, destination) = sample_both(config, output, &arguments.sampling, timing, from, to)?;
-        let basis = match (&saved, &returning) {
-            (Some(plan), _) => Basis::Plan(plan),
-            (None, Some(report)) => Basis::Report(report),
-            (None, None) => Basis::Options,
-        };
-        let checked =
-            make_plan(config, source, &destination, &arguments.planning, basis, Some(Live { from, to, journal }))?;
-        if saved.is_some() {
-            still_holds(&checked.differences, arguments, output)?;
-        }
-        anyhow::Ok(checked.plan)
-    };
+    let endpoints = endpoints(context.config, &arguments.source, &arguments.destination)?;
+    let request = Request::read(context, arguments, &endpoints)?;
+    let (source, destination) = connect(endpoints)?;
     if arguments.dry_run {
-        let plan = profile_and_plan(&source_host, &destination_host, None)?;
-        show(output, &plan, || tables::plan(&plan))?;
-        stop_where_refused(&plan, arguments)?;
-        if !output.quiet && !plan.migrations.is_empty() {
-            hooks.list().for_each(|hook| say(&format!("hook that would run, {hook}")));
-        }
-        return Ok(0);
+        return request.rehearse(Live { from: &source, to: &destination, journal: None });
     }
-    let conclude = |saved: &SavedReport| conclude(output, file.as_ref(), saved);
-    let interrupts = Interrupts::catch()?;
-    let claim = Claim::take(source_host, destination_host)?;
-    let options = claim.options(config, arguments.migration_uri.as_deref());
-
+    let claim = Claim::take(context, (source, destination))?;
     // Before the preflight, which refuses a domain that is on its way, whoever began it.
-    let mut earlier = Vec::new();
-    let found = claim.survey(output, Scope::Journal)?;
-    if !found.findings.is_empty() {
-        // What is lost already must not keep the others here.
-        let is_open = |domain: &DomainReport| domain.outcome == DomainOutcome::NeedsRecovery;
-        let is_last = |report: &Report| report.outcome == Outcome::Interrupted || report.domains.iter().any(is_open);
-        let report = claim.finish(found, options.clone(), &interrupts, &mut Feed::to(screen(output)), is_last);
-        if is_last(&report) {
-            interrupts.hand_to(leave);
-            return Ok(conclude(&SavedReport { report, history: None }));
+    let earlier = match request.finish_earlier(&claim)? {
+        Some(report) if is_last(&report) => {
+            claim.interrupts.hand_to(leave);
+            return Ok(request.conclude(&SavedReport { report, history: None }));
         }
-        earlier = report.domains;
-    }
-
-    let (source_host, destination_host) = (claim.hosts.side(Side::Source), claim.hosts.side(Side::Destination));
+        report => report.map(|report| report.domains).unwrap_or_default(),
+    };
     // Already now, so that it is connected when the first domain moves.
-    let watched = file.is_some();
-    let readings = watched.then(|| watch(source_host.endpoint().clone(), destination_host.endpoint().clone()));
-    let plan = profile_and_plan(source_host, destination_host, Some(&claim.journal))?;
-    if output.output == Format::Text && !output.quiet {
+    let [from, to] = claim.endpoints();
+    let readings = request.file.is_some().then(|| watch(from.clone(), to.clone()));
+    let plan = request.plan(claim.live())?;
+    if context.output.output == Format::Text && !context.output.quiet {
         post_line(tables::plan(&plan));
     }
     stop_where_refused(&plan, arguments)?;
-    announce(&claim.journal, &plan)?;
-    if plan.migrations.is_empty() && !output.quiet {
-        say(&format!("{} has no domain to move", plan.source));
+    claim.announce(&plan)?;
+    if plan.migrations.is_empty() {
+        context.say(&format!("{} has no domain to move", plan.source));
     }
-    let hooks = if plan.migrations.is_empty() { Arc::default() } else { hooks };
-    let after_run = |outcome, report| {
-        let (to_end, told) = (Arc::clone(&hooks), AtomicBool::new(false));
-        interrupts.hand_to(move || {
-            to_end.interrupt();
+    Run { request: &request, hooks: request.hooks_for(&plan), plan, claim: &claim }.carry_out(earlier, readings)
+}
+
+/// What was asked for, checked as far as that can be done without a host.
+struct Request<'a> {
+    context: Context<'a>,
+    arguments: &'a EvacuateArgs,
+    sampling: Sampling<'a>,
+    on_stall: Option<OnStall>,
+    planning: Planning<'a>,
+    hooks: Arc<Hooks>,
+    file: Option<ResultFile>,
+}
+
+impl<'a> Request<'a> {
+    fn read(context: Context<'a>, arguments: &'a EvacuateArgs, endpoints: &(Endpoint, Endpoint)) -> Result<Self> {
+        let (saved, returning) = (arguments.plan.as_deref(), arguments.planning.from_report.as_deref());
+        let inputs = [("--plan", saved), ("--from-report", returning)];
+        Ok(Self {
+            context,
+            arguments,
+            sampling: Sampling::new(context, &arguments.sampling)?,
+            on_stall: checks::on_stall(context.config, arguments).map_err(usage)?,
+            planning: Planning::read(context, &arguments.planning, saved)?,
+            hooks: Arc::new(hooks(context.config, endpoints)?),
+            file: context.result_file("--report", arguments.report.as_deref(), &inputs)?,
+        })
+    }
+
+    /// Profiles the hosts, and has the plan made.
+    fn plan(&self, hosts: Live<'_>) -> Result<Plan> {
+        let profiles = self.sampling.of_both(hosts.from, hosts.to)?;
+        let assessment = self.planning.assess(profiles, Some(hosts))?;
+        if self.planning.is_of_saved() {
+            self.still_holds(&assessment.differences)?;
+        }
+        Ok(assessment.plan)
+    }
+
+    /// Nothing moves by a saved plan that does not hold any more, unless the user accepts that.
+    fn still_holds(&self, differences: &[String]) -> Result<()> {
+        let list = differences.iter().map(|difference| format!("\n  {difference}")).collect::<String>();
+        if differences.is_empty() {
+            self.context.say("the saved plan still holds");
+        } else if self.arguments.accept_drift {
+            self.context.say(&format!("warning: the saved plan does not hold any more, and is run nevertheless{list}"));
+        } else {
+            bail!(
+                "nothing was moved, since the saved plan does not hold any more; make a new one, or run it with \
+                 --accept-drift as far as that is safe{list}"
+            );
+        }
+        Ok(())
+    }
+
+    /// The dry run.
+    fn rehearse(&self, hosts: Live<'_>) -> Result<u8> {
+        let plan = self.plan(hosts)?;
+        self.context.show(&plan, || tables::plan(&plan))?;
+        stop_where_refused(&plan, self.arguments)?;
+        for hook in self.hooks_for(&plan).list() {
+            self.context.say(&format!("hook that would run, {hook}"));
+        }
+        Ok(0)
+    }
+
+    /// The hooks of a run: none if nothing is to be moved.
+    fn hooks_for(&self, plan: &Plan) -> Arc<Hooks> {
+        if plan.migrations.is_empty() { Arc::default() } else { Arc::clone(&self.hooks) }
+    }
+
+    /// Finishes what an earlier run left, if there is something.
+    fn finish_earlier(&self, claim: &Claim<'_>) -> Result<Option<Report>> {
+        let found = claim.survey(Scope::Journal)?;
+        let options = claim.options(self.arguments.migration_uri.as_deref());
+        Ok((!found.findings.is_empty()).then(|| claim.finish(found, options, is_last)))
+    }
+
+    fn conclude(&self, saved: &SavedReport) -> u8 {
+        self.context.conclude(self.file.as_ref(), saved)
+    }
+}
+
+/// Whether the run ends with what it found from an earlier one. What is lost already must not keep the others here.
+fn is_last(report: &Report) -> bool {
+    let is_open = |domain: &DomainReport| domain.outcome == DomainOutcome::NeedsRecovery;
+    report.outcome == Outcome::Interrupted || report.domains.iter().any(is_open)
+}
+
+/// A plan that is carried out.
+struct Run<'a> {
+    request: &'a Request<'a>,
+    claim: &'a Claim<'a>,
+    plan: Plan,
+    hooks: Arc<Hooks>,
+}
+
+impl Run<'_> {
+    /// Moves the domains, after what became of those of an `earlier` run.
+    fn carry_out(&self, earlier: Vec<DomainReport>, readings: Option<Receiver<Reading>>) -> Result<u8> {
+        let (hosts, journal) = (Arc::clone(&self.claim.hosts), Arc::clone(&self.claim.journal));
+        let wanted = self.request.planning.wanted(&self.plan)?;
+        let evacuation = Evacuation::new(&self.plan, earlier, hosts, journal, self.options()).wanting(wanted);
+        let (interrupter, hooks) = (evacuation.interrupter(), Arc::clone(&self.hooks));
+        self.claim.interrupts.hand_to(move || {
+            hooks.interrupt();
+            interrupter.interrupt();
+        });
+        // One that is interrupted is followed by the end of a run that has launched nothing.
+        if let Some(problem) = self.hooks.before_run().err().filter(|_| !self.hooks.are_interrupted()) {
+            self.run_last_hook(Outcome::Failed, false);
+            bail!("nothing was moved, since {problem}");
+        }
+        let recorder = readings.map(|readings| Recorder::new(&self.plan, Some(readings)));
+        let saved = self.migrate(evacuation, recorder);
+        let status = self.request.conclude(&saved);
+        self.run_last_hook(saved.report.outcome, true);
+        Ok(status)
+    }
+
+    fn options(&self) -> Options {
+        let Request { context, arguments, on_stall, .. } = self.request;
+        Options {
+            timeout: arguments.timeout,
+            timeouts: timeouts(context.config, &self.plan),
+            on_stall: *on_stall,
+            hooks: Arc::clone(&self.hooks),
+            ..self.claim.options(arguments.migration_uri.as_deref())
+        }
+    }
+
+    /// Runs the evacuation to its end. Whoever draws, records, or waits for a hook hears of it.
+    fn migrate(&self, evacuation: Evacuation, mut recorder: Option<Recorder>) -> SavedReport {
+        let mut feed = Feed::to(self.request.context.screen());
+        let mut after_domains = AfterDomains::new(&self.hooks);
+        let report = thread::scope(|scope| {
+            evacuation.run(&mut |event| {
+                after_domains.hear(scope, event, &mut |event| {
+                    feed.tell(event);
+                    if let Some(recorder) = &mut recorder {
+                        recorder.hear(event);
+                    }
+                });
+            })
+        });
+        let history = recorder.map(|recorder| recorder.finish(report.total_seconds));
+        SavedReport { report, history }
+    }
+
+    /// Runs the hook after the run; `reported` says whether there is a report.
+    fn run_last_hook(&self, outcome: Outcome, reported: bool) {
+        let (hooks, told) = (Arc::clone(&self.hooks), AtomicBool::new(false));
+        self.claim.interrupts.hand_to(move || {
+            hooks.interrupt();
             if !told.swap(true, Ordering::Relaxed) {
                 say("the after-run hook still runs; interrupt again to end it");
             }
         });
-        if let Err(problem) = hooks.after_run(outcome, report) {
+        let report = self.request.arguments.report.as_deref().filter(|_| reported);
+        if let Err(problem) = self.hooks.after_run(outcome, report) {
             say(&format!("warning: {problem}"));
         }
-        interrupts.hand_to(leave);
-    };
-    let options = Options {
-        timeout: arguments.timeout,
-        timeouts: timeouts(config, &plan),
-        on_stall,
-        hooks: Arc::clone(&hooks),
-        ..options
-    };
-    let (hosts, journal) = (Arc::clone(&claim.hosts), Arc::clone(&claim.journal));
-    let selection = Selection::new(&arguments.planning, config).map_err(usage)?;
-    let uuids = |report| return_trip::moved(report).map(|domain| domain.uuid.clone()).collect::<HashSet<_>>();
-    let returns = returning.as_ref().map(uuids);
-    // A saved plan knows what its own options left out.
-    let left_out = plan.stays.iter().filter(|stay| stay.is_by_options()).map(|stay| stay.uuid.clone());
-    let left_out: HashSet<_> = left_out.collect();
-    let wanted = move |name: &str, uuid: &str| {
-        let returns = returns.as_ref().is_none_or(|returns| returns.contains(uuid));
-        selection.takes(name) && returns && !left_out.contains(uuid)
-    };
-    let evacuation = Evacuation::new(&plan, earlier, hosts, journal, options).wanting(wanted);
-    let (interrupter, to_end) = (evacuation.interrupter(), Arc::clone(&hooks));
-    interrupts.hand_to(move || {
-        to_end.interrupt();
-        interrupter.interrupt();
-    });
-    // One that is interrupted is followed by the end of a run that has launched nothing.
-    if let Some(problem) = hooks.before_run().err().filter(|_| !hooks.are_interrupted()) {
-        after_run(Outcome::Failed, None);
-        bail!("nothing was moved, since {problem}");
+        self.claim.interrupts.hand_to(leave);
     }
-    let mut recorder = watched.then(|| Recorder::new(&plan, readings));
-    let mut feed = Feed::to(screen(output));
-    let mut after_domains = AfterDomains::new(&hooks);
-    let report = thread::scope(|scope| {
-        evacuation.run(&mut |event| {
-            after_domains.hear(scope, event, &mut |event| {
-                feed.tell(event);
-                if let Some(recorder) = &mut recorder {
-                    recorder.hear(event);
-                }
-            });
-        })
-    });
-    let history = recorder.map(|recorder| recorder.finish(report.total_seconds));
-    let saved = SavedReport { report, history };
-    let status = conclude(&saved);
-    after_run(saved.report.outcome, arguments.report.as_deref());
-    Ok(status)
 }
 
-/// Nothing moves by a saved plan that does not hold any more, unless the user accepts that.
-fn still_holds(differences: &[String], arguments: &EvacuateArgs, output: &OutputArgs) -> Result<()> {
-    let list = differences.iter().map(|difference| format!("\n  {difference}")).collect::<String>();
-    if !differences.is_empty() && !arguments.accept_drift {
-        bail!(
-            "nothing was moved, since the saved plan does not hold any more; make a new one, or run it with \
-             --accept-drift as far as that is safe{list}"
-        );
-    }
-    if !output.quiet {
-        match differences.is_empty() {
-            true => say("the saved plan still holds"),
-            false => say(&format!("warning: the saved plan does not hold any more, and is run nevertheless{list}")),
-        }
-    }
-    Ok(())
+/// The hooks that the configuration gives a run between two hosts; one that is no program which could be run is an
+/// error of the configuration.
+fn hooks(config: &Config, (source, destination): &(Endpoint, Endpoint)) -> Result<Hooks> {
+    checks::hooks(config).map_err(usage)?;
+    let commands = config.hooks.iter().map(|(name, hook)| (*name, hook.value.clone())).collect();
+    let limit = config.hook_timeout.as_ref().map(|limit| limit.value);
+    Ok(Hooks::new(commands, limit, source, destination))
 }
 
 /// The timeouts that rules of the configuration give single domains, by UUID; one that was typed is for all.

@@ -1,20 +1,22 @@
 //! `tsmig report`: a saved report, printed again or drawn as a page.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use super::output::{ResultFile, show};
-use super::usage;
-use crate::cli::{OutputArgs, ReportArgs};
-use crate::config::Config;
+use crate::cli::ReportArgs;
+use crate::cli::steps::context::Context;
+use crate::cli::steps::usage;
 use crate::files;
 use crate::render::{html, tables};
 
-pub(super) fn run(config: &Config, output: &OutputArgs, arguments: &ReportArgs) -> Result<u8> {
-    let page = ResultFile::open("--html", arguments.html.as_deref(), &[("REPORT", Some(&arguments.file))], config)?;
+pub(super) fn run(context: Context<'_>, arguments: &ReportArgs) -> Result<u8> {
+    let page = context.result_file("--html", arguments.html.as_deref(), &[("REPORT", Some(&arguments.file))])?;
     let saved = files::saved_report::load(&arguments.file).map_err(usage)?;
     match page {
-        Some(page) => page.write(&html::page(&saved))?,
-        None => show(output, &saved, || tables::report(&saved.report))?,
+        Some(page) => {
+            let written = page.write(&html::page(&saved));
+            written.with_context(|| format!("{} can't be written", page.path().display()))?;
+        }
+        None => context.show(&saved, || tables::report(&saved.report))?,
     }
     Ok(0)
 }

@@ -1,24 +1,24 @@
-//! The hosts that a plan is made for, and what is to be known of them for it.
+//! The hosts that a plan is made for, and what they and other runs say before it is made.
 
-use std::collections::BTreeMap;
+use anyhow::Result;
 
-use anyhow::{Context, Result};
-
+use super::claim::promise;
+use super::connect::identity;
 use crate::config::Config;
-use crate::engine::recovery::journal::{self, Entry, Journal};
+use crate::engine::recovery::journal::{self, Journal};
 use crate::libvirt::Host;
-use crate::plan::{Plan, Rule};
+use crate::plan::Rule;
 use crate::preflight::facts::Allowance;
 use crate::preflight::{self, Facts};
 use crate::profile::Profile;
 
 /// Two connected hosts.
 #[derive(Clone, Copy)]
-pub(super) struct Live<'a> {
-    pub(super) from: &'a Host,
-    pub(super) to: &'a Host,
+pub(crate) struct Live<'a> {
+    pub(crate) from: &'a Host,
+    pub(crate) to: &'a Host,
     /// The journal of the run, if it is to move anything.
-    pub(super) journal: Option<&'a Journal>,
+    pub(crate) journal: Option<&'a Journal>,
 }
 
 impl Live<'_> {
@@ -38,18 +38,4 @@ impl Live<'_> {
         };
         Ok(facts)
     }
-}
-
-/// Tells other runs of this machine what a plan brings.
-pub(super) fn announce(journal: &Journal, plan: &Plan) -> Result<()> {
-    promise(journal, plan.migrations.iter().map(|step| (step.uuid.clone(), step.memory_bytes)).collect())
-}
-
-fn promise(journal: &Journal, memory: BTreeMap<String, u64>) -> Result<()> {
-    journal.record(&Entry::Plan { memory }).context("the journal can't be written")
-}
-
-/// What tells a host from others, whatever it is called.
-pub(super) fn identity(host: &Host) -> Result<String> {
-    Ok(host.machine_uuid()?.unwrap_or_else(|| host.endpoint().uri.clone()))
 }

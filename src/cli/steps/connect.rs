@@ -10,7 +10,7 @@ use crate::libvirt::uri;
 use crate::libvirt::{Endpoint, Host};
 
 /// What two names stand for, which are not to be the same.
-pub(super) fn endpoints(config: &Config, source: &str, destination: &str) -> Result<(Endpoint, Endpoint)> {
+pub(crate) fn endpoints(config: &Config, source: &str, destination: &str) -> Result<(Endpoint, Endpoint)> {
     let (from, to) = (endpoint(config, source)?, endpoint(config, destination)?);
     if from.uri == to.uri {
         return Err(usage(format!("source and destination are the same host: {}", from.uri)));
@@ -19,7 +19,7 @@ pub(super) fn endpoints(config: &Config, source: &str, destination: &str) -> Res
 }
 
 /// What a name stands for.
-pub(super) fn endpoint(config: &Config, name: &str) -> Result<Endpoint> {
+pub(crate) fn endpoint(config: &Config, name: &str) -> Result<Endpoint> {
     if name.is_empty() || name.contains(char::is_whitespace) {
         return Err(usage(format!("{name:?} is no host; give a name such as host-a, or a libvirt URI")));
     }
@@ -29,7 +29,7 @@ pub(super) fn endpoint(config: &Config, name: &str) -> Result<Endpoint> {
 }
 
 /// Opens both hosts at the same time, and makes sure that they are two.
-pub(super) fn connect((from, to): (Endpoint, Endpoint)) -> Result<(Host, Host)> {
+pub(crate) fn connect((from, to): (Endpoint, Endpoint)) -> Result<(Host, Host)> {
     let (source, destination) = (from.name.clone(), to.name.clone());
     let (from, to) = thread::scope(|scope| {
         let to = scope.spawn(|| Host::open(to));
@@ -45,6 +45,11 @@ pub(super) fn connect((from, to): (Endpoint, Endpoint)) -> Result<(Host, Host)> 
         );
     }
     Ok((from, to))
+}
+
+/// What tells a host from others, whatever it is called.
+pub(super) fn identity(host: &Host) -> Result<String> {
+    Ok(host.machine_uuid()?.unwrap_or_else(|| host.endpoint().uri.clone()))
 }
 
 /// Whether another host can connect by this URI: one without a server means the machine that opens it.

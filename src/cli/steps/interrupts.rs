@@ -16,11 +16,11 @@ const INTERRUPTED: i32 = 130;
 type Act = Box<dyn Fn() + Send>;
 
 /// Hands signals to what is running.
-pub(super) struct Interrupts(Arc<Mutex<Act>>);
+pub(crate) struct Interrupts(Arc<Mutex<Act>>);
 
 impl Interrupts {
     /// From now on signals are handed on; while nothing runs that they could be handed to, they end the program.
-    pub(super) fn catch() -> Result<Self> {
+    pub(crate) fn catch() -> Result<Self> {
         let mut caught = vec![SIGINT, SIGTERM];
         // What nohup ignores for a program stays ignored.
         if !is_ignored(SIGHUP) {
@@ -43,7 +43,7 @@ impl Interrupts {
     }
 
     /// From now on, a signal does this.
-    pub(super) fn hand_to(&self, act: impl Fn() + Send + 'static) {
+    pub(crate) fn hand_to(&self, act: impl Fn() + Send + 'static) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(act);
     }
 

@@ -1,0 +1,103 @@
+//! The journal of a pair of hosts, and what an earlier run left between them: taken at the start of a run.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+
+use super::connect::{identity, is_remote};
+use super::context::Context;
+use super::examine::Live;
+use super::interrupts::Interrupts;
+use crate::engine::events::Event;
+use crate::engine::recovery::journal::{self, Entry, Journal, Unfinished};
+use crate::engine::recovery::survey::{Scope, Survey, survey};
+use crate::engine::{Evacuation, Options, Timeout};
+use crate::libvirt::{Endpoint, Host, Pair, Route};
+use crate::plan::Plan;
+use crate::render::feed::Feed;
+use crate::report::Report;
+use crate::topology::Side;
+
+/// A pair of hosts that this run alone is at work on.
+pub(crate) struct Claim<'a> {
+    context: Context<'a>,
+    pub(crate) interrupts: Interrupts,
+    pub(crate) hosts: Arc<Pair>,
+    pub(crate) journal: Arc<Journal>,
+    unfinished: Vec<Unfinished>,
+    destination_id: String,
+}
+
+impl<'a> Claim<'a> {
+    /// Takes the journal of the source, and from now on signals. Where another run has it, or it can't be written,
+    /// nothing is moved.
+    pub(crate) fn take(context: Context<'a>, (source, destination): (Host, Host)) -> Result<Self> {
+        let interrupts = Interrupts::catch()?;
+        let (source_id, destination_id) = (identity(&source)?, identity(&destination)?);
+        let (names, directory) = ([&source, &destination].map(|h| h.endpoint().name.clone()), journal::directory());
+        let (journal, unfinished) = Journal::open(&directory, &source_id, &names[0])?;
+        journal.begin(&names[0], &names[1], &destination_id).context("the journal can't be written")?;
+        let (hosts, journal) = (Arc::new(Pair::new(source, destination)), Arc::new(journal));
+        Ok(Self { context, interrupts, hosts, journal, unfinished, destination_id })
+    }
+
+    pub(crate) fn endpoints(&self) -> [&Endpoint; 2] {
+        [Side::Source, Side::Destination].map(|side| self.hosts.side(side).endpoint())
+    }
+
+    /// The hosts for a plan that is to be run.
+    pub(crate) fn live(&self) -> Live<'_> {
+        let (from, to) = (self.hosts.side(Side::Source), self.hosts.side(Side::Destination));
+        Live { from, to, journal: Some(&self.journal) }
+    }
+
+    /// Tells other runs of this machine what a plan brings.
+    pub(crate) fn announce(&self, plan: &Plan) -> Result<()> {
+        promise(&self.journal, plan.migrations.iter().map(|step| (step.uuid.clone(), step.memory_bytes)).collect())
+    }
+
+    /// What is to be finished.
+    pub(crate) fn survey(&self, scope: Scope) -> Result<Survey> {
+        let survey = survey(&*self.hosts, &self.unfinished, &self.destination_id, scope)?;
+        survey.remarks.iter().for_each(|remark| self.context.say(remark));
+        Ok(survey)
+    }
+
+    /// How the memory goes.
+    pub(crate) fn options(&self, migration_uri: Option<&str>) -> Options {
+        let [_, destination] = self.endpoints();
+        let configured = || self.context.config.migration_uri(&destination.name);
+        Options {
+            migration_uri: migration_uri.map(str::to_owned).or_else(configured),
+            route: if is_remote(&destination.uri) { Route::PeerToPeer } else { Route::ClientManaged },
+            timeout: Timeout::Auto,
+            timeouts: HashMap::new(),
+            on_stall: None,
+            hooks: Arc::default(),
+        }
+    }
+
+    /// Finishes what was found. The report is drawn where `draws_report` says that it is the last word.
+    pub(crate) fn finish(&self, found: Survey, options: Options, draws_report: impl Fn(&Report) -> bool) -> Report {
+        let [source, destination] = self.endpoints().map(|endpoint| &endpoint.name);
+        let (hosts, journal) = (Arc::clone(&self.hosts), Arc::clone(&self.journal));
+        let recovery = Evacuation::recovery((source, destination), found, hosts, journal, options);
+        let interrupter = recovery.interrupter();
+        let mut feed = Feed::to(self.context.screen());
+        self.interrupts.during(
+            move || interrupter.interrupt(),
+            || {
+                recovery.run(&mut |timed| match &timed.event {
+                    Event::Report(report) if !draws_report(report) => {}
+                    _ => feed.tell(timed),
+                })
+            },
+        )
+    }
+}
+
+/// Tells other runs of this machine how much memory comes, in bytes by UUID.
+pub(super) fn promise(journal: &Journal, memory: BTreeMap<String, u64>) -> Result<()> {
+    journal.record(&Entry::Plan { memory }).context("the journal can't be written")
+}

@@ -1,0 +1,95 @@
+//! From two profiles to the plan that the user asks for: a new one, or a saved one, looked at again.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::context::Context;
+use super::examine::Live;
+use super::usage;
+use crate::cli::PlanningArgs;
+use crate::cli::selection::{self, Selection};
+use crate::files;
+use crate::plan::{Basis, Demands, Plan, Planner, return_trip};
+use crate::preflight::{self, Assessment};
+use crate::profile::Both;
+use crate::render::say;
+use crate::report::Report;
+use crate::units::Rate;
+
+/// What a plan is asked for with.
+pub(crate) struct Planning<'a> {
+    context: Context<'a>,
+    arguments: &'a PlanningArgs,
+    /// The report of the run whose domains are to return.
+    returning: Option<Report>,
+    saved: Option<Plan>,
+}
+
+impl<'a> Planning<'a> {
+    /// Reads the files that the arguments name; `saved` is that of a saved plan.
+    pub(crate) fn read(context: Context<'a>, arguments: &'a PlanningArgs, saved: Option<&Path>) -> Result<Self> {
+        selection::check(arguments).map_err(usage)?;
+        let returning = arguments.from_report.as_deref().map(earlier_run).transpose()?;
+        let saved = saved.map(files::load_plan).transpose().map_err(usage)?;
+        Ok(Self { context, arguments, returning, saved })
+    }
+
+    /// Whether the plan was saved.
+    pub(crate) fn is_of_saved(&self) -> bool {
+        self.saved.is_some()
+    }
+
+    /// Has the plan made, by the user's rules and what is known to be impossible: by the profiles, and by the hosts
+    /// themselves if they are given.
+    pub(crate) fn assess(&self, profiles: Both, hosts: Option<Live<'_>>) -> Result<Assessment> {
+        let Both { source, destination } = &profiles;
+        let config = self.context.config;
+        let mut rules = selection::rules(source, destination, self.arguments, config).map_err(usage)?;
+        if let Some(report) = &self.returning {
+            for absent in return_trip::narrow(&mut rules, report, source, destination) {
+                say(&format!("warning: {absent}"));
+            }
+        }
+        let demands = self.demands();
+        let basis = self.saved.as_ref().map_or(Basis::Demands(&demands), Basis::Saved);
+        let planner = Planner { rules: &rules, basis };
+        let facts = hosts.map(|hosts| hosts.facts(config, source, &planner.examined(source))).transpose()?;
+        Ok(preflight::assess(profiles, facts.as_ref(), &planner))
+    }
+
+    fn demands(&self) -> Demands {
+        let arguments = self.arguments;
+        Demands {
+            objective: arguments.objective,
+            concurrency: arguments.concurrency.0.map(Into::into),
+            bandwidth_bits_per_second: arguments.bandwidth.map(Rate::bits_per_second),
+            post_copy_limit: arguments.post_copy_limit.map(Into::into),
+            window_limit_seconds: arguments.window_limit.map(|limit| limit.as_secs_f64()),
+        }
+    }
+
+    /// Whether a domain would move that appears while the plan runs, by its name and UUID.
+    pub(crate) fn wanted(&self, plan: &Plan) -> Result<impl Fn(&str, &str) -> bool + Send + use<>> {
+        let selection = Selection::new(self.arguments, self.context.config).map_err(usage)?;
+        let uuids = |report| return_trip::moved(report).map(|domain| domain.uuid.clone()).collect::<HashSet<_>>();
+        let returns = self.returning.as_ref().map(uuids);
+        // A saved plan knows what its own options left out.
+        let left_out = plan.stays.iter().filter(|stay| stay.is_by_options()).map(|stay| stay.uuid.clone());
+        let left_out: HashSet<_> = left_out.collect();
+        Ok(move |name: &str, uuid: &str| {
+            let returns = returns.as_ref().is_none_or(|returns| returns.contains(uuid));
+            selection.takes(name) && returns && !left_out.contains(uuid)
+        })
+    }
+}
+
+/// The report of the run whose domains are to return.
+fn earlier_run(path: &Path) -> Result<Report> {
+    let report = files::load_report(path).map_err(usage)?;
+    if !report.domains.is_empty() && return_trip::moved(&report).next().is_none() {
+        return Err(usage(format!("{}: that run moved nothing, so there is nothing to return", path.display())));
+    }
+    Ok(report)
+}

@@ -1,0 +1,162 @@
+//! A new plan: which domains move, in which schedule, and each step with its reason.
+
+use super::eligibility::{Standing, Techniques, post_copy_obstacle, standing};
+use super::explain::{self, Subject};
+use super::model::scene::Scene;
+use super::model::{self, Launch, Outcome};
+use super::planner::Seen;
+use super::search::space::Choice;
+use super::search::{self, Found};
+use super::{Demands, Plan, Refusal, SCHEMA, Stay, Step, StepPrediction, Totals, Window};
+use crate::domain::Technique;
+
+/// The plan for hosts that are seen so.
+pub(super) fn plan(seen: &Seen<'_>, demands: &Demands) -> Plan {
+    let (source, destination) = (seen.source, seen.destination);
+    let sorted = Sorted::of(seen, demands);
+    let moving: Vec<usize> = sorted.moving.iter().map(|&(domain, _)| domain).collect();
+    let scene = Scene::new(source, destination, &moving, demands.bandwidth_bits_per_second);
+    let choices: Vec<_> = sorted.moving.into_iter().map(|(domain, ways)| choice(seen, demands, domain, ways)).collect();
+    let Found { mut launches, fastest, bound } = search::best(&scene, &choices, demands);
+    let (outcome, predicted) = model::predict(&scene, &launches);
+    // A level that is never reached changes nothing, and would tell of more at once than there are.
+    let concurrency = outcome.peak.max(1);
+    launches.iter_mut().for_each(|launch| launch.concurrency = launch.concurrency.min(concurrency));
+
+    let totals = outcome.totals();
+    let schedule = Schedule { seen, demands, moving, scene, choices, launches, outcome, predicted };
+    let live = (0..schedule.launches.len()).map(|place| schedule.step(place));
+    let offline = sorted.offline.iter().zip(schedule.launches.len() + 1..);
+    let offline = offline.map(|(&domain, order)| offline_step(seen, domain, order, concurrency, totals));
+    let migrations: Vec<Step> = live.chain(offline).collect();
+    let moves = !migrations.is_empty() && seen.findings.blocked.is_empty();
+    Plan {
+        schema: SCHEMA.to_owned(),
+        source: source.host.clone(),
+        destination: destination.host.clone(),
+        objective: demands.objective,
+        source_link: source.link.clone(),
+        destination_link: destination.link.clone(),
+        bandwidth_bits_per_second: demands.bandwidth_bits_per_second,
+        concurrency,
+        launch_ahead: demands.concurrency.is_none()
+            && demands.post_copy_limit.is_none()
+            && concurrency < demands.most_within_cap(),
+        migrations,
+        refused: sorted.refused,
+        blocked: seen.findings.blocked.clone(),
+        notes: Vec::new(),
+        stays: sorted.stays,
+        predicted: totals,
+        fastest_seconds: fastest,
+        bound_seconds: bound.is_finite().then_some(bound),
+        window: Window::judge(demands.window_limit_seconds, moves, &totals),
+        alternatives: search::alternatives(&schedule.scene, &schedule.choices, demands),
+    }
+}
+
+/// The domains of the source by what is to become of them, each kind in the order of names.
+#[derive(Default)]
+struct Sorted {
+    /// Indexes in the source's profile.
+    moving: Vec<(usize, Techniques)>,
+    offline: Vec<usize>,
+    refused: Vec<Refusal>,
+    stays: Vec<Stay>,
+}
+
+impl Sorted {
+    fn of(seen: &Seen<'_>, demands: &Demands) -> Self {
+        let domains = &seen.source.domains;
+        // By name, so that the order of the input does not matter.
+        let mut order: Vec<usize> = (0..domains.len()).collect();
+        order.sort_by_key(|&i| (&domains[i].name, &domains[i].uuid));
+        let mut sorted = Self::default();
+        for i in order {
+            let (domain, uuid, rule) = (domains[i].name.clone(), domains[i].uuid.clone(), seen.rule(i));
+            match standing(&domains[i], &rule, demands) {
+                Standing::Moves(techniques) => sorted.moving.push((i, techniques)),
+                Standing::Offline => sorted.offline.push(i),
+                Standing::Refused(reason) => {
+                    sorted.refused.push(Refusal { domain, uuid, forced: rule.technique, reason });
+                }
+                Standing::Stays(kind) => sorted.stays.push(Stay::new(&domain, &uuid, kind, kind.to_string())),
+            }
+        }
+        sorted
+    }
+}
+
+fn choice(seen: &Seen<'_>, demands: &Demands, domain: usize, techniques: Techniques) -> Choice {
+    let can_post_copy = post_copy_obstacle(&seen.source.domains[domain], demands).is_none();
+    Choice { techniques, can_post_copy, rank: seen.rule(domain).rank }
+}
+
+/// The launches that were found the best, and all that explains them.
+struct Schedule<'a> {
+    seen: &'a Seen<'a>,
+    demands: &'a Demands,
+    /// The guests of the scene, as indexes in the source's profile.
+    moving: Vec<usize>,
+    scene: Scene,
+    choices: Vec<Choice>,
+    launches: Vec<Launch>,
+    outcome: Outcome,
+    predicted: Vec<StepPrediction>,
+}
+
+impl Schedule<'_> {
+    /// The step of the launch in this place.
+    fn step(&self, place: usize) -> Step {
+        let Launch { guest, concurrency, technique } = self.launches[place];
+        let (source, destination) = (self.seen.source, self.seen.destination);
+        let (domain, techniques) = (&source.domains[self.moving[guest]], &self.choices[guest].techniques);
+        let predicted = self.predicted[place];
+        let reason = explain::reason(&Subject {
+            domain,
+            guest: &self.scene.guests[guest],
+            links: [&source.link, &destination.link],
+            techniques,
+            technique,
+            predicted: &predicted,
+            planned: &self.outcome,
+            otherwise: explain::otherwise(&self.scene, &self.launches, &self.choices, self.demands, place),
+        });
+        Step {
+            domain: domain.name.clone(),
+            uuid: domain.uuid.clone(),
+            order: place + 1,
+            concurrency,
+            technique,
+            forced: matches!(techniques, Techniques::Forced(..)),
+            outbound_bits_per_second: domain.outbound_bits_per_second,
+            inbound_bits_per_second: domain.inbound_bits_per_second,
+            memory_bytes: self.seen.memory_bytes(&domain.uuid).unwrap_or(domain.resident_bytes),
+            reason,
+            predicted,
+        }
+    }
+}
+
+/// The step of a domain of which only the definition moves, after all others.
+fn offline_step(seen: &Seen<'_>, domain: usize, order: usize, concurrency: usize, live: Totals) -> Step {
+    let domain = &seen.source.domains[domain];
+    Step {
+        domain: domain.name.clone(),
+        uuid: domain.uuid.clone(),
+        order,
+        concurrency,
+        technique: Technique::Offline,
+        forced: false,
+        outbound_bits_per_second: 0.0,
+        inbound_bits_per_second: 0.0,
+        memory_bytes: 0,
+        reason: format!("{}: only its definition moves", domain.state),
+        predicted: StepPrediction {
+            bytes: Some(0),
+            start_seconds: live.total_seconds,
+            end_seconds: live.total_seconds,
+            downtime_seconds: Some(0.0),
+        },
+    }
+}
