@@ -19,7 +19,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tsmig::domain::Technique;
 use tsmig::files;
-use tsmig::profile::Profile;
+use tsmig::profile::{Both, Profile};
 use tsmig_lab::{GuestSpec, Lab, LabSpec, Node};
 
 use crate::baseline::{Baseline, DESTINATION, SOURCE};
@@ -118,7 +118,8 @@ fn profile(lab: &Lab, kept: &Path, guests: &[GuestSpec]) -> Result<(Profile, Pro
     let arguments = ["profile", SOURCE, DESTINATION, "--window", "10s", "--quiet", "--save"];
     let output = command.args(arguments).arg(kept).args(LINK).output()?;
     ensure!(output.status.success(), "no profile: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(files::load(kept)?)
+    let Both { source, destination } = files::load(kept)?;
+    Ok((source, destination))
 }
 
 /// One run of a policy on fresh guests, whom virsh's predictions know from `hosts`; added to `row`.

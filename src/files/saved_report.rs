@@ -1,13 +1,14 @@
 //! A report in a file: what became of the evacuation, and how it went ([`History`]).
 
-use std::path::Path;
+use std::collections::HashMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::files::{self, FileError, Text};
+use super::text::Text;
+use super::{FileError, Saved};
 use crate::history::History;
-use crate::report::Report;
+use crate::report::{self, Report};
 
 /// What `tsmig evacuate --report FILE` writes.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -20,22 +21,39 @@ pub struct SavedReport {
     pub history: Option<History>,
 }
 
-/// Reads a report.
-///
-/// # Errors
-/// The file can't be read, is no report, or a key of it is missing or wrong.
-pub fn load(path: &Path) -> Result<SavedReport, FileError> {
-    #[derive(Deserialize)]
-    struct Rest {
-        history: Option<History>,
+impl Saved for Report {
+    const SCHEMA: &'static str = report::SCHEMA;
+    const WHAT: &'static str = "a report as `tsmig evacuate --report FILE` writes it";
+
+    fn read(text: &Text<'_>) -> Result<Self, FileError> {
+        let report: Self = text.document(Self::SCHEMA)?;
+        let mut uuids = HashMap::new();
+        for (i, domain) in report.domains.iter().enumerate() {
+            let key = |name: &str| format!("domains[{i}].{name}");
+            text.check_text(&key("domain"), &domain.domain)?;
+            text.check_text(&key("uuid"), &domain.uuid)?;
+            text.check_uuid(&mut uuids, &domain.uuid, key("uuid"))?;
+        }
+        Ok(report)
     }
-    // One after the other, and not flattened: so an error knows its key.
-    let report = files::load_report(path)?;
-    let file = Text::read(path, files::REPORT)?;
-    let Rest { history } = file.parse()?;
-    file.check_number("total_seconds", report.total_seconds)?;
-    for (i, domain) in report.domains.iter().enumerate() {
-        file.check_number(&format!("domains[{i}].seconds"), domain.seconds)?;
+}
+
+impl Saved for SavedReport {
+    const SCHEMA: &'static str = Report::SCHEMA;
+    const WHAT: &'static str = Report::WHAT;
+
+    fn read(text: &Text<'_>) -> Result<Self, FileError> {
+        #[derive(Deserialize)]
+        struct Rest {
+            history: Option<History>,
+        }
+        // One after the other, and not flattened: so an error knows its key.
+        let report = Report::read(text)?;
+        let Rest { history } = text.parse()?;
+        text.check_number("total_seconds", report.total_seconds)?;
+        for (i, domain) in report.domains.iter().enumerate() {
+            text.check_number(&format!("domains[{i}].seconds"), domain.seconds)?;
+        }
+        Ok(Self { report, history })
     }
-    Ok(SavedReport { report, history })
 }

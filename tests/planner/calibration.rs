@@ -11,7 +11,7 @@ use std::{env, fs};
 use results::{Results, Row};
 use tsmig::files;
 use tsmig::plan::predict;
-use tsmig::profile::Profile;
+use tsmig::profile::{Both, Profile};
 
 const TIME: &str = "tsmig, objective time";
 const IMPACT: &str = "tsmig, objective impact";
@@ -32,7 +32,8 @@ fn by_tsmig(row: &Row) -> bool {
 /// The hosts of a row, as they were profiled before its scenario was measured.
 fn hosts(row: &Row) -> (Profile, Profile) {
     let name = row.scenario.split(',').next().unwrap_or_default().replace(' ', "-");
-    files::load(&path(&format!("profiles/{name}.json"))).expect("a kept profile")
+    let Both { source, destination } = files::load(&path(&format!("profiles/{name}.json"))).expect("a kept profile");
+    (source, destination)
 }
 
 /// Seconds that today's model says of a row: of virsh's schedule, or of the plan that today's planner makes.

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use tsmig::files::{load, load_plan};
-use tsmig::plan::{Demands, plan};
+use tsmig::files::load;
+use tsmig::plan::{Demands, Plan, plan};
+use tsmig::profile::Both;
 
 /// A file of its own for each test, gone with it.
 struct Scratch(PathBuf);
@@ -43,7 +44,7 @@ fn domain(name: &str, uuid: &str) -> Value {
 /// The message of the error that `text` gives; it names the file in any case.
 fn error_of(test: &str, text: &str) -> String {
     let file = Scratch::new(test, text);
-    let error = load(&file.0).expect_err("it is wrong").to_string();
+    let error = load::<Both>(&file.0).expect_err("it is wrong").to_string();
     assert!(error.contains(&*file.0.to_string_lossy()), "{error}");
     error
 }
@@ -64,7 +65,7 @@ fn error_with(test: &str, pointer: &str, value: Option<Value>) -> String {
 #[test]
 fn a_lone_profile_means_an_empty_destination_with_the_same_link() {
     let file = Scratch::new("lone", &profile().to_string());
-    let (source, destination) = load(&file.0).expect("valid");
+    let Both { source, destination } = load(&file.0).expect("valid");
     assert_eq!((source.host.as_str(), source.domains.len()), ("host-a", 2));
     assert_eq!((destination.host.as_str(), destination.domains.len()), ("destination", 0));
     assert_eq!(source.link, destination.link);
@@ -73,7 +74,7 @@ fn a_lone_profile_means_an_empty_destination_with_the_same_link() {
 #[test]
 fn a_byte_order_mark_is_no_error() {
     let file = Scratch::new("mark", &format!("\u{feff}{}", profile()));
-    assert!(load(&file.0).is_ok());
+    assert!(load::<Both>(&file.0).is_ok());
 }
 
 #[test]
@@ -82,7 +83,7 @@ fn unknown_keys_are_ignored_and_optional_ones_have_defaults() {
     source["colour"] = json!("blue");
     source["domains"][0]["colour"] = json!("red");
     let file = Scratch::new("unknown", &json!({"source": source, "destination": profile()}).to_string());
-    let (source, _) = load(&file.0).expect("valid");
+    let Both { source, .. } = load(&file.0).expect("valid");
     assert_eq!(source.domains[0].dirty_bytes_per_second, 0.0);
     assert!(source.domains[0].migration.eligible);
 }
@@ -174,30 +175,30 @@ fn what_is_no_profile_at_all_says_what_would_be() {
         let error = error_of("more", &format!("{whole}\n}}"));
         assert!(error.contains("it goes on after its end") && error.contains("line 2"), "{error}");
     }
-    let error = load("/nonexistent/profile.json".as_ref()).expect_err("no such file").to_string();
+    let error = load::<Both>("/nonexistent/profile.json".as_ref()).expect_err("no such file").to_string();
     assert!(error.starts_with("/nonexistent/profile.json: "), "{error}");
 }
 
 #[test]
 fn a_saved_plan_is_read_back_as_it_was() {
     let file = Scratch::new("pair", &json!({"source": profile(), "destination": profile()}).to_string());
-    let (source, destination) = load(&file.0).expect("valid");
+    let Both { source, destination } = load(&file.0).expect("valid");
     let made = plan(&source, &destination, &[], &Demands { window_limit_seconds: Some(600.0), ..Demands::default() });
     let text = serde_json::to_string_pretty(&made).expect("a plan is JSON");
     let saved = Scratch::new("plan", &text);
-    assert_eq!(load_plan(&saved.0).expect("valid"), made);
+    assert_eq!(load::<Plan>(&saved.0).expect("valid"), made);
 }
 
 #[test]
 fn a_wrong_plan_is_refused_by_its_key() {
     let file = Scratch::new("for-plan", &json!({"source": profile(), "destination": profile()}).to_string());
-    let (source, destination) = load(&file.0).expect("valid");
+    let Both { source, destination } = load(&file.0).expect("valid");
     let made = serde_json::to_value(plan(&source, &destination, &[], &Demands::default())).expect("a plan is JSON");
     let change = |pointer: &str, value: Value| {
         let mut changed = made.clone();
         *changed.pointer_mut(pointer).expect("the key is there") = value;
         let saved = Scratch::new("wrong-plan", &changed.to_string());
-        load_plan(&saved.0).expect_err("it is wrong").to_string()
+        load::<Plan>(&saved.0).expect_err("it is wrong").to_string()
     };
     for (pointer, value, key, right) in [
         ("/schema", json!("tsmig.plan/2"), "schema", "tsmig.plan/1"),
@@ -212,6 +213,6 @@ fn a_wrong_plan_is_refused_by_its_key() {
     let twice = made.pointer("/migrations/0/uuid").expect("two migrations").clone();
     let error = change("/migrations/1/uuid", twice);
     assert!(error.contains("migrations[1].uuid") && error.contains("migrations[0].uuid"), "{error}");
-    let error = load_plan(&file.0).expect_err("profiles are no plan").to_string();
+    let error = load::<Plan>(&file.0).expect_err("profiles are no plan").to_string();
     assert!(error.contains("schema: it is missing"), "{error}");
 }

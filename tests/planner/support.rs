@@ -6,7 +6,7 @@ use tsmig::domain::Technique;
 use tsmig::domain::{DomainState, Eligibility};
 use tsmig::files;
 use tsmig::plan::{Plan, Step};
-use tsmig::profile::{self, DomainProfile, Profile};
+use tsmig::profile::{self, Both, DomainProfile, Profile};
 use tsmig::topology::{Link, LinkOrigin};
 
 /// 115 MiB: what crosses of a guest of 128 MiB.
@@ -51,7 +51,8 @@ pub(crate) fn balanced() -> (Profile, Profile) {
 /// A profile that ships with the project.
 pub(crate) fn example(name: &str) -> (Profile, Profile) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/profiles").join(name).with_extension("json");
-    files::load(&path).expect("the examples are valid")
+    let Both { source, destination } = files::load(&path).expect("the examples are valid");
+    (source, destination)
 }
 
 /// The plan's step for a domain.

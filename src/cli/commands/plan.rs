@@ -46,12 +46,12 @@ pub(super) fn run(context: Context<'_>, arguments: &PlanArgs) -> Result<u8> {
 
 /// The saved profiles, with this capacity of their links if it is given.
 fn load(path: &Path, link: Option<Rate>) -> Result<Both> {
-    let (mut source, mut destination) = files::load(path).map_err(usage)?;
+    let mut both: Both = files::load(path).map_err(usage)?;
     if let Some(rate) = link {
-        for profile in [&mut source, &mut destination] {
+        for profile in [&mut both.source, &mut both.destination] {
             profile.link.bits_per_second = rate.bits_per_second();
             profile.link.origin = LinkOrigin::Option;
         }
     }
-    Ok(Both { source, destination })
+    Ok(both)
 }

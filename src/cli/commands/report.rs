@@ -5,12 +5,12 @@ use anyhow::{Context as _, Result};
 use crate::cli::ReportArgs;
 use crate::cli::steps::context::Context;
 use crate::cli::steps::usage;
-use crate::files;
+use crate::files::{self, saved_report::SavedReport};
 use crate::render::{html, tables};
 
 pub(super) fn run(context: Context<'_>, arguments: &ReportArgs) -> Result<u8> {
     let page = context.result_file("--html", arguments.html.as_deref(), &[("REPORT", Some(&arguments.file))])?;
-    let saved = files::saved_report::load(&arguments.file).map_err(usage)?;
+    let saved: SavedReport = files::load(&arguments.file).map_err(usage)?;
     match page {
         Some(page) => {
             let written = page.write(&html::page(&saved));

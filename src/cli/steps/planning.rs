@@ -32,7 +32,7 @@ impl<'a> Planning<'a> {
     pub(crate) fn read(context: Context<'a>, arguments: &'a PlanningArgs, saved: Option<&Path>) -> Result<Self> {
         selection::check(arguments).map_err(usage)?;
         let returning = arguments.from_report.as_deref().map(earlier_run).transpose()?;
-        let saved = saved.map(files::load_plan).transpose().map_err(usage)?;
+        let saved = saved.map(files::load).transpose().map_err(usage)?;
         Ok(Self { context, arguments, returning, saved })
     }
 
@@ -87,7 +87,7 @@ impl<'a> Planning<'a> {
 
 /// The report of the run whose domains are to return.
 fn earlier_run(path: &Path) -> Result<Report> {
-    let report = files::load_report(path).map_err(usage)?;
+    let report: Report = files::load(path).map_err(usage)?;
     if !report.domains.is_empty() && return_trip::moved(&report).next().is_none() {
         return Err(usage(format!("{}: that run moved nothing, so there is nothing to return", path.display())));
     }
