@@ -4,6 +4,8 @@
 
 mod final_check;
 mod gate;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -26,7 +28,7 @@ use crate::plan::{Plan, Refusal, Stay, StayKind, Step};
 use crate::report::{DomainOutcome, DomainReport, Job, Report};
 
 /// What the coordinator hears.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Input {
     /// The run begins.
     Begin,

@@ -34,7 +34,7 @@ pub(crate) enum Instruction {
 }
 
 /// What an attempt tells the coordinator.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Update {
     /// It entered a phase.
     Phase(Phase),

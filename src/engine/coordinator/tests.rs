@@ -1,0 +1,359 @@
+//! The coordinator and its attempts against hosts that do anything, in any order: without threads, clocks or libvirt.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use fastrand::Rng;
+use proptest::prelude::*;
+
+use super::{Coordinator, Effect, Input, Run, Start, Task};
+use crate::domain::{Condition, Presence, Technique, Transfer};
+use crate::engine::events::Event;
+use crate::engine::migration::attempt::{Action, Attempt, Ended, Seen, Update};
+use crate::engine::migration::{Course, OnStall, Verdict};
+use crate::libvirt::{HostError, HostErrorKind, JobStats, Listed, MigrationRequest, Route};
+use crate::report::{DomainOutcome, Job, Report};
+
+fn run() -> Run {
+    Run {
+        job: Job::Evacuate,
+        source: "a".to_owned(),
+        destination: "b".to_owned(),
+        predicted_seconds: None,
+        bandwidth: None,
+        link: Some(1e9),
+        launch_ahead: false,
+        refused: Vec::new(),
+        not_in_plan: Vec::new(),
+        earlier: Vec::new(),
+        lost_earlier: None,
+        migration_uri: None,
+        route: Route::PeerToPeer,
+    }
+}
+
+fn coordinator(tasks: &[(Technique, usize)]) -> Coordinator {
+    let task = |(index, (technique, concurrency)): (usize, &(Technique, usize))| {
+        let name = format!("d{index}");
+        Task::new(&name, &name, *technique, *concurrency, Start::Launch { forced: false })
+    };
+    Coordinator::new(run(), tasks.iter().enumerate().map(task).collect())
+}
+
+/// Where a guest really is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Place {
+    Source,
+    /// Its memory follows it.
+    PostCopy,
+    /// The same, broken.
+    Broken,
+    Destination,
+    Lost,
+}
+
+impl Place {
+    fn seen(self) -> (Presence, Presence) {
+        let present = Presence::Present;
+        match self {
+            Self::Source => (present(Condition::Running), Presence::Absent),
+            Self::PostCopy => (present(Condition::PausedPostCopy), present(Condition::RunningPostCopy)),
+            Self::Broken => (present(Condition::PausedPostCopyFailed), present(Condition::RunningPostCopyFailed)),
+            Self::Destination => (Presence::Absent, present(Condition::Running)),
+            Self::Lost => (present(Condition::PausedPostCopyFailed), Presence::Absent),
+        }
+    }
+}
+
+/// A guest that is migrated, and the call of libvirt's that is out for it.
+struct Migrating {
+    attempt: Attempt,
+    place: Place,
+    call: Option<usize>,
+    passes: u64,
+    sent: u64,
+    seen_in_post_copy: bool,
+}
+
+/// Hosts that do anything that libvirt may do.
+struct World {
+    rng: Rng,
+    now: f64,
+    coordinator: Coordinator,
+    tasks: Vec<(Technique, usize)>,
+    migrating: BTreeMap<String, Migrating>,
+    places: HashMap<String, Place>,
+    /// What the coordinator heard and answered.
+    story: Vec<(Input, Duration, String)>,
+    interrupted: bool,
+    done: Vec<String>,
+    report: Option<Report>,
+}
+
+impl World {
+    fn new(seed: u64, tasks: Vec<(Technique, usize)>) -> Self {
+        Self {
+            rng: Rng::with_seed(seed),
+            now: 0.0,
+            coordinator: coordinator(&tasks),
+            migrating: BTreeMap::new(),
+            places: (0..tasks.len()).map(|index| (format!("d{index}"), Place::Source)).collect(),
+            tasks,
+            story: Vec::new(),
+            interrupted: false,
+            done: Vec::new(),
+            report: None,
+        }
+    }
+
+    fn hear(&mut self, input: Input) {
+        self.interrupted |= matches!(input, Input::Interrupt);
+        let now = Duration::from_secs_f64(self.now);
+        let effects = self.coordinator.handle(input.clone(), now);
+        self.story.push((input, now, format!("{effects:?}")));
+        for effect in effects {
+            match effect {
+                Effect::Launch(launch) => {
+                    assert!(!self.interrupted, "{} is launched after an interrupt", launch.domain);
+                    let index: usize = launch.domain[1..].parse().unwrap();
+                    assert!(self.migrating.len() < self.tasks[index].1, "more in flight than the plan allows");
+                    self.launch(launch.uuid, launch.technique);
+                }
+                Effect::Instruct(uuid, instruction) => {
+                    if let Some(migrating) = self.migrating.get_mut(&uuid) {
+                        migrating.attempt.told(instruction);
+                    }
+                }
+                Effect::Tell(Event::Done(report)) => self.done.push(report.uuid),
+                Effect::Tell(_) => {}
+                Effect::Record(_) if self.rng.u8(..) == 0 => self.hear(Input::Unrecorded("no space".to_owned())),
+                Effect::Record(_) => {}
+                Effect::ListSource => self.hear(Input::Begun(Vec::new())),
+                Effect::ListBoth => {
+                    let lists = (self.list(|place| place.seen().0), self.list(|place| place.seen().1));
+                    self.hear(Input::Ended(Ok(lists)));
+                }
+                Effect::Finish(report) => self.report = Some(report),
+            }
+        }
+    }
+
+    fn list(&self, side: impl Fn(&Place) -> Presence) -> Vec<Listed> {
+        let listed = |(uuid, place): (&String, &Place)| match side(place) {
+            Presence::Present(condition) => {
+                Some(Listed { domain: uuid.clone(), uuid: uuid.clone(), condition, fault: None })
+            }
+            _ => None,
+        };
+        self.places.iter().filter_map(listed).collect()
+    }
+
+    fn launch(&mut self, uuid: String, technique: Technique) {
+        let post_copy = self.rng.bool() || technique == Technique::PostCopy;
+        let transfer = Transfer { technique, post_copy, auto_converge: false };
+        let request = MigrationRequest {
+            uuid: uuid.clone(),
+            transfer,
+            resume: false,
+            persistent: true,
+            route: Route::PeerToPeer,
+            migration_uri: None,
+            bandwidth_mib: None,
+        };
+        let course = Course { technique, post_copy, on_stall: Some(OnStall::PostCopy), timeout_seconds: Some(500.0) };
+        let mut attempt = Attempt::new(request, course, false);
+        let call = Some(attempt.call());
+        let (place, passes, sent) = (Place::Source, 1, 0);
+        self.migrating.insert(uuid, Migrating { attempt, place, call, passes, sent, seen_in_post_copy: false });
+    }
+
+    /// One thing happens to a guest that is migrated; `fair` is whether calls return and nothing breaks any more.
+    fn happen(&mut self, uuid: &str, fair: bool) {
+        let Some(migrating) = self.migrating.get_mut(uuid) else { return };
+        let returns = match (migrating.call, migrating.place, fair) {
+            (None, ..) => None,
+            (Some(call), place, true) => {
+                migrating.place = if place == Place::Lost { place } else { Place::Destination };
+                Some((call, Ok(())))
+            }
+            (Some(call), Place::Source, false) if self.rng.u8(..) < 40 => {
+                let kinds = [
+                    HostErrorKind::NoPeer,
+                    HostErrorKind::PeerLost,
+                    HostErrorKind::NoData,
+                    HostErrorKind::NoPostCopy,
+                    HostErrorKind::Busy,
+                    HostErrorKind::Taken,
+                    HostErrorKind::Other,
+                ];
+                let kind = self.rng.choice(kinds).unwrap();
+                let error = HostError { host: "a".to_owned(), kind, message: "no".to_owned() };
+                let result = if self.rng.bool() { Err(error) } else { Ok(()) };
+                // Neither is a verdict, but what is refused has not moved.
+                if matches!(result, Ok(()) | Err(HostError { kind: HostErrorKind::Other, .. })) && self.rng.bool() {
+                    migrating.place = Place::Destination;
+                }
+                Some((call, result))
+            }
+            (Some(call), Place::PostCopy | Place::Broken, false) if self.rng.u8(..) < 60 => {
+                migrating.place =
+                    self.rng.choice([Place::Destination, Place::Broken, Place::Lost, Place::PostCopy]).unwrap();
+                let error = HostError { host: "a".to_owned(), kind: HostErrorKind::Other, message: "no".to_owned() };
+                Some((call, if migrating.place == Place::Destination { Ok(()) } else { Err(error) }))
+            }
+            _ => None,
+        };
+        // One that is fair recovers without a call, too.
+        if fair && migrating.call.is_none() && matches!(migrating.place, Place::PostCopy) {
+            migrating.place = Place::Destination;
+        }
+        let actions = match returns {
+            Some((call, result)) => {
+                migrating.call = None;
+                migrating.attempt.returned(self.now, call, result)
+            }
+            None => {
+                let seen = migrating.look(&mut self.rng);
+                migrating.attempt.observe(self.now, &seen)
+            }
+        };
+        self.carry_out(uuid, actions);
+    }
+
+    fn carry_out(&mut self, uuid: &str, actions: Vec<Action>) {
+        for action in actions {
+            let Some(migrating) = self.migrating.get_mut(uuid) else { return };
+            match action {
+                Action::Tell(update) => self.hear(Input::From(uuid.to_owned(), update)),
+                Action::TellOf(error, update) => self.hear(Input::From(uuid.to_owned(), update(error))),
+                Action::Call => migrating.call = Some(migrating.attempt.call()),
+                Action::Limit(..) => migrating.attempt.limited(),
+                Action::StartPostCopy { .. } => {
+                    if migrating.call.is_some() && migrating.place == Place::Source && self.rng.bool() {
+                        migrating.place = Place::PostCopy;
+                    }
+                }
+                Action::Abort { .. } => {
+                    assert!(!migrating.seen_in_post_copy, "a post-copy is aborted");
+                    if let (Some(call), Place::Source) = (migrating.call, migrating.place) {
+                        migrating.call = None;
+                        let message = "canceled by client".to_owned();
+                        let error = HostError { host: "a".to_owned(), kind: HostErrorKind::Other, message };
+                        let actions = migrating.attempt.returned(self.now, call, Err(error));
+                        self.carry_out(uuid, actions);
+                    }
+                }
+                Action::AskResumption => {
+                    let actions = migrating.attempt.resumable(self.now, Ok(None));
+                    self.carry_out(uuid, actions);
+                }
+                Action::GiveBack => drop(self.migrating.remove(uuid)),
+                Action::End(verdict) => {
+                    let ended: Ended = migrating.attempt.ended(self.now, verdict, None, None);
+                    self.places.insert(uuid.to_owned(), migrating.place);
+                    self.migrating.remove(uuid);
+                    self.hear(Input::From(uuid.to_owned(), Update::Ended(ended)));
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, fair: bool) {
+        self.now += self.rng.f64() * 3.0;
+        let uuids: Vec<_> = self.migrating.keys().cloned().collect();
+        match self.rng.choice(uuids) {
+            Some(_) if !fair && self.rng.u8(..) < 3 => self.hear(Input::Interrupt),
+            Some(uuid) if self.rng.u8(..) < 230 => self.happen(&uuid, fair),
+            _ => self.hear(Input::Tick),
+        }
+    }
+
+    /// Runs `steps` in which anything may happen, and then to the end.
+    fn run(mut self, steps: usize) -> Self {
+        self.hear(Input::Begin);
+        for step in 0..steps + 20_000 {
+            if self.report.is_some() {
+                return self;
+            }
+            self.step(step >= steps);
+        }
+        panic!("it does not end: {:?}", self.story.last());
+    }
+}
+
+impl Migrating {
+    fn look(&mut self, rng: &mut Rng) -> Seen {
+        let (source, destination) = self.place.seen();
+        self.seen_in_post_copy |= matches!(self.place, Place::PostCopy | Place::Broken | Place::Lost);
+        self.passes += u64::from(rng.u8(..) < 40);
+        self.sent += if rng.u8(..) < 30 { 0 } else { 1 << 20 };
+        let job = JobStats {
+            total: 1 << 30,
+            transferred: self.sent,
+            remaining: rng.u64(1..1 << 28),
+            pass: self.passes,
+            ..JobStats::default()
+        };
+        let job = self.call.map(|_| job).filter(|_| !matches!(self.place, Place::Destination | Place::Lost));
+        let waits = self.attempt.looks_for_wait() && rng.bool();
+        Seen {
+            awaited: waits.then_some(Presence::Present(Condition::PausedMigration)),
+            fault: None,
+            destination: self.attempt.looks_at_destination(&source).then_some(destination),
+            source,
+            job: Ok(job),
+        }
+    }
+}
+
+fn tasks() -> impl Strategy<Value = Vec<(Technique, usize)>> {
+    let technique = prop_oneof![Just(Technique::PreCopy), Just(Technique::PostCopy)];
+    proptest::collection::vec((technique, 1..4_usize), 1..6)
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_each_domain_ends_once_and_the_same_again(seed: u64, tasks in tasks(), steps in 0..400_usize) {
+        let world = World::new(seed, tasks.clone()).run(steps);
+        let report = world.report.unwrap();
+        // Exactly one outcome for each, and told once at the most.
+        let mut reported: Vec<_> = report.domains.iter().map(|domain| domain.uuid.clone()).collect();
+        reported.sort();
+        prop_assert_eq!(reported, (0..tasks.len()).map(|index| format!("d{index}")).collect::<Vec<_>>());
+        let mut done = world.done.clone();
+        done.sort();
+        done.dedup();
+        prop_assert_eq!(done.len(), world.done.len());
+        // What is said of those that have ended is where they are.
+        for domain in report.domains.iter().filter(|domain| world.done.contains(&domain.uuid)) {
+            match world.places[&domain.uuid] {
+                Place::Destination => prop_assert_eq!(domain.outcome, DomainOutcome::Migrated),
+                Place::Lost => prop_assert_ne!(domain.outcome, DomainOutcome::Migrated),
+                Place::Source => prop_assert_eq!(domain.outcome, DomainOutcome::Remains),
+                Place::PostCopy | Place::Broken => prop_assert_eq!(domain.outcome, DomainOutcome::NeedsRecovery),
+            }
+        }
+        let mut again = coordinator(&tasks);
+        for (input, now, effects) in world.story {
+            prop_assert_eq!(format!("{:?}", again.handle(input, now)), effects);
+        }
+    }
+}
+
+#[test]
+fn after_a_loss_nothing_is_launched_and_what_has_not_switched_is_cancelled() {
+    let mut coordinator = coordinator(&[(Technique::PostCopy, 2), (Technique::PreCopy, 2), (Technique::PreCopy, 2)]);
+    let now = Duration::from_secs(1);
+    coordinator.handle(Input::Begin, now);
+    let launched = |effects: &[Effect]| effects.iter().filter(|e| matches!(e, Effect::Launch(_))).count();
+    assert_eq!(launched(&coordinator.handle(Input::Begun(Vec::new()), now)), 2);
+    let (source, destination) = Place::Lost.seen();
+    let places = crate::engine::migration::Places { source, destination };
+    let verdict = Verdict::Lost("it is gone".to_owned(), places);
+    let ended = Ended { verdict, ..Ended::not_wanted(Technique::PostCopy, String::new()) };
+    let effects = coordinator.handle(Input::From("d0".to_owned(), Update::Ended(ended)), now);
+    assert_eq!(launched(&effects), 0, "{effects:?}");
+    let ended = Ended { verdict: Verdict::Migrated, ..Ended::not_wanted(Technique::PreCopy, String::new()) };
+    let effects = coordinator.handle(Input::From("d1".to_owned(), Update::Ended(ended)), now);
+    assert!(launched(&effects) == 0 && effects.contains(&Effect::ListBoth), "{effects:?}");
+}
