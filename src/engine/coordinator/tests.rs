@@ -65,11 +65,12 @@ impl Place {
     }
 }
 
-/// A guest that is migrated, and the call of libvirt's that is out for it.
+/// A guest that is migrated, the call of libvirt's that performs it, and those that were let go and are out still.
 struct Migrating {
     attempt: Attempt,
     place: Place,
     call: Option<usize>,
+    late: Vec<usize>,
     passes: u64,
     sent: u64,
     seen_in_post_copy: bool,
@@ -164,12 +165,17 @@ impl World {
         let mut attempt = Attempt::new(request, course, false);
         let call = Some(attempt.call());
         let (place, passes, sent) = (Place::Source, 1, 0);
-        self.migrating.insert(uuid, Migrating { attempt, place, call, passes, sent, seen_in_post_copy: false });
+        self.migrating
+            .insert(uuid, Migrating { attempt, place, call, late: Vec::new(), passes, sent, seen_in_post_copy: false });
     }
 
     /// One thing happens to a guest that is migrated; `fair` is whether calls return and nothing breaks any more.
     fn happen(&mut self, uuid: &str, fair: bool) {
         let Some(migrating) = self.migrating.get_mut(uuid) else { return };
+        if let Some(late) = migrating.late.pop() {
+            let actions = migrating.attempt.returned(self.now, late, Ok(()));
+            assert!(actions.is_empty(), "{actions:?} for a call that was let go");
+        }
         let returns = match (migrating.call, migrating.place, fair) {
             (None, ..) => None,
             (Some(call), place, true) => {
@@ -226,7 +232,10 @@ impl World {
             match action {
                 Action::Tell(update) => self.hear(Input::From(uuid.to_owned(), update)),
                 Action::TellOf(error, update) => self.hear(Input::From(uuid.to_owned(), update(error))),
-                Action::Call => migrating.call = Some(migrating.attempt.call()),
+                Action::Call => {
+                    let call = migrating.attempt.call();
+                    migrating.late.extend(migrating.call.replace(call));
+                }
                 Action::Limit(..) => migrating.attempt.limited(),
                 Action::StartPostCopy { .. } => {
                     if migrating.call.is_some() && migrating.place == Place::Source && self.rng.bool() {
