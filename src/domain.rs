@@ -95,6 +95,12 @@ impl DomainState {
     pub fn is_active(self) -> bool {
         !matches!(self, Self::ShutOff)
     }
+
+    /// Whether libvirt post-copies a domain in this state. It says that "post-copy migration is not supported with non-live
+    /// or paused migration".
+    pub fn can_post_copy(self) -> bool {
+        matches!(self, Self::Running)
+    }
 }
 
 impl fmt::Display for DomainState {
@@ -193,6 +199,11 @@ impl Condition {
     /// Whether it has a running emulator on that host.
     pub fn is_active(self) -> bool {
         !matches!(self, Self::ShutOff | Self::ShutOffMigrated)
+    }
+
+    /// The same as [`DomainState::can_post_copy`].
+    pub fn can_post_copy(self) -> bool {
+        matches!(self, Self::Running)
     }
 }
 

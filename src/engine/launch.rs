@@ -1,7 +1,7 @@
 //! The last look at a domain before it moves: what it is like right now decides how its migration is asked for.
 
 use super::options::Options;
-use crate::domain::{Condition, Presence, Technique, Transfer};
+use crate::domain::{Presence, Technique, Transfer};
 use crate::engine::coordinator::{Launch, Start};
 use crate::engine::driver::Driver;
 use crate::engine::migration::attempt::{Attempt, Ended, Update};
@@ -83,8 +83,9 @@ fn prepare<F: Fn(Update)>(
         Technique::PreCopy => on_stall == OnStall::PostCopy,
         Technique::Offline => false,
     };
-    // libvirt refuses it for a domain that is paused, as one may be by now.
-    let runs = driver.hosts.presence(Side::Source, uuid) == Presence::Present(Condition::Running);
+    // It may have been paused since the plan was made.
+    let place = driver.hosts.presence(Side::Source, uuid);
+    let runs = matches!(place, Presence::Present(condition) if condition.can_post_copy());
     if let Some(fault) = (!runs).then(|| driver.hosts.fault(uuid)).flatten() {
         (driver.tell)(Update::Stopped(fault));
     }

@@ -161,6 +161,13 @@ pub struct Listed {
     pub fault: Option<Fault>,
 }
 
+impl Listed {
+    /// The line of a domain, by its UUID.
+    pub fn of<'a>(list: &'a [Self], uuid: &str) -> Option<&'a Self> {
+        list.iter().find(|listed| listed.uuid == uuid)
+    }
+}
+
 /// Something that was put right around a domain that has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

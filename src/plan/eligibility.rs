@@ -71,8 +71,7 @@ pub(crate) fn standing(domain: &DomainProfile, rule: &Rule, demands: &Demands) -
 
 /// Why `domain` can't go by post-copy, as a clause; `None` where it can.
 pub(super) fn post_copy_obstacle(domain: &DomainProfile, demands: &Demands) -> Option<String> {
-    if domain.state != DomainState::Running {
-        // libvirt refuses: "post-copy migration is not supported with non-live or paused migration".
+    if !domain.state.can_post_copy() {
         return Some(format!("it is {}", domain.state));
     }
     if !domain.post_copy.eligible {

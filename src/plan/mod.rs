@@ -142,6 +142,11 @@ impl Plan {
         let known = links.iter().filter(|link| link.origin != LinkOrigin::Assumed);
         known.map(|link| link.bits_per_second).min_by(f64::total_cmp)
     }
+
+    /// The step that moves a domain, by its UUID.
+    pub fn step(&self, uuid: &str) -> Option<&Step> {
+        self.migrations.iter().find(|step| step.uuid == uuid)
+    }
 }
 
 /// One domain's migration.

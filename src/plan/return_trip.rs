@@ -27,10 +27,9 @@ pub fn narrow(rules: &mut [Rule], report: &Report, source: &Profile, destination
             None => {}
         }
     }
-    let at = |host: &Profile, uuid: &str| host.domains.iter().find(|domain| domain.uuid == uuid).map(|d| d.state);
-    let absent = moved.iter().filter(|moved| at(source, &moved.uuid).is_none()).map(|moved| {
-        let place = match at(destination, &moved.uuid) {
-            Some(state) => format!("it is {state} at {}", destination.host),
+    let absent = moved.iter().filter(|moved| source.domain(&moved.uuid).is_none()).map(|moved| {
+        let place = match destination.domain(&moved.uuid) {
+            Some(domain) => format!("it is {} at {}", domain.state, destination.host),
             None => format!("nor is it at {}: it was removed, or moved elsewhere", destination.host),
         };
         format!("{} (UUID {}) is not at {} any more; {place}", moved.domain, moved.uuid, source.host)

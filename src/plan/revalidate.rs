@@ -3,10 +3,9 @@
 //! Pure. The plan's own schedule is predicted again from the new profiles, by the same model: that is what a change of
 //! traffic, memory or links amounts to.
 
-use std::collections::HashSet;
 use std::fmt;
 
-use super::eligibility::{Standing, standing};
+use super::eligibility::{Standing, post_copy_obstacle, standing};
 use super::planner::{Draft, Seen};
 use crate::domain::DomainState;
 use crate::domain::Technique;
@@ -22,9 +21,7 @@ const SLACK_SECONDS: f64 = 2.0;
 /// The rules by which the hosts are examined for a saved plan: all that it moves or refuses, offline steps too, unless
 /// today's rules keep it. `rules` has one entry per domain of the source, in order.
 pub(super) fn examined(plan: &Plan, source: &Profile, rules: &[Rule]) -> Vec<Rule> {
-    let planned = |uuid: &str| {
-        plan.migrations.iter().any(|step| step.uuid == uuid) || plan.refused.iter().any(|r| r.uuid == uuid)
-    };
+    let planned = |uuid: &str| plan.step(uuid).is_some() || plan.refused.iter().any(|r| r.uuid == uuid);
     let rule = |(domain, rule): (&DomainProfile, &Rule)| Rule {
         stays: rule.stays || !planned(&domain.uuid),
         offline: true,
@@ -42,9 +39,8 @@ pub(super) fn look_again(plan: &Plan, seen: &Seen<'_>) -> Draft {
         }
     }
     plan.migrations.iter().for_each(|step| today.add_step(step, seen));
-    let steps: HashSet<_> = plan.migrations.iter().map(|step| &step.uuid).collect();
-    for (domain, rule) in seen.source.domains.iter().zip(seen.rules).filter(|(domain, _)| !steps.contains(&domain.uuid))
-    {
+    let is_beside = |(domain, _): &(&DomainProfile, _)| plan.step(&domain.uuid).is_none();
+    for (domain, rule) in seen.source.domains.iter().zip(seen.rules).filter(is_beside) {
         today.add_beside(plan, domain, rule, &seen.source.host);
     }
     today.refused.sort_by(|a, b| a.domain.cmp(&b.domain));
@@ -189,43 +185,47 @@ enum StepToday {
 }
 
 fn step_today(step: &Step, source: &Profile, destination: &Profile, rules: &[Rule]) -> StepToday {
-    let at = |host: &Profile| -> Option<DomainProfile> { host.domains.iter().find(|d| d.uuid == step.uuid).cloned() };
-    let Some((domain, rule)) = source.domains.iter().zip(rules).find(|(domain, _)| domain.uuid == step.uuid) else {
-        let place = match (at(destination), source.domains.iter().any(|domain| domain.name == step.domain)) {
-            (Some(domain), _) => format!("it is {} at {}", domain.state, destination.host),
-            (None, true) => "another domain has its name, with another UUID".to_owned(),
-            (None, false) => format!("nor is it at {}", destination.host),
-        };
+    let found = source.position(&step.uuid).and_then(|index| Some((&source.domains[index], rules.get(index)?)));
+    let Some((domain, rule)) = found else {
+        let place =
+            match (destination.domain(&step.uuid), source.domains.iter().any(|domain| domain.name == step.domain)) {
+                (Some(domain), _) => format!("it is {} at {}", domain.state, destination.host),
+                (None, true) => "another domain has its name, with another UUID".to_owned(),
+                (None, false) => format!("nor is it at {}", destination.host),
+            };
         return StepToday::Absent(format!("{} is not at {} any more: {place}", step.domain, source.host));
     };
     if rule.stays {
         return StepToday::Kept(rule.stays_because);
     }
-    let because = |reason: &Option<String>| reason.clone().unwrap_or_else(|| "libvirt gives no reason".to_owned());
     if !domain.migration.eligible {
-        return StepToday::Blocked(because(&domain.migration.reason));
+        let reason = domain.migration.reason.clone();
+        return StepToday::Blocked(reason.unwrap_or_else(|| "libvirt gives no reason".to_owned()));
     }
     match (step.technique, domain.state) {
         (Technique::Offline, DomainState::ShutOff) => StepToday::AsPlanned,
         (Technique::Offline, state) => StepToday::Blocked(format!("it is {state}; the plan moves only its definition")),
-        (Technique::PostCopy, DomainState::Running) if !domain.post_copy.eligible => {
-            StepToday::OnlyPreCopy(because(&domain.post_copy.reason))
+        (technique, DomainState::Running | DomainState::Paused | DomainState::PmSuspended) => {
+            let obstacle = post_copy_obstacle(domain, &Demands::default());
+            match obstacle.filter(|_| technique == Technique::PostCopy) {
+                Some(obstacle) => StepToday::OnlyPreCopy(obstacle),
+                None => StepToday::AsPlanned,
+            }
         }
-        (Technique::PostCopy, state @ (DomainState::Paused | DomainState::PmSuspended)) => {
-            StepToday::OnlyPreCopy(format!("it is {state}"))
-        }
-        (_, DomainState::Running | DomainState::Paused | DomainState::PmSuspended) => StepToday::AsPlanned,
         (_, state) => StepToday::Blocked(format!("it is {state}; the plan moves it live")),
     }
 }
 
 /// The totals and the steps of today.
 fn predict_again(steps: Vec<Step>, bandwidth: Option<f64>, seen: &Seen<'_>) -> (Totals, Vec<Step>) {
-    let index = |step: &Step| seen.source.domains.iter().position(|domain| domain.uuid == step.uuid);
     let live = steps.iter().filter(|step| step.technique != Technique::Offline);
     let moves: Vec<_> = live
         .filter_map(|step| {
-            Some(Move { domain: index(step)?, technique: step.technique, concurrency: step.concurrency })
+            Some(Move {
+                domain: seen.source.position(&step.uuid)?,
+                technique: step.technique,
+                concurrency: step.concurrency,
+            })
         })
         .collect();
     let (totals, predicted) = plan::predict(seen.source, seen.destination, &moves, bandwidth);
@@ -263,7 +263,7 @@ fn slower(then: &Plan, now: &Plan) -> Vec<String> {
         return found;
     }
     for step in &now.migrations {
-        let Some(before) = then.migrations.iter().find(|before| before.uuid == step.uuid) else { continue };
+        let Some(before) = then.step(&step.uuid) else { continue };
         let took = |step: &Step| Some(step.predicted.end_seconds? - step.predicted.start_seconds?);
         if is_slower(took(before), took(step)) {
             found.push(format!("{}: now {} instead of {}", step.domain, text(took(step)), text(took(before))));

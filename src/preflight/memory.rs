@@ -42,7 +42,7 @@ pub(super) fn fill<'a>(
     let mut huge = facts.memory.as_ref().map(|memory| memory.huge.clone()).unwrap_or_default();
     let (mut filling, mut taken) = (Filling::default(), 0);
     for uuid in arrivals {
-        let Some(domain) = source.domains.iter().find(|domain| domain.uuid == uuid) else { continue };
+        let Some(domain) = source.domain(uuid) else { continue };
         let need = need(domain, facts);
         let (left, kind, counted) = match backing(facts, uuid) {
             Backing::Huge(page) => {

@@ -32,6 +32,18 @@ pub struct Profile {
     pub domains: Vec<DomainProfile>,
 }
 
+impl Profile {
+    /// The place of a domain among [`Self::domains`], by its UUID.
+    pub fn position(&self, uuid: &str) -> Option<usize> {
+        self.domains.iter().position(|domain| domain.uuid == uuid)
+    }
+
+    /// A domain, by its UUID.
+    pub fn domain(&self, uuid: &str) -> Option<&DomainProfile> {
+        self.domains.iter().find(|domain| domain.uuid == uuid)
+    }
+}
+
 /// The profiles of a source and a destination over the same window: all that a plan is made of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Both {

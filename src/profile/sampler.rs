@@ -136,8 +136,7 @@ impl Window {
         let (inbound, outbound) = self.rates(sample);
         let resident = sample.resident_bytes.unwrap_or(sample.memory_bytes);
         let post_copy = match sample.state {
-            DomainState::Running => mobility.post_copy,
-            // QEMU: "post-copy migration is not supported with non-live or paused migration".
+            state if state.can_post_copy() => mobility.post_copy,
             state => Eligibility::no(format!("it is {state}, and only a running domain can be post-copied")),
         };
         DomainProfile {

@@ -199,7 +199,7 @@ pub(super) struct Run {
 impl Run {
     /// The run of a plan. `earlier` are the reports of domains that were recovered first.
     pub(super) fn of(plan: &Plan, earlier: Vec<DomainReport>, options: &Options) -> Self {
-        let planned = |report: &DomainReport| plan.migrations.iter().any(|step| step.uuid == report.uuid);
+        let planned = |report: &DomainReport| plan.step(&report.uuid).is_some();
         let lost = earlier.iter().find(|report| report.outcome == DomainOutcome::Lost);
         let not_in_plan = plan.stays.iter().filter(|stay| stay.kind == Some(StayKind::NotInPlan));
         Self {

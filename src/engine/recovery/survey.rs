@@ -83,8 +83,7 @@ pub fn survey(
             entry.domain, entry.destination
         ));
     }
-    let place =
-        |list: &[Listed], uuid: &str| list.iter().find(|listed| listed.uuid == uuid).map(|listed| listed.condition);
+    let place = |list: &[Listed], uuid: &str| Listed::of(list, uuid).map(|listed| listed.condition);
     let gone = known.iter().filter(|entry| place(&here, &entry.uuid).is_none());
     let candidates =
         here.iter().map(|listed| (&listed.domain, &listed.uuid)).chain(gone.map(|entry| (&entry.domain, &entry.uuid)));
