@@ -1,7 +1,64 @@
-//! What an error of libvirt's migration call means: libvirt has no codes for most of this, so its words are read.
+//! What failed calls mean. libvirt has no codes for most of what goes wrong in its migration call, so its words are read.
 
-use super::HostErrorKind;
 use super::connection::SSHD_IS_BUSY;
+
+/// A call that a host did not answer as asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{host}: {message}")]
+pub struct HostError {
+    /// The host as the user named it.
+    pub host: String,
+    /// What tsmig can make of it.
+    pub kind: HostErrorKind,
+    /// libvirt's words.
+    pub message: String,
+}
+
+impl HostError {
+    /// Whether there was no answer in time, whatever held it up.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self.kind, HostErrorKind::NoConnection | HostErrorKind::NoAnswer | HostErrorKind::Hangs)
+    }
+}
+
+/// The errors that tsmig treats differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostErrorKind {
+    /// The host has no such domain.
+    NoSuchDomain,
+    /// The source's libvirt can't open a connection to the destination's.
+    NoPeer,
+    /// The source's libvirt hands back that its connection to the destination's ended, without a reason. Over ssh it does
+    /// so for many failures at the destination, too.
+    PeerLost,
+    /// No data gets through to the port on which the destination waits for the domain's memory.
+    NoData,
+    /// No connection to the host could be opened in time.
+    NoConnection,
+    /// The host did not answer in time.
+    NoAnswer,
+    /// The host answers, but did not about this domain in time: its emulator hangs.
+    Hangs,
+    /// The destination can't post-copy; it was asked before anything moved.
+    NoPostCopy,
+    /// Somebody else migrates the domain already.
+    Taken,
+    /// The destination can't take one more just now: another try, later, may do.
+    Busy,
+    /// Anything else.
+    Other,
+}
+
+/// Where memory does not get through to, and what to do.
+pub(crate) fn no_data(to: &str, source: &str, destination: &str) -> String {
+    format!(
+        "no data gets through to {to}: open libvirt's ports for memory ({MEMORY_PORTS}) at {destination} for {source}, or \
+         give --migration-uri an address that {source} reaches"
+    )
+}
+
+/// The ports on which an emulator waits for memory, as libvirt chooses them if qemu.conf does not say otherwise.
+pub(crate) const MEMORY_PORTS: &str = "49152-49215";
 
 /// What a destination says that could take the domain later: it has no port left for one more stream of memory, or
 /// its libvirt did not get to it in time, or its sshd had too many log-ins.

@@ -5,7 +5,7 @@ use std::iter::zip;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use virt::connect::Connect;
 use virt::domain::Domain;
@@ -14,8 +14,9 @@ use virt::sys;
 
 use super::connection::{Door, Endpoint, Line, Pool, lock};
 use super::ffi::{self, Parameters};
-use super::{DirtyRate, DomainSample, HostError, HostErrorKind, JobStats, NicCounters};
-use crate::domain::{DomainState, Fault};
+use super::state::fault;
+use super::{DomainSample, HostError, HostErrorKind, JobStats};
+use crate::domain::Fault;
 
 /// A host that is connected.
 pub struct Host {
@@ -128,7 +129,7 @@ impl Host {
 
     fn statistics(&self, groups: u32) -> Result<Vec<DomainSample>, HostError> {
         let records = self.line.ask(move |connection| ffi::all_domain_stats(connection, groups))?;
-        Ok(records.into_iter().map(|r| domain_sample(r.name, r.uuid, &r.parameters)).collect())
+        Ok(records.into_iter().map(DomainSample::of).collect())
     }
 
     /// Lets libvirt measure a domain's dirty rate for a second; later samples carry the result. A domain that a job holds
@@ -220,95 +221,10 @@ pub(super) fn lookup(connection: &Connect, uuid: &str) -> Result<Domain, Error> 
     connection.lookup_domain_by_uuid_string(uuid)
 }
 
-fn domain_sample(name: String, uuid: String, parameters: &Parameters) -> DomainSample {
-    let kib = |key| parameters.number(key).map(|kib| kib.saturating_mul(1024));
-    let nics = (0..parameters.number("net.count").unwrap_or(0)).map(|index| NicCounters {
-        name: parameters.text(&format!("net.{index}.name")).unwrap_or_default().to_owned(),
-        inbound_bytes: parameters.number(&format!("net.{index}.rx.bytes")),
-        outbound_bytes: parameters.number(&format!("net.{index}.tx.bytes")),
-    });
-    DomainSample {
-        state: domain_state(parameters.number("state.state").unwrap_or(0) as u32),
-        memory_bytes: kib("balloon.current").unwrap_or(0),
-        resident_bytes: kib("balloon.rss"),
-        unused_bytes: parameters.number("balloon.last-update").filter(is_recent).and(kib("balloon.unused")),
-        dirty: parameters
-            .number("dirtyrate.calc_status")
-            .filter(|status| *status == u64::from(sys::VIR_DOMAIN_DIRTYRATE_MEASURED))
-            .and_then(|_| {
-                Some(DirtyRate {
-                    started: parameters.number("dirtyrate.calc_start_time")?,
-                    bytes_per_second: (parameters.number("dirtyrate.megabytes_per_second")? * 1024 * 1024) as f64,
-                })
-            }),
-        nics: nics.collect(),
-        name,
-        uuid,
-    }
-}
-
-/// Whether the balloon's statistics are of now. A guest reports them only where its definition sets a period (most
-/// management tools set 10 s); else they are those of its boot. In seconds since 1970.
-fn is_recent(updated: &u64) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    now.abs_diff(*updated) <= 60
-}
-
-pub(super) fn domain_state(state: u32) -> DomainState {
-    match state {
-        sys::VIR_DOMAIN_RUNNING | sys::VIR_DOMAIN_BLOCKED => DomainState::Running,
-        sys::VIR_DOMAIN_PAUSED => DomainState::Paused,
-        sys::VIR_DOMAIN_SHUTDOWN => DomainState::ShuttingDown,
-        sys::VIR_DOMAIN_SHUTOFF => DomainState::ShutOff,
-        sys::VIR_DOMAIN_CRASHED => DomainState::Crashed,
-        sys::VIR_DOMAIN_PMSUSPENDED => DomainState::PmSuspended,
-        _ => DomainState::Unknown,
-    }
-}
-
-/// The error behind a state and its reason, if there is one.
-pub(super) fn fault(state: u32, reason: u32) -> Option<Fault> {
-    match (domain_state(state), reason) {
-        (DomainState::Crashed, _) | (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_CRASHED) => Some(Fault::Crash),
-        (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_IOERROR) => Some(Fault::IoError),
-        (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_WATCHDOG) => Some(Fault::Watchdog),
-        (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_API_ERROR) => Some(Fault::Libvirt),
-        _ => None,
-    }
-}
-
-/// Whether a job is an outgoing migration; a backup or a snapshot is a job, too. A libvirt that does not tell the operation
-/// gives the benefit of the doubt.
-pub(super) fn is_migration(job: &Parameters) -> bool {
-    job.number("operation").is_none_or(|n| n == u64::from(sys::VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT))
-}
-
-/// The statistics of an outgoing migration; `None` of any other job.
-pub(super) fn migration(job: &Parameters) -> Option<JobStats> {
-    is_migration(job).then(|| job_stats(job))
-}
-
 /// Keeps the final statistics of a domain's migration; those of a job that came after it do not replace them.
 fn keep_completed(completed: &Mutex<HashMap<String, JobStats>>, uuid: String, job: &Parameters) {
-    if let Some(stats) = migration(job) {
+    if let Some(stats) = JobStats::of_migration(job) {
         lock(completed).insert(uuid, stats);
-    }
-}
-
-fn job_stats(parameters: &Parameters) -> JobStats {
-    let number = |name| parameters.number(name).unwrap_or(0);
-    let page = parameters.number("memory_page_size").unwrap_or(4096);
-    JobStats {
-        total: number("memory_total"),
-        transferred: number("memory_processed"),
-        remaining: number("memory_remaining"),
-        gone_through: parameters
-            .number("memory_constant")
-            .zip(parameters.number("memory_normal_bytes"))
-            .map(|(zeroes, bytes)| zeroes * page + bytes),
-        pass: number("memory_iteration"),
-        dirty_bytes_per_second: parameters.number("memory_dirty_rate").map(|pages| (pages * page) as f64),
-        downtime_seconds: parameters.number("downtime").map(|milliseconds| milliseconds as f64 / 1000.0),
     }
 }
 

@@ -12,128 +12,25 @@ mod host;
 mod pair;
 mod probes;
 mod request;
+mod state;
+mod statistics;
 pub mod uri;
 pub mod xml;
 
 pub use self::connection::Endpoint;
 pub(crate) use self::connection::lock;
+pub(crate) use self::failure::no_data;
+pub use self::failure::{HostError, HostErrorKind};
 pub use self::host::Host;
 pub use self::pair::Pair;
 pub use self::request::{MigrationRequest, Route};
+pub use self::statistics::{DirtyRate, DomainSample, JobStats, NicCounters, Sample};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::domain::{Condition, DomainState, Fault, Presence, Technique};
+use crate::domain::{Condition, Fault, Presence, Technique};
 use crate::topology::Side;
 use facts::Belongings;
-
-/// A call that a host did not answer as asked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{host}: {message}")]
-pub struct HostError {
-    /// The host as the user named it.
-    pub host: String,
-    /// What tsmig can make of it.
-    pub kind: HostErrorKind,
-    /// libvirt's words.
-    pub message: String,
-}
-
-impl HostError {
-    /// Whether there was no answer in time, whatever held it up.
-    pub(crate) fn is_silence(&self) -> bool {
-        matches!(self.kind, HostErrorKind::NoConnection | HostErrorKind::NoAnswer | HostErrorKind::Hangs)
-    }
-}
-
-/// The errors that tsmig treats differently.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HostErrorKind {
-    /// The host has no such domain.
-    NoSuchDomain,
-    /// The source's libvirt can't open a connection to the destination's.
-    NoPeer,
-    /// The source's libvirt hands back that its connection to the destination's ended, without a reason. Over ssh it does
-    /// so for many failures at the destination, too.
-    PeerLost,
-    /// No data gets through to the port on which the destination waits for the domain's memory.
-    NoData,
-    /// No connection to the host could be opened in time.
-    NoConnection,
-    /// The host did not answer in time.
-    NoAnswer,
-    /// The host answers, but did not about this domain in time: its emulator hangs.
-    Hangs,
-    /// The destination can't post-copy; it was asked before anything moved.
-    NoPostCopy,
-    /// Somebody else migrates the domain already.
-    Taken,
-    /// The destination can't take one more just now: another try, later, may do.
-    Busy,
-    /// Anything else.
-    Other,
-}
-
-/// Where memory does not get through to, and what to do.
-pub(crate) fn no_data(to: &str, source: &str, destination: &str) -> String {
-    format!(
-        "no data gets through to {to}: open libvirt's ports for memory ({MEMORY_PORTS}) at {destination} for {source}, or \
-         give --migration-uri an address that {source} reaches"
-    )
-}
-
-/// The ports on which an emulator waits for memory, as libvirt chooses them if qemu.conf does not say otherwise.
-pub(crate) const MEMORY_PORTS: &str = "49152-49215";
-
-/// One bulk statistics answer of a host.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Sample {
-    /// When it was taken, in seconds on the sampler's clock.
-    pub at_seconds: f64,
-    /// All domains, inactive ones included.
-    pub domains: Vec<DomainSample>,
-}
-
-/// One domain in a [`Sample`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct DomainSample {
-    /// Its name.
-    pub name: String,
-    /// Its UUID.
-    pub uuid: String,
-    /// Its state.
-    pub state: DomainState,
-    /// Balloon size in bytes; 0 where it does not run.
-    pub memory_bytes: u64,
-    /// Resident memory of its emulator in bytes, where known.
-    pub resident_bytes: Option<u64>,
-    /// Memory that the guest says is free, in bytes, where it says so and has said so lately.
-    pub unused_bytes: Option<u64>,
-    /// The last measured dirty rate, where there is one.
-    pub dirty: Option<DirtyRate>,
-    /// Its NICs' counters.
-    pub nics: Vec<NicCounters>,
-}
-
-/// One measurement of a dirty rate.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct DirtyRate {
-    /// When it was started, by libvirt's clock: tells one measurement from the next.
-    pub started: u64,
-    /// What it found, in bytes per second.
-    pub bytes_per_second: f64,
-}
-
-/// The counters of one NIC, from the guest's view.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NicCounters {
-    /// The host's name for it.
-    pub name: String,
-    /// Bytes received; `None` where libvirt can't tell.
-    pub inbound_bytes: Option<u64>,
-    /// Bytes sent; `None` where libvirt can't tell.
-    pub outbound_bytes: Option<u64>,
-}
 
 /// What a host stores of a domain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -176,26 +73,6 @@ pub enum Tidied {
     DefinedAtDestination,
     /// The shut-off definition that it left at the source was removed.
     UndefinedAtSource,
-}
-
-/// Statistics of a migration as its source counts them; bytes unless named otherwise.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct JobStats {
-    /// Memory to copy in all.
-    pub total: u64,
-    /// Memory that has crossed the wire, pages sent again included.
-    pub transferred: u64,
-    /// Memory that has not crossed yet, or has been dirtied since.
-    pub remaining: u64,
-    /// Memory that has been gone through, pages of zeroes and pages sent again included, where known.
-    pub gone_through: Option<u64>,
-    /// How often the source has looked which pages were written: once a pass over the memory, or far more often. From 1;
-    /// 0 where unknown.
-    pub pass: u64,
-    /// Dirty rate in bytes per second, where QEMU knows it.
-    pub dirty_bytes_per_second: Option<f64>,
-    /// How long the guest did not run, in seconds; known when the job is done.
-    pub downtime_seconds: Option<f64>,
 }
 
 /// A source and a destination: all that the engine asks of them. Calls block; each is safe from any thread.

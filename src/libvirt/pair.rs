@@ -7,15 +7,14 @@ use virt::sys;
 
 use super::connection::lock;
 use super::facts::Belongings;
-use super::failure::{self, Failure};
+use super::failure::{self, Failure, no_data};
 use super::ffi;
-use super::host::Host;
-use super::host::{domain_state, fault, is_migration, lookup, migration};
+use super::host::{Host, lookup};
+use super::state::{condition, fault};
+use super::statistics::is_migration;
 use super::xml::domain::Hardware;
-use super::{Definition, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Route, Tidied, no_data};
-use crate::domain::DomainState;
-use crate::domain::Technique;
-use crate::domain::{Condition, Fault, Presence};
+use super::{Definition, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Route, Tidied};
+use crate::domain::{Condition, Fault, Presence, Technique};
 use crate::topology::Side;
 
 /// The libvirt whose daemon ends with a segmentation fault as the destination of a resumption, each time: 11.3.0, that of
@@ -68,9 +67,7 @@ impl Pair {
             error_of_host
         })
     }
-}
 
-impl Pair {
     /// The last step of an offline migration: the source gives up its definition, if the destination has it. libvirt's own
     /// `UNDEFINE_SOURCE` would delete the state of a TPM and all checkpoints with it; asked to undefine, it refuses while
     /// there are checkpoints, snapshots or a managed-save image.
@@ -149,7 +146,7 @@ impl Hosts for Pair {
 
     fn job(&self, uuid: &str) -> Result<Option<JobStats>, HostError> {
         let job = self.source.ask_domain(uuid, ffi::job_stats)?;
-        Ok(job.as_ref().and_then(migration))
+        Ok(job.as_ref().and_then(JobStats::of_migration))
     }
 
     fn completed(&self, uuid: &str) -> Option<JobStats> {
@@ -269,50 +266,5 @@ fn undefine(domain: &Domain) -> Result<(), Error> {
             domain.undefine_flags(kept)
         }
         result => result,
-    }
-}
-
-fn condition(state: u32, reason: u32) -> Condition {
-    match (domain_state(state), reason) {
-        (DomainState::Running, sys::VIR_DOMAIN_RUNNING_POSTCOPY) => Condition::RunningPostCopy,
-        (DomainState::Running, sys::VIR_DOMAIN_RUNNING_POSTCOPY_FAILED) => Condition::RunningPostCopyFailed,
-        (DomainState::Running, _) => Condition::Running,
-        (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_POSTCOPY) => Condition::PausedPostCopy,
-        (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_POSTCOPY_FAILED) => Condition::PausedPostCopyFailed,
-        (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_MIGRATION) => Condition::PausedMigration,
-        (DomainState::Paused, sys::VIR_DOMAIN_PAUSED_STARTING_UP) => Condition::PausedStartingUp,
-        (DomainState::ShutOff, sys::VIR_DOMAIN_SHUTOFF_MIGRATED) => Condition::ShutOffMigrated,
-        (DomainState::ShuttingDown, _) => Condition::ShuttingDown,
-        (DomainState::ShutOff, _) => Condition::ShutOff,
-        (DomainState::Crashed, _) => Condition::Crashed,
-        (DomainState::Paused | DomainState::PmSuspended | DomainState::Unknown, _) => Condition::Paused,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_that_stopped_a_guest_is_no_pause_of_its_user() {
-        let paused = |reason| fault(sys::VIR_DOMAIN_PAUSED, reason);
-        assert_eq!(paused(sys::VIR_DOMAIN_PAUSED_USER), None);
-        assert_eq!(paused(sys::VIR_DOMAIN_PAUSED_MIGRATION), None);
-        assert_eq!(paused(sys::VIR_DOMAIN_PAUSED_IOERROR), Some(Fault::IoError));
-        assert_eq!(paused(sys::VIR_DOMAIN_PAUSED_WATCHDOG), Some(Fault::Watchdog));
-        assert_eq!(fault(sys::VIR_DOMAIN_CRASHED, sys::VIR_DOMAIN_CRASHED_PANICKED), Some(Fault::Crash));
-        // The reasons of a domain that runs have the same numbers.
-        assert_eq!(fault(sys::VIR_DOMAIN_RUNNING, sys::VIR_DOMAIN_PAUSED_IOERROR), None);
-    }
-
-    #[test]
-    fn reasons_tell_the_halves_of_a_post_copy_apart() {
-        assert_eq!(condition(sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_POSTCOPY), Condition::PausedPostCopy);
-        assert_eq!(condition(sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_USER), Condition::Paused);
-        assert_eq!(condition(sys::VIR_DOMAIN_RUNNING, sys::VIR_DOMAIN_RUNNING_POSTCOPY), Condition::RunningPostCopy);
-        assert_eq!(condition(sys::VIR_DOMAIN_BLOCKED, 0), Condition::Running);
-        let crashed = condition(sys::VIR_DOMAIN_CRASHED, sys::VIR_DOMAIN_CRASHED_PANICKED);
-        assert!(crashed == Condition::Crashed && crashed.is_active() && DomainState::Crashed.is_active());
-        assert_eq!(condition(sys::VIR_DOMAIN_SHUTOFF, sys::VIR_DOMAIN_SHUTOFF_MIGRATED), Condition::ShutOffMigrated);
     }
 }

@@ -10,7 +10,8 @@ use virt::sys;
 use super::facts::{
     Belongings, Bond, HostFacts, KeptFile, LibvirtRefusal, Memory, NetDevice, Network, Occupation, Resident,
 };
-use super::host::{Host, domain_state, lookup};
+use super::host::{Host, lookup};
+use super::state::domain_state;
 use super::xml::capabilities::Capabilities;
 use super::xml::domain::{Hardware, Machine};
 use super::xml::net_device;

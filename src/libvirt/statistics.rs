@@ -1,0 +1,142 @@
+//! The statistics that libvirt counts, of domains and of migrations.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use virt::sys;
+
+use super::ffi::{Parameters, Record};
+use super::state::domain_state;
+use crate::domain::DomainState;
+
+/// One bulk statistics answer of a host.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sample {
+    /// When it was taken, in seconds on the sampler's clock.
+    pub at_seconds: f64,
+    /// All domains, inactive ones included.
+    pub domains: Vec<DomainSample>,
+}
+
+/// One domain in a [`Sample`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct DomainSample {
+    /// Its name.
+    pub name: String,
+    /// Its UUID.
+    pub uuid: String,
+    /// Its state.
+    pub state: DomainState,
+    /// Balloon size in bytes; 0 where it does not run.
+    pub memory_bytes: u64,
+    /// Resident memory of its emulator in bytes, where known.
+    pub resident_bytes: Option<u64>,
+    /// Memory that the guest says is free, in bytes, where it says so and has said so lately.
+    pub unused_bytes: Option<u64>,
+    /// The last measured dirty rate, where there is one.
+    pub dirty: Option<DirtyRate>,
+    /// Its NICs' counters.
+    pub nics: Vec<NicCounters>,
+}
+
+/// One measurement of a dirty rate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DirtyRate {
+    /// When it was started, by libvirt's clock: tells one measurement from the next.
+    pub started: u64,
+    /// What it found, in bytes per second.
+    pub bytes_per_second: f64,
+}
+
+/// The counters of one NIC, from the guest's view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NicCounters {
+    /// The host's name for it.
+    pub name: String,
+    /// Bytes received; `None` where libvirt can't tell.
+    pub inbound_bytes: Option<u64>,
+    /// Bytes sent; `None` where libvirt can't tell.
+    pub outbound_bytes: Option<u64>,
+}
+
+/// Statistics of a migration as its source counts them; bytes unless named otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct JobStats {
+    /// Memory to copy in all.
+    pub total: u64,
+    /// Memory that has crossed the wire, pages sent again included.
+    pub transferred: u64,
+    /// Memory that has not crossed yet, or has been dirtied since.
+    pub remaining: u64,
+    /// Memory that has been gone through, pages of zeroes and pages sent again included, where known.
+    pub gone_through: Option<u64>,
+    /// How often the source has looked which pages were written: once a pass over the memory, or far more often. From 1;
+    /// 0 where unknown.
+    pub pass: u64,
+    /// Dirty rate in bytes per second, where QEMU knows it.
+    pub dirty_bytes_per_second: Option<f64>,
+    /// How long the guest did not run, in seconds; known when the job is done.
+    pub downtime_seconds: Option<f64>,
+}
+
+impl DomainSample {
+    /// The sample in a record of the bulk statistics.
+    pub(super) fn of(Record { name, uuid, parameters }: Record) -> Self {
+        let kib = |key| parameters.number(key).map(|kib| kib.saturating_mul(1024));
+        let nics = (0..parameters.number("net.count").unwrap_or(0)).map(|index| NicCounters {
+            name: parameters.text(&format!("net.{index}.name")).unwrap_or_default().to_owned(),
+            inbound_bytes: parameters.number(&format!("net.{index}.rx.bytes")),
+            outbound_bytes: parameters.number(&format!("net.{index}.tx.bytes")),
+        });
+        Self {
+            state: domain_state(parameters.number("state.state").unwrap_or(0) as u32),
+            memory_bytes: kib("balloon.current").unwrap_or(0),
+            resident_bytes: kib("balloon.rss"),
+            unused_bytes: parameters.number("balloon.last-update").filter(is_recent).and(kib("balloon.unused")),
+            dirty: parameters
+                .number("dirtyrate.calc_status")
+                .filter(|status| *status == u64::from(sys::VIR_DOMAIN_DIRTYRATE_MEASURED))
+                .and_then(|_| {
+                    Some(DirtyRate {
+                        started: parameters.number("dirtyrate.calc_start_time")?,
+                        bytes_per_second: (parameters.number("dirtyrate.megabytes_per_second")? * 1024 * 1024) as f64,
+                    })
+                }),
+            nics: nics.collect(),
+            name,
+            uuid,
+        }
+    }
+}
+
+/// Whether the balloon's statistics are of now. A guest reports them only where its definition sets a period (most
+/// management tools set 10 s); else they are those of its boot. In seconds since 1970.
+fn is_recent(updated: &u64) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    now.abs_diff(*updated) <= 60
+}
+
+/// Whether a job is an outgoing migration; a backup or a snapshot is a job, too. A libvirt that does not tell the operation
+/// gives the benefit of the doubt.
+pub(super) fn is_migration(job: &Parameters) -> bool {
+    job.number("operation").is_none_or(|n| n == u64::from(sys::VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT))
+}
+
+impl JobStats {
+    /// The statistics of an outgoing migration; `None` of any other job.
+    pub(super) fn of_migration(job: &Parameters) -> Option<Self> {
+        let number = |name| job.number(name).unwrap_or(0);
+        let page = job.number("memory_page_size").unwrap_or(4096);
+        is_migration(job).then(|| Self {
+            total: number("memory_total"),
+            transferred: number("memory_processed"),
+            remaining: number("memory_remaining"),
+            gone_through: job
+                .number("memory_constant")
+                .zip(job.number("memory_normal_bytes"))
+                .map(|(zeroes, bytes)| zeroes * page + bytes),
+            pass: number("memory_iteration"),
+            dirty_bytes_per_second: job.number("memory_dirty_rate").map(|pages| (pages * page) as f64),
+            downtime_seconds: job.number("downtime").map(|milliseconds| milliseconds as f64 / 1000.0),
+        })
+    }
+}
