@@ -17,20 +17,20 @@ mod statistics;
 pub mod uri;
 pub mod xml;
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 pub use self::connection::Endpoint;
 pub(crate) use self::connection::lock;
+use self::facts::Belongings;
 pub(crate) use self::failure::no_data;
 pub use self::failure::{HostError, HostErrorKind};
 pub use self::host::Host;
 pub use self::pair::Pair;
 pub use self::request::{MigrationRequest, Route};
 pub use self::statistics::{DirtyRate, DomainSample, JobStats, NicCounters, Sample};
-use schemars::JsonSchema;
-use serde::Serialize;
-
 use crate::domain::{Condition, Fault, Presence, Technique};
 use crate::topology::Side;
-use facts::Belongings;
 
 /// What a host stores of a domain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

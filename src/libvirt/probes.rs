@@ -13,7 +13,7 @@ use super::facts::{
 use super::host::{Host, lookup};
 use super::state::domain_state;
 use super::xml::capabilities::Capabilities;
-use super::xml::domain::{Hardware, Machine};
+use super::xml::domain::{Hardware, Machine, Processor};
 use super::xml::net_device;
 use super::{HostError, HostErrorKind, ffi};
 
@@ -241,29 +241,32 @@ impl Host {
         Ok(capabilities.err().filter(|error| !unknown(error)).map(|error| words(&error)))
     }
 
-    /// What the host lacks to show a guest this processor, in libvirt's words; `None` where nothing, or it can't tell.
-    ///
-    /// # Errors
-    /// The host did not answer.
-    pub fn processor_obstacle(&self, machine: &Machine, processor: &str) -> Result<Option<String>, HostError> {
-        let (machine, processor) = (machine.clone(), processor.to_owned());
-        let compared = self.line.ask_raw(move |connection| {
-            let Machine { emulator, arch, name, kind } = &machine;
-            ffi::compare_processor(connection, emulator, arch, name, kind, &processor)
-        })?;
-        Ok(incompatible(compared))
-    }
-
-    /// What the host's processor lacks of another host's, in libvirt's words; `None` where nothing, or it can't tell.
+    /// What the host lacks to show a guest that comes from `source` its processor, in libvirt's words; `None` if nothing, or
+    /// if it can't tell.
     ///
     /// # Errors
     /// One of the hosts did not answer.
-    pub fn lacks_processor_of(&self, other: &Self) -> Result<Option<String>, HostError> {
-        let Some(processor) = other.capabilities()?.processor else { return Ok(None) };
-        let compared = self.line.ask_raw(move |connection| {
-            connection.compare_cpu(&processor, sys::VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE).map(drop)
-        })?;
-        Ok(incompatible(compared))
+    pub fn processor_obstacle(
+        &self,
+        source: &Self,
+        machine: &Machine,
+        processor: &Processor,
+    ) -> Result<Option<String>, HostError> {
+        let machine = machine.clone();
+        let compared = match processor.clone() {
+            Processor::Model(model) => self.line.ask_raw(move |connection| {
+                let Machine { emulator, arch, name, kind } = &machine;
+                ffi::compare_processor(connection, emulator, arch, name, kind, &model)
+            }),
+            Processor::Host => {
+                let Some(host) = source.capabilities()?.processor else { return Ok(None) };
+                let whole = sys::VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE;
+                self.line.ask_raw(move |connection| connection.compare_cpu(&host, whole).map(drop))
+            }
+        };
+        // An error of another kind is no verdict on the processor: libvirt compares none for this hypervisor.
+        let is_verdict = |error: &Error| error.code().is(ErrorNumber::CpuIncompatible);
+        Ok(compared?.err().filter(is_verdict).map(|error| words(&error)))
     }
 
     /// What the host can give to guests; `None` where its libvirt can't tell.
@@ -275,7 +278,7 @@ impl Host {
         let memory = self.line.ask_raw(move |connection| {
             let stats = ffi::node_memory(connection)?;
             let of = |kind: &str| stats.get(kind).copied().unwrap_or(0) << 10;
-            let huge = free_in_huge_pages(&huge_page_sizes, |size| connection.free_pages(&[size], 0, cells, 0));
+            let huge = free_in_huge_pages(&huge_page_sizes, |size| connection.free_pages(&[size], 0, cells.max(1), 0));
             let by_kernel = stats.contains_key("available");
             let available = if by_kernel { of("available") } else { of("free") + of("buffers") + of("cached") };
             Ok(Memory { available, by_kernel, total: of("total"), huge })
@@ -297,11 +300,6 @@ fn absent<T>(result: Result<T, HostError>) -> Result<Option<T>, HostError> {
         Err(error) if error.kind == HostErrorKind::NoSuchDomain => Ok(None),
         other => other.map(Some),
     }
-}
-
-/// An error of another kind is no verdict on the processor: libvirt compares none for this hypervisor.
-fn incompatible(result: Result<(), Error>) -> Option<String> {
-    result.err().filter(|error| error.code().is(ErrorNumber::CpuIncompatible)).map(|error| words(&error))
 }
 
 fn words(error: &Error) -> String {

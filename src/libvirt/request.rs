@@ -57,30 +57,18 @@ impl MigrationRequest {
 /// A resumption has to repeat the flags of the start.
 fn flags(request: &MigrationRequest) -> u32 {
     let Transfer { technique, post_copy, auto_converge } = request.transfer;
-    let mut flags = match technique {
-        Technique::PreCopy | Technique::PostCopy => sys::VIR_MIGRATE_LIVE,
-        Technique::Offline => sys::VIR_MIGRATE_OFFLINE,
-    };
-    if post_copy {
-        flags |= sys::VIR_MIGRATE_POSTCOPY;
-    }
-    if auto_converge {
-        flags |= sys::VIR_MIGRATE_AUTO_CONVERGE;
-    }
-    if request.resume {
-        flags |= sys::VIR_MIGRATE_POSTCOPY_RESUME;
-    }
-    flags |= match (request.persistent, technique) {
-        (true, Technique::PreCopy | Technique::PostCopy) => {
-            sys::VIR_MIGRATE_PERSIST_DEST | sys::VIR_MIGRATE_UNDEFINE_SOURCE
-        }
-        (true, Technique::Offline) => sys::VIR_MIGRATE_PERSIST_DEST,
-        (false, _) => 0,
-    };
-    if request.route == Route::PeerToPeer {
-        flags |= sys::VIR_MIGRATE_PEER2PEER;
-    }
-    flags
+    let offline = technique == Technique::Offline;
+    let flags = [
+        (offline, sys::VIR_MIGRATE_OFFLINE),
+        (!offline, sys::VIR_MIGRATE_LIVE),
+        (post_copy, sys::VIR_MIGRATE_POSTCOPY),
+        (auto_converge, sys::VIR_MIGRATE_AUTO_CONVERGE),
+        (request.resume, sys::VIR_MIGRATE_POSTCOPY_RESUME),
+        (request.persistent, sys::VIR_MIGRATE_PERSIST_DEST),
+        (request.persistent && !offline, sys::VIR_MIGRATE_UNDEFINE_SOURCE),
+        (request.route == Route::PeerToPeer, sys::VIR_MIGRATE_PEER2PEER),
+    ];
+    flags.into_iter().filter(|(wanted, _)| *wanted).fold(0, |all, (_, flag)| all | flag)
 }
 
 #[cfg(test)]

@@ -6,10 +6,9 @@ use std::sync::{Mutex, PoisonError};
 
 use super::facts::{DomainFacts, Facts};
 use crate::domain::DomainState;
-use crate::libvirt::Host;
 use crate::libvirt::facts::Network;
 use crate::libvirt::xml::domain::{Machine, Plug, Processor, Role};
-use crate::libvirt::{HostError, HostErrorKind, lock};
+use crate::libvirt::{Host, HostError, HostErrorKind, lock};
 use crate::plan::Rule;
 use crate::profile::{DomainProfile, Profile};
 
@@ -37,43 +36,37 @@ pub fn gather(source: &Host, destination: &Host, profile: &Profile, rules: &[Rul
     })?;
     let uuids = leaving.iter().map(|domain| domain.uuid.clone());
     facts.domains = uuids.zip(gathered).filter_map(|(uuid, found)| Some((uuid, found?))).collect();
-    facts.files = shown.files.known();
-    facts.networks = shown.networks.known();
+    facts.files = known(shown.files);
+    facts.networks = known(shown.networks);
     Ok(facts)
 }
 
 /// What the destination has shown so far.
 #[derive(Default)]
 struct Shown {
-    files: Answers<String, Option<bool>>,
-    networks: Answers<String, Option<Network>>,
-    machines: Answers<Machine, Option<String>>,
-    processors: Answers<(Machine, Processor), Option<String>>,
+    files: Answers<String, bool>,
+    networks: Answers<String, Network>,
+    machines: Answers<Machine, String>,
+    processors: Answers<(Machine, Processor), String>,
 }
 
-/// Answers to questions of one kind.
-struct Answers<K, V>(Mutex<BTreeMap<K, V>>);
+/// Answers to questions of one kind, with those that the host can't tell.
+type Answers<K, V> = Mutex<BTreeMap<K, Option<V>>>;
 
-impl<K, V> Default for Answers<K, V> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
+/// The answer, which is asked for if it is not known. Two threads may ask at the same time: the hosts do not mind.
+fn answer<K: Ord + Clone, V: Clone>(
+    answers: &Answers<K, V>,
+    key: &K,
+    ask: impl FnOnce() -> Result<Option<V>, HostError>,
+) -> Result<Option<V>, HostError> {
+    let known = lock(answers).get(key).cloned();
+    known.map_or_else(|| ask().inspect(|answer| drop(lock(answers).insert(key.clone(), answer.clone()))), Ok)
 }
 
-impl<K: Ord + Clone, V: Clone> Answers<K, V> {
-    /// The answer, which is asked for if it is not known. Two threads may ask at the same time: the hosts do not mind.
-    fn get(&self, key: &K, ask: impl FnOnce() -> Result<V, HostError>) -> Result<V, HostError> {
-        let known = lock(&self.0).get(key).cloned();
-        known.map_or_else(|| ask().inspect(|answer| drop(lock(&self.0).insert(key.clone(), answer.clone()))), Ok)
-    }
-}
-
-impl<K: Ord, V> Answers<K, Option<V>> {
-    /// Those that the host could tell.
-    fn known(self) -> BTreeMap<K, V> {
-        let answers = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        answers.into_iter().filter_map(|(key, answer)| Some((key, answer?))).collect()
-    }
+/// Those that the host could tell.
+fn known<K: Ord, V>(answers: Answers<K, V>) -> BTreeMap<K, V> {
+    let answers = answers.into_inner().unwrap_or_else(PoisonError::into_inner);
+    answers.into_iter().filter_map(|(key, answer)| Some((key, answer?))).collect()
 }
 
 /// What is to be known of one domain; `None` if it is gone: it needs nothing then, and its migration will say so.
@@ -94,7 +87,7 @@ fn gather_domain(
         found.belongings = source.belongings(destination, uuid)?;
         // The definition would name disks that nobody has copied.
         for file in hardware.files.iter().filter(|file| matches!(file.role, Role::Disk(_))) {
-            shown.files.get(&file.path, || destination.has_file(&file.path))?;
+            answer(&shown.files, &file.path, || destination.has_file(&file.path))?;
         }
     }
     // It would wait for the job.
@@ -104,20 +97,19 @@ fn gather_domain(
     // A definition alone is not run there yet, and what it needs can be set right before it is.
     if !offline {
         let machine = &hardware.machine;
-        found.machine = shown.machines.get(machine, || destination.machine_obstacle(machine))?;
+        found.machine = answer(&shown.machines, machine, || destination.machine_obstacle(machine))?;
         if let Some(processor) = &hardware.processor {
-            found.processor = shown.processors.get(&(machine.clone(), processor.clone()), || match processor {
-                Processor::Model(xml) => destination.processor_obstacle(machine, xml),
-                Processor::Host => destination.lacks_processor_of(source),
+            found.processor = answer(&shown.processors, &(machine.clone(), processor.clone()), || {
+                destination.processor_obstacle(source, machine, processor)
             })?;
         }
         let plugs = hardware.nics.iter().filter_map(|nic| plug_path(&nic.plug));
         for path in hardware.files.iter().map(|file| file.path.clone()).chain(plugs) {
-            shown.files.get(&path, || destination.has_file(&path))?;
+            answer(&shown.files, &path, || destination.has_file(&path))?;
         }
         for nic in &hardware.nics {
             if let Plug::Network(name) = &nic.plug {
-                shown.networks.get(name, || destination.network(name))?;
+                answer(&shown.networks, name, || destination.network(name))?;
             }
         }
     }

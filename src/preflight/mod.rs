@@ -15,8 +15,7 @@ mod source;
 
 use std::collections::HashMap;
 
-use crate::domain::Eligibility;
-use crate::domain::Fault;
+use crate::domain::{Eligibility, Fault, Technique};
 use crate::plan::{Draft, Findings, HostRefusal, Plan, Planner, Step};
 use crate::profile::{Both, Profile};
 
@@ -134,7 +133,7 @@ fn notes(facts: &Facts, plan: &Plan) -> Vec<String> {
             source.name,
         ));
     }
-    let by_pre_copy = |step: &Step| step.forced && step.technique == crate::domain::Technique::PreCopy;
+    let by_pre_copy = |step: &Step| step.forced && step.technique == Technique::PreCopy;
     if versions_differ(facts) && plan.migrations.iter().any(by_pre_copy) {
         notes.push(format!(
             "{} runs {hypervisor} {} and {} {hypervisor} {}: a domain goes by post-copy only if you say so (--post-copy), since a \
@@ -148,8 +147,7 @@ fn notes(facts: &Facts, plan: &Plan) -> Vec<String> {
             hypervisor = source.hypervisor,
         ));
     }
-    let post_copies =
-        plan.migrations.iter().filter(|step| step.technique == crate::domain::Technique::PostCopy).count();
+    let post_copies = plan.migrations.iter().filter(|step| step.technique == Technique::PostCopy).count();
     if post_copies > 1 {
         notes.push(format!(
             "the first post-copy goes alone until its guest runs at {}: if that can't load it, no other is lost",
@@ -261,7 +259,7 @@ mod tests {
             let running = |name| (name, name, DomainState::Running);
             let (source, destination) =
                 (fixture::host("a", &["n1", "n2"].map(running)[..count]), fixture::host("b", &[]));
-            let post_copy = Rule { technique: Some(crate::domain::Technique::PostCopy), ..Rule::default() };
+            let post_copy = Rule { technique: Some(Technique::PostCopy), ..Rule::default() };
             plan(source, &destination, &[post_copy; 2][..count], &Demands::default(), Some(&facts())).notes
         };
         assert_eq!(notes(1), Vec::<String>::new());
@@ -290,12 +288,12 @@ mod tests {
             (domain.memory_bytes, domain.resident_bytes) = (1 << 30, 1 << 30);
             domain.outbound_bits_per_second = 3e8;
         }
-        let chosen = Rule { technique: Some(crate::domain::Technique::PostCopy), ..Rule::default() };
+        let chosen = Rule { technique: Some(Technique::PostCopy), ..Rule::default() };
         let techniques = |rules: &[Rule], facts: &Facts| {
             let plan = plan(source.clone(), &destination, rules, &Demands::default(), Some(facts));
             let post_copy = |domain: &str| {
                 let step = plan.migrations.iter().find(|step| step.domain == domain);
-                step.is_some_and(|step| step.technique == crate::domain::Technique::PostCopy)
+                step.is_some_and(|step| step.technique == Technique::PostCopy)
             };
             (post_copy("n1"), post_copy("n2"), plan.notes.join("\n"))
         };
@@ -317,7 +315,7 @@ mod tests {
         let demands = Demands::default();
         let domains = [("n1", "u1", DomainState::Running)];
         let (source, destination) = (fixture::host("a", &domains), fixture::host("b", &[]));
-        let post_copy = Rule { technique: Some(crate::domain::Technique::PostCopy), ..Rule::default() };
+        let post_copy = Rule { technique: Some(Technique::PostCopy), ..Rule::default() };
         let plan = plan(source, &destination, &[post_copy], &demands, Some(&facts));
         assert_eq!(plan.notes.len(), 2, "{:?}", plan.notes);
         assert!(plan.notes[0].contains("QEMU 7.2.22") && plan.notes[0].contains("10.0.13"), "{}", plan.notes[0]);

@@ -30,7 +30,18 @@ impl Mobility {
     }
 
     fn of(hardware: &Hardware) -> Self {
-        Self { persistent: false, migration: migration(hardware), post_copy: post_copy(hardware) }
+        let mut mobility = Self::default();
+        let n = hardware.assigned_devices;
+        if n > 0 {
+            let (plural, them) = if n == 1 { ("", "it") } else { ("s", "them") };
+            mobility.migration = Eligibility::no(format!(
+                "it has {n} assigned host device{plural}, which can't be migrated live; detach {them} or shut the domain down"
+            ));
+        }
+        if hardware.memory_in_file {
+            mobility.post_copy = Eligibility::no("its memory is backed by a file, which post-copy does not survive");
+        }
+        mobility
     }
 }
 
@@ -40,24 +51,6 @@ pub(crate) fn hangs(domain: &str) -> String {
         "its emulator does not answer libvirt (virsh domcontrol {domain}); see what it waits for, such as storage that is \
          gone, or exclude the domain"
     )
-}
-
-fn migration(hardware: &Hardware) -> Eligibility {
-    match hardware.assigned_devices {
-        0 => Eligibility::default(),
-        n => Eligibility::no(format!(
-            "it has {n} assigned host device{}, which can't be migrated live; detach {} or shut the domain down",
-            if n == 1 { "" } else { "s" },
-            if n == 1 { "it" } else { "them" },
-        )),
-    }
-}
-
-fn post_copy(hardware: &Hardware) -> Eligibility {
-    match hardware.memory_in_file {
-        true => Eligibility::no("its memory is backed by a file, which post-copy does not survive"),
-        false => Eligibility::default(),
-    }
 }
 
 #[cfg(test)]

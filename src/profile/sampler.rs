@@ -9,8 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::domain::{DomainState, Eligibility};
-use crate::libvirt::Host;
-use crate::libvirt::{DirtyRate, DomainSample, HostError, HostErrorKind, NicCounters, Sample};
+use crate::libvirt::{DirtyRate, DomainSample, Host, HostError, HostErrorKind, NicCounters, Sample};
 use crate::profile::mobility::Mobility;
 use crate::profile::{self, DomainProfile, Profile};
 use crate::topology::Link;
@@ -125,9 +124,10 @@ impl Window {
         })
     }
 
-    /// The domains of the last sample, sorted by name. `mobility` leaves those out by `None` that have gone since.
-    fn domains(&self, mut mobility: impl FnMut(&DomainSample) -> Option<Mobility>) -> Vec<DomainProfile> {
-        let mut domains: Vec<_> = self.last().iter().filter_map(|s| Some(self.domain(s, mobility(s)?))).collect();
+    /// The domains of the last sample, sorted by name. Those without a mobility have gone since.
+    fn domains(&self, mobilities: impl IntoIterator<Item = Option<Mobility>>) -> Vec<DomainProfile> {
+        let profiled = |(sample, mobility): (_, Option<_>)| Some(self.domain(sample, mobility?));
+        let mut domains: Vec<_> = zip(self.last(), mobilities).filter_map(profiled).collect();
         domains.sort_by(|a, b| a.name.cmp(&b.name));
         domains
     }
@@ -235,14 +235,12 @@ fn profile_host(
     let mobilities = Host::side_by_side([host], window.last(), |[host], domain| {
         Mobility::ask(host, &domain.name, &domain.uuid, persistent.contains(&domain.uuid))
     })?;
-    let mut mobilities = mobilities.into_iter();
-    let domains = window.domains(|_| mobilities.next().flatten());
     Ok(Profile {
         schema: profile::SCHEMA.to_owned(),
         host: host.endpoint().name.clone(),
         window_seconds: window.seconds(),
         link,
-        domains,
+        domains: window.domains(mobilities),
     })
 }
 
@@ -263,6 +261,8 @@ fn measure_dirty_rates(host: &Host, domains: &[DomainSample], held: &mut BTreeSe
 
 #[cfg(test)]
 mod tests {
+    use std::iter::repeat;
+
     use super::*;
 
     fn nic(name: &str, inbound: u64, outbound: u64) -> NicCounters {
@@ -287,7 +287,7 @@ mod tests {
         for (at_seconds, domains) in samples {
             window.add(Sample { at_seconds, domains });
         }
-        window.domains(|_| Some(Mobility { persistent: true, ..Mobility::default() }))
+        window.domains(repeat(Some(Mobility { persistent: true, ..Mobility::default() })))
     }
 
     fn rates(domain: &DomainProfile) -> (f64, f64) {

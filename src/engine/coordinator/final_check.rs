@@ -119,10 +119,9 @@ impl Coordinator {
 }
 
 fn fault(list: &[Listed], uuid: &str) -> Option<Fault> {
-    list.iter().find(|listed| listed.uuid == uuid)?.fault
+    Listed::of(list, uuid)?.fault
 }
 
 fn place(list: &[Listed], uuid: &str) -> Presence {
-    let found = list.iter().find(|listed| listed.uuid == uuid);
-    found.map_or(Presence::Absent, |listed| Presence::Present(listed.condition))
+    Listed::of(list, uuid).map_or(Presence::Absent, |listed| Presence::Present(listed.condition))
 }

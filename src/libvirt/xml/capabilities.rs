@@ -13,7 +13,7 @@ pub(crate) struct Capabilities {
     pub(crate) processor: Option<String>,
     /// The sizes of the huge pages that the host knows, in KiB: all but the smallest.
     pub(crate) huge_page_sizes: Vec<u32>,
-    /// How many NUMA cells it has; at least one.
+    /// How many NUMA cells it has.
     pub(crate) cells: u32,
     /// The user in the default label of the host's guests (`+64055:+64055`); 0 is root.
     pub(crate) qemu_user: Option<u32>,
@@ -22,15 +22,13 @@ pub(crate) struct Capabilities {
 impl Capabilities {
     /// Reads the XML of a host's capabilities; one that can't be read says nothing.
     pub(crate) fn read(xml: &str) -> Self {
-        let nothing = || Self { cells: 1, ..Self::default() };
-        let Ok(document) = Document::parse(xml) else { return nothing() };
-        let Some(host) = child(document.root_element(), "host") else { return nothing() };
+        let Ok(document) = Document::parse(xml) else { return Self::default() };
+        let Some(host) = child(document.root_element(), "host") else { return Self::default() };
         let cpu = child(host, "cpu");
         let pages = cpu.into_iter().flat_map(|cpu| children(cpu, "pages"));
         let mut sizes: Vec<u32> = pages.filter_map(|page| page.attribute("size")?.parse().ok()).collect();
         sizes.sort_unstable();
         sizes.drain(..sizes.len().min(1));
-        let cells = host.descendants().filter(|n| n.has_tag_name("cell")).count();
         let user = || {
             let dac = children(host, "secmodel").find(|model| text(*model, "model").as_deref() == Some("dac"))?;
             text(dac, "baselabel")?.split_once(':')?.0.strip_prefix('+')?.parse().ok()
@@ -39,7 +37,7 @@ impl Capabilities {
             machine_uuid: text(host, "uuid"),
             processor: cpu.and_then(|cpu| xml.get(cpu.range())).map(str::to_owned),
             huge_page_sizes: sizes,
-            cells: u32::try_from(cells).unwrap_or(1).max(1),
+            cells: host.descendants().filter(|n| n.has_tag_name("cell")).count() as u32,
             qemu_user: user(),
         }
     }
@@ -66,6 +64,6 @@ mod tests {
         let processor = capabilities.processor.expect("a processor");
         assert!(processor.starts_with("<cpu>") && processor.ends_with("</cpu>"), "{processor}");
         let nothing = Capabilities::read("<capabilities/>");
-        assert_eq!((nothing.qemu_user, nothing.huge_page_sizes, nothing.cells), (None, vec![], 1));
+        assert_eq!((nothing.qemu_user, nothing.huge_page_sizes), (None, vec![]));
     }
 }
