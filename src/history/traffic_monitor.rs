@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::libvirt::{Endpoint, Host, Sample};
-use crate::profile::sampler::Window;
+use crate::profile::sampler::SamplingWindow;
 use crate::topology::Side;
 
 /// Time between two readings.
@@ -61,7 +61,7 @@ fn read(host: &Host, side: Side, sender: &Sender<Reading>) -> Result<(), mpsc::S
 
 /// What all guests sent and received between two samples, in bits per second.
 fn passed(before: Sample, after: Sample) -> (f64, f64) {
-    let mut window = Window::default();
+    let mut window = SamplingWindow::default();
     window.add(before);
     window.add(after);
     let rates = window.last().iter().map(|domain| window.rates(domain));

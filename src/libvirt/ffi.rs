@@ -18,10 +18,10 @@ use virt::sys;
 
 /// libvirt's typed parameters by name, numbers only (nothing that tsmig reads needs text but NIC names).
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Parameters(HashMap<String, Value>);
+pub(crate) struct Parameters(HashMap<String, Parameter>);
 
 #[derive(Debug, Clone, PartialEq)]
-enum Value {
+enum Parameter {
     Signed(i64),
     Unsigned(u64),
     Float(f64),
@@ -32,16 +32,16 @@ impl Parameters {
     /// The parameter as a non-negative number; `None` where it is missing, negative ("not known") or text.
     pub(crate) fn number(&self, name: &str) -> Option<u64> {
         match self.0.get(name)? {
-            Value::Signed(n) => u64::try_from(*n).ok(),
-            Value::Unsigned(n) => Some(*n),
-            Value::Float(_) | Value::Text(_) => None,
+            Parameter::Signed(n) => u64::try_from(*n).ok(),
+            Parameter::Unsigned(n) => Some(*n),
+            Parameter::Float(_) | Parameter::Text(_) => None,
         }
     }
 
     /// The parameter as text.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         match self.0.get(name)? {
-            Value::Text(text) => Some(text),
+            Parameter::Text(text) => Some(text),
             _ => None,
         }
     }
@@ -49,7 +49,7 @@ impl Parameters {
     /// Parameters that hold these numbers.
     #[cfg(test)]
     pub(crate) fn of(numbers: &[(&str, u64)]) -> Self {
-        Self(numbers.iter().map(|(name, number)| ((*name).to_owned(), Value::Unsigned(*number))).collect())
+        Self(numbers.iter().map(|(name, number)| ((*name).to_owned(), Parameter::Unsigned(*number))).collect())
     }
 
     /// # Safety
@@ -68,17 +68,17 @@ impl Parameters {
 
 /// # Safety
 /// The parameter's tag must say which field of its union is set, and text must be a C string or null.
-unsafe fn value(param: &sys::virTypedParameter) -> Option<Value> {
+unsafe fn value(param: &sys::virTypedParameter) -> Option<Parameter> {
     // SAFETY: the caller's promise.
     unsafe {
         Some(match param.type_ as u32 {
-            sys::VIR_TYPED_PARAM_INT => Value::Signed(param.value.i.into()),
-            sys::VIR_TYPED_PARAM_UINT => Value::Unsigned(param.value.ui.into()),
-            sys::VIR_TYPED_PARAM_LLONG => Value::Signed(param.value.l),
-            sys::VIR_TYPED_PARAM_ULLONG => Value::Unsigned(param.value.ul),
-            sys::VIR_TYPED_PARAM_DOUBLE => Value::Float(param.value.d),
-            sys::VIR_TYPED_PARAM_BOOLEAN => Value::Unsigned(param.value.b as u64),
-            sys::VIR_TYPED_PARAM_STRING => Value::Text(text_at(param.value.s)),
+            sys::VIR_TYPED_PARAM_INT => Parameter::Signed(param.value.i.into()),
+            sys::VIR_TYPED_PARAM_UINT => Parameter::Unsigned(param.value.ui.into()),
+            sys::VIR_TYPED_PARAM_LLONG => Parameter::Signed(param.value.l),
+            sys::VIR_TYPED_PARAM_ULLONG => Parameter::Unsigned(param.value.ul),
+            sys::VIR_TYPED_PARAM_DOUBLE => Parameter::Float(param.value.d),
+            sys::VIR_TYPED_PARAM_BOOLEAN => Parameter::Unsigned(param.value.b as u64),
+            sys::VIR_TYPED_PARAM_STRING => Parameter::Text(text_at(param.value.s)),
             _ => return None,
         })
     }

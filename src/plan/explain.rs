@@ -1,6 +1,6 @@
 //! Why a domain moves the way it does: one sentence with the numbers that decided, for a reader in a hurry.
 
-use super::model::{self, Launch, Outcome};
+use super::model::{self, Launch, Prediction};
 use super::{Demands, StepPrediction};
 use crate::domain::Technique;
 use crate::plan::eligibility::Techniques;
@@ -30,9 +30,9 @@ pub(super) struct Subject<'a> {
     pub(super) technique: Technique,
     pub(super) predicted: &'a StepPrediction,
     /// The plan's outcome.
-    pub(super) planned: &'a Outcome,
+    pub(super) planned: &'a Prediction,
     /// The outcome of the plan with the other technique for this domain, where that was a choice.
-    pub(super) otherwise: Option<Outcome>,
+    pub(super) otherwise: Option<Prediction>,
 }
 
 /// The outcome of `launches` with the other technique at `place`; `None` if there is no choice, if the guest is
@@ -43,7 +43,7 @@ pub(super) fn otherwise(
     choices: &[Choice],
     demands: &Demands,
     place: usize,
-) -> Option<Outcome> {
+) -> Option<Prediction> {
     let guest = launches[place].guest;
     if choices[guest].techniques != Techniques::Either || scene.is_idle(guest) || launches.len() > COMPARED {
         return None;

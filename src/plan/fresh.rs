@@ -3,7 +3,7 @@
 use super::eligibility::{Standing, Techniques, post_copy_obstacle, standing};
 use super::explain::{self, Subject};
 use super::model::scene::Scene;
-use super::model::{self, Launch, Outcome};
+use super::model::{self, Launch, Prediction};
 use super::planner::Seen;
 use super::search::space::Choice;
 use super::search::{self, Found};
@@ -101,7 +101,7 @@ struct Schedule<'a> {
     scene: Scene,
     choices: Vec<Choice>,
     launches: Vec<Launch>,
-    outcome: Outcome,
+    outcome: Prediction,
     predicted: Vec<StepPrediction>,
 }
 

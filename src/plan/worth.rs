@@ -3,7 +3,7 @@
 //! The model errs, so a plan that is a little faster by the model may not be faster at all. Post-copies that gain less
 //! than the model may err by are changed to pre-copies.
 
-use super::model::{self, Launch, Outcome};
+use super::model::{self, Launch, Prediction};
 use crate::domain::Technique;
 use crate::plan::search::space::Space;
 
@@ -63,13 +63,13 @@ fn price(space: &Space<'_>, group: &[usize]) -> f64 {
 }
 
 /// Seconds that the second takes longer; infinite if it leaves more without an end.
-fn slowdown(before: &Outcome, after: &Outcome) -> f64 {
+fn slowdown(before: &Prediction, after: &Prediction) -> f64 {
     if after.unfinished > before.unfinished { f64::INFINITY } else { after.seconds - before.seconds }
 }
 
 /// The fastest way to let the guests of `group` go by pre-copy while the rest stays as it is: at their places, before all
 /// others of their rank, or behind them; at the present concurrency, or one at a time.
-fn by_pre_copy(space: &Space<'_>, launches: &[Launch], group: &[usize]) -> (Vec<Launch>, Outcome) {
+fn by_pre_copy(space: &Space<'_>, launches: &[Launch], group: &[usize]) -> (Vec<Launch>, Prediction) {
     let mut chosen = vec![false; space.choices.len()];
     group.iter().for_each(|&guest| chosen[guest] = true);
     let way = |place: i8, alone: bool| {

@@ -1,6 +1,6 @@
 //! From counters to rates: samples both hosts over a window and makes a [`Profile`] of each.
 //!
-//! [`Window`] is the pure part: it adds samples up and never gives a negative or absurd rate, whatever the
+//! [`SamplingWindow`] is the pure part: it adds samples up and never gives a negative or absurd rate, whatever the
 //! counters do. [`profile_hosts`] is the clock around it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,25 +16,25 @@ use crate::topology::Link;
 
 /// Counts what passed each NIC between the samples of one host.
 #[derive(Debug, Default)]
-pub struct Window {
+pub struct SamplingWindow {
     last: Option<Sample>,
     /// By domain UUID and the NIC's name.
-    nics: BTreeMap<(String, String), Traffic>,
+    nics: BTreeMap<(String, String), NicTraffic>,
     /// By domain UUID.
-    dirty: BTreeMap<String, Dirtying>,
+    dirty: BTreeMap<String, DirtyRates>,
     started_at_seconds: Option<f64>,
 }
 
 /// The dirty rates that were measured of a domain. A single measurement samples 512 pages for each GiB and so says
 /// little of a small guest; their mean says more.
 #[derive(Debug, Clone, Copy, Default)]
-struct Dirtying {
+struct DirtyRates {
     last_started: Option<u64>,
     sum: f64,
     count: u32,
 }
 
-impl Dirtying {
+impl DirtyRates {
     fn add(&mut self, rate: DirtyRate) {
         if self.last_started != Some(rate.started) {
             self.last_started = Some(rate.started);
@@ -47,21 +47,21 @@ impl Dirtying {
 /// What a NIC was seen to carry, and for how long it was seen; each direction has its own time, since a
 /// direction whose counter was reset is not counted for that interval.
 #[derive(Debug, Clone, Copy, Default)]
-struct Traffic {
-    inbound: Flow,
-    outbound: Flow,
+struct NicTraffic {
+    inbound: Meter,
+    outbound: Meter,
 }
 
 /// Bits per second that no NIC reaches: the fastest on the market run at 0.8 Tbit/s.
 const FASTEST_NIC: f64 = 2e12;
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Flow {
+struct Meter {
     bytes: u64,
     seconds: f64,
 }
 
-impl Flow {
+impl Meter {
     /// A counter that went back, or faster than any NIC, was reset: what passed in that interval is not known,
     /// so it does not count.
     fn add(&mut self, before: Option<u64>, after: Option<u64>, seconds: f64) {
@@ -77,7 +77,7 @@ impl Flow {
     }
 }
 
-impl Window {
+impl SamplingWindow {
     /// Adds the next sample. One that is not later than the last is ignored.
     pub fn add(&mut self, sample: Sample) {
         self.started_at_seconds.get_or_insert(sample.at_seconds);
@@ -157,7 +157,7 @@ impl Window {
     }
 }
 
-impl Traffic {
+impl NicTraffic {
     fn add(&mut self, before: &NicCounters, after: &NicCounters, seconds: f64) {
         self.inbound.add(before.inbound_bytes, after.inbound_bytes, seconds);
         self.outbound.add(before.outbound_bytes, after.outbound_bytes, seconds);
@@ -214,7 +214,7 @@ fn profile_host(
     timing: Timing,
     tick: &(dyn Fn(Duration) + Sync),
 ) -> Result<Profile, HostError> {
-    let mut window = Window::default();
+    let mut window = SamplingWindow::default();
     // Domains that hang.
     let mut held = BTreeSet::new();
     // The window begins with the first sample, which an emulator that hangs may hold up.
@@ -283,7 +283,7 @@ mod tests {
     }
 
     fn profile_of(samples: Vec<(f64, Vec<DomainSample>)>) -> Vec<DomainProfile> {
-        let mut window = Window::default();
+        let mut window = SamplingWindow::default();
         for (at_seconds, domains) in samples {
             window.add(Sample { at_seconds, domains });
         }

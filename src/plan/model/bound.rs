@@ -46,7 +46,7 @@ pub(crate) fn lower_bound(scene: &Scene, most_in_flight: usize) -> f64 {
     let leaving: f64 = items.iter().map(|i| i.outbound).sum();
     // What the source's side leaves with nobody moved, and what the destination's side does.
     let free = (scene.source_capacity - staying - leaving, scene.destination_capacity - resident);
-    let views = WEIGHTS.map(|weight| View::new(&items, weight, free, most_in_flight));
+    let views = WEIGHTS.map(|weight| WeightedBound::new(&items, weight, free, most_in_flight));
 
     let width = items.iter().map(|i| i.image).sum::<f64>() / STEPS as f64;
     let transfer: f64 = (0..STEPS)
@@ -64,12 +64,12 @@ pub(crate) fn lower_bound(scene: &Scene, most_in_flight: usize) -> f64 {
 }
 
 /// The bound under one weight.
-struct View {
+struct WeightedBound {
     /// An upper bound of the wire's rate while each step's bits cross, in bits per second.
     rates: Vec<f64>,
 }
 
-impl View {
+impl WeightedBound {
     fn new(items: &[Item], weight: f64, free: (f64, f64), most_in_flight: usize) -> Self {
         // What it is worth to have moved a guest: its outbound traffic has left, its inbound traffic has arrived.
         let worth = |i: &Item| weight * i.outbound - (1.0 - weight) * i.inbound;

@@ -63,7 +63,7 @@ impl Launch {
 
 /// What a simulated evacuation comes to.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Outcome {
+pub(super) struct Prediction {
     /// Migrations that never end, or never start behind those.
     pub(super) unfinished: usize,
     /// Seconds to the last end.
@@ -74,7 +74,7 @@ pub(super) struct Outcome {
     pub(super) peak: usize,
 }
 
-impl Outcome {
+impl Prediction {
     /// Seconds to the end; infinite where there is none.
     pub(super) fn fast(&self) -> f64 {
         if self.unfinished == 0 { self.seconds } else { f64::INFINITY }
@@ -118,7 +118,7 @@ pub(super) fn can_converge(scene: &Scene, guest: usize, wire: f64) -> bool {
 }
 
 /// Simulates `launches` in order; the outcome, and what becomes of each launch.
-pub(super) fn predict(scene: &Scene, launches: &[Launch]) -> (Outcome, Vec<StepPrediction>) {
+pub(super) fn predict(scene: &Scene, launches: &[Launch]) -> (Prediction, Vec<StepPrediction>) {
     let mut steps = Vec::with_capacity(launches.len());
     let outcome = run(scene, launches, f64::INFINITY, |launch, step| steps.push((launch, step)));
     steps.sort_by_key(|&(launch, _)| launch);
@@ -126,13 +126,13 @@ pub(super) fn predict(scene: &Scene, launches: &[Launch]) -> (Outcome, Vec<StepP
 }
 
 /// Simulates `launches` in order, for the outcome alone. What goes on after `deadline` seconds counts as unfinished.
-pub(super) fn outcome(scene: &Scene, launches: &[Launch], deadline: f64) -> Outcome {
+pub(super) fn outcome(scene: &Scene, launches: &[Launch], deadline: f64) -> Prediction {
     run(scene, launches, deadline, |_, _| ())
 }
 
-/// Where a migration in flight is. Every phase but the stall has so much `left`: seconds, or bits to send.
+/// Where a migration in flight is. Every leg but the stall has so much `left`: seconds, or bits to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum Leg {
     /// Nothing flows yet.
     Setup,
     /// Pre-copy: memory is sent while the guest runs at the source.
@@ -150,11 +150,11 @@ enum Phase {
 }
 
 #[derive(Debug, Clone)]
-struct Flight {
+struct Simulated {
     launch: usize,
     guest: usize,
     technique: Technique,
-    phase: Phase,
+    leg: Leg,
     left: f64,
     start: f64,
     /// Seconds that this pass has taken.
@@ -163,34 +163,34 @@ struct Flight {
     down: f64,
 }
 
-impl Flight {
+impl Simulated {
     fn flows(&self) -> bool {
-        matches!(self.phase, Phase::Pass | Phase::Stalled | Phase::Stop | Phase::Pull)
+        matches!(self.leg, Leg::Pass | Leg::Stalled | Leg::Stop | Leg::Pull)
     }
 
     fn is_down(&self) -> bool {
-        matches!(self.phase, Phase::Stop | Phase::Switch)
+        matches!(self.leg, Leg::Stop | Leg::Switch)
     }
 
-    /// Seconds to the end of the phase while each migration gets `rate`.
+    /// Seconds to the end of the leg while each migration gets `rate`.
     fn seconds_left(&self, rate: f64) -> f64 {
-        match self.phase {
-            Phase::Stalled => f64::INFINITY,
+        match self.leg {
+            Leg::Stalled => f64::INFINITY,
             _ if self.left <= 0.0 => 0.0,
             _ if self.flows() => self.left / rate,
             _ => self.left,
         }
     }
 
-    fn enter(&mut self, phase: Phase, left: f64) {
-        self.phase = phase;
+    fn enter(&mut self, leg: Leg, left: f64) {
+        self.leg = leg;
         self.left = left;
         self.pass = 0.0;
     }
 }
 
-/// Both hosts while the simulation runs.
-struct Hosts<'a> {
+/// The NICs of both hosts while the simulation runs.
+struct Nics<'a> {
     scene: &'a Scene,
     source: Nic<'a>,
     destination: Nic<'a>,
@@ -200,7 +200,7 @@ struct Hosts<'a> {
     suspended: f64,
 }
 
-impl Hosts<'_> {
+impl Nics<'_> {
     fn stop(&mut self, guest: usize) {
         let Guest { outbound, inbound, .. } = self.scene.guests[guest];
         self.source.remove(self.scene.places[guest].leaving);
@@ -246,8 +246,8 @@ impl Hosts<'_> {
     }
 }
 
-fn run(scene: &Scene, launches: &[Launch], deadline: f64, mut report: impl FnMut(usize, StepPrediction)) -> Outcome {
-    let mut hosts = Hosts {
+fn run(scene: &Scene, launches: &[Launch], deadline: f64, mut report: impl FnMut(usize, StepPrediction)) -> Prediction {
+    let mut nics = Nics {
         scene,
         source: scene.source_nic(),
         destination: scene.destination_nic(),
@@ -255,17 +255,17 @@ fn run(scene: &Scene, launches: &[Launch], deadline: f64, mut report: impl FnMut
         destination_outbound: scene.destination_outbound,
         suspended: 0.0,
     };
-    let mut flights: Vec<Flight> = Vec::new();
+    let mut flights: Vec<Simulated> = Vec::new();
     let mut waiting = launches.iter().enumerate().peekable();
-    let mut ended = Outcome { unfinished: launches.len(), seconds: 0.0, lost: 0.0, peak: 0 };
+    let mut ended = Prediction { unfinished: launches.len(), seconds: 0.0, lost: 0.0, peak: 0 };
     let (mut now, mut lost, mut rate) = (0.0, 0.0, 0.0);
     loop {
         while let Some((launch, next)) = waiting.next_if(|(_, next)| flights.len() < next.concurrency.max(1)) {
-            flights.push(Flight {
+            flights.push(Simulated {
                 launch,
                 guest: next.guest,
                 technique: next.technique,
-                phase: Phase::Setup,
+                leg: Leg::Setup,
                 left: SETUP,
                 start: now,
                 pass: 0.0,
@@ -275,12 +275,12 @@ fn run(scene: &Scene, launches: &[Launch], deadline: f64, mut report: impl FnMut
         }
         ended.peak = ended.peak.max(flights.len());
         let flows = flights.iter().filter(|f| f.flows()).count();
-        let goodput = if flows > 0 { hosts.goodput(flows) } else { 0.0 };
+        let goodput = if flows > 0 { nics.goodput(flows) } else { 0.0 };
         let share = if flows > 0 { goodput / flows as f64 } else { 0.0 };
         if share != rate {
             rate = share;
-            for flight in flights.iter_mut().filter(|f| f.phase == Phase::Stalled) {
-                flight.enter(Phase::Pass, flight.left);
+            for flight in flights.iter_mut().filter(|f| f.leg == Leg::Stalled) {
+                flight.enter(Leg::Pass, flight.left);
             }
         }
         let span = flights.iter().map(|f| f.seconds_left(rate)).fold(f64::INFINITY, f64::min);
@@ -288,7 +288,7 @@ fn run(scene: &Scene, launches: &[Launch], deadline: f64, mut report: impl FnMut
             break;
         }
         now += span;
-        lost += span * hosts.lost(goodput);
+        lost += span * nics.lost(goodput);
         for flight in &mut flights {
             // Relative, so that phases that end at the same time do so in one event whatever was rounded.
             let over = flight.seconds_left(rate) <= span * (1.0 + 1e-12);
@@ -300,15 +300,15 @@ fn run(scene: &Scene, launches: &[Launch], deadline: f64, mut report: impl FnMut
                 flight.sent += span * rate;
             }
             if over {
-                advance(flight, &mut hosts, rate);
-            } else if flight.phase != Phase::Stalled {
+                advance(flight, &mut nics, rate);
+            } else if flight.leg != Leg::Stalled {
                 flight.left -= span * if flight.flows() { rate } else { 1.0 };
             }
         }
         flights.retain(|flight| {
-            let over = flight.phase == Phase::Finish && flight.left <= 0.0;
+            let over = flight.leg == Leg::Finish && flight.left <= 0.0;
             if over {
-                ended = Outcome { unfinished: ended.unfinished - 1, seconds: now, lost, ..ended };
+                ended = Prediction { unfinished: ended.unfinished - 1, seconds: now, lost, ..ended };
                 report(
                     flight.launch,
                     StepPrediction {
@@ -329,41 +329,41 @@ fn run(scene: &Scene, launches: &[Launch], deadline: f64, mut report: impl FnMut
     ended
 }
 
-/// The phase of `flight` is over: enters the next.
-fn advance(flight: &mut Flight, hosts: &mut Hosts, rate: f64) {
+/// The leg of `flight` is over: enters the next.
+fn advance(flight: &mut Simulated, nics: &mut Nics, rate: f64) {
     let guest = flight.guest;
-    match (flight.phase, flight.technique) {
-        (Phase::Setup, Technique::PostCopy) => {
-            hosts.stop(guest);
-            flight.enter(Phase::Switch, SWITCH);
+    match (flight.leg, flight.technique) {
+        (Leg::Setup, Technique::PostCopy) => {
+            nics.stop(guest);
+            flight.enter(Leg::Switch, SWITCH);
         }
-        (Phase::Setup, _) => flight.enter(Phase::Pass, hosts.scene.guests[guest].image),
-        (Phase::Pass, _) => {
-            let next = hosts.scene.guests[guest].dirtied(flight.pass);
+        (Leg::Setup, _) => flight.enter(Leg::Pass, nics.scene.guests[guest].image),
+        (Leg::Pass, _) => {
+            let next = nics.scene.guests[guest].dirtied(flight.pass);
             if next <= DOWNTIME_LIMIT * rate {
-                hosts.stop(guest);
-                flight.enter(Phase::Stop, next);
-            } else if hosts.scene.guests[guest].dirtied(next / rate) >= NO_HEADWAY * next {
-                flight.enter(Phase::Stalled, next);
+                nics.stop(guest);
+                flight.enter(Leg::Stop, next);
+            } else if nics.scene.guests[guest].dirtied(next / rate) >= NO_HEADWAY * next {
+                flight.enter(Leg::Stalled, next);
             } else {
-                flight.enter(Phase::Pass, next);
+                flight.enter(Leg::Pass, next);
             }
         }
-        (Phase::Stop, _) => flight.enter(Phase::Switch, SWITCH),
-        (Phase::Switch, Technique::PostCopy) => {
-            hosts.start_pulling(guest);
-            flight.enter(Phase::Pull, hosts.scene.guests[guest].image);
+        (Leg::Stop, _) => flight.enter(Leg::Switch, SWITCH),
+        (Leg::Switch, Technique::PostCopy) => {
+            nics.start_pulling(guest);
+            flight.enter(Leg::Pull, nics.scene.guests[guest].image);
         }
-        (Phase::Switch, _) => {
-            hosts.arrive(guest);
-            flight.enter(Phase::Finish, FINISH);
+        (Leg::Switch, _) => {
+            nics.arrive(guest);
+            flight.enter(Leg::Finish, FINISH);
         }
-        (Phase::Pull, _) => {
-            hosts.stop_pulling(guest);
-            hosts.arrive(guest);
-            flight.enter(Phase::Finish, FINISH);
+        (Leg::Pull, _) => {
+            nics.stop_pulling(guest);
+            nics.arrive(guest);
+            flight.enter(Leg::Finish, FINISH);
         }
         // The end: nothing is left.
-        (Phase::Finish | Phase::Stalled, _) => flight.left = 0.0,
+        (Leg::Finish | Leg::Stalled, _) => flight.left = 0.0,
     }
 }

@@ -146,7 +146,7 @@ pub(crate) fn rate(bits_per_second: f64) -> f64 {
 
 /// The places of one guest's flows on the NICs.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Places {
+pub(crate) struct FlowPlaces {
     /// Outbound at the source.
     pub(crate) leaving: usize,
     /// Inbound at the destination.
@@ -161,7 +161,7 @@ pub(crate) struct Scene {
     /// The guests that move.
     pub(crate) guests: Vec<Guest>,
     /// By guest.
-    pub(crate) places: Vec<Places>,
+    pub(crate) places: Vec<FlowPlaces>,
     /// Capacity of the source's link each way, in bits per second.
     pub(crate) source_capacity: f64,
     /// Capacity of the destination's link each way, in bits per second.
@@ -199,7 +199,7 @@ impl Scene {
         Self {
             places: guests
                 .iter()
-                .map(|g| Places {
+                .map(|g| FlowPlaces {
                     leaving: leaving.rank(g.outbound),
                     arriving: arriving.rank(g.inbound),
                     pulling: arriving.rank(g.inbound * INBOUND_KEPT),

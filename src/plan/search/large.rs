@@ -7,7 +7,7 @@
 use fastrand::Rng;
 
 use crate::domain::Technique;
-use crate::plan::model::{Launch, Outcome};
+use crate::plan::model::{Launch, Prediction};
 use crate::plan::search::local::{anneal, polish, shaken};
 use crate::plan::search::orders::{by_relief, levels, orders, patterns};
 use crate::plan::search::pareto::Front;
@@ -89,7 +89,7 @@ fn grid(space: &Space<'_>, free: &[usize], budget: usize, front: &mut Front) -> 
             };
             for order in orders {
                 let launches = space.launches(&techniques, &order, |_| level);
-                let score = Outcome::speed(&front.offer(space.scene, &launches, front.deadline()));
+                let score = Prediction::speed(&front.offer(space.scene, &launches, front.deadline()));
                 if score < best.0 {
                     best = (score, launches);
                 }

@@ -6,7 +6,7 @@
 
 use fastrand::Rng;
 
-use crate::plan::model::{self, Launch, Outcome};
+use crate::plan::model::{self, Launch, Prediction};
 use crate::plan::search::orders::levels;
 use crate::plan::search::pareto::Front;
 use crate::plan::search::space::Space;
@@ -21,11 +21,11 @@ pub(crate) fn polish(space: &Space<'_>, launches: Vec<Launch>, flips: bool, trie
         return;
     }
     let start = model::outcome(space.scene, &launches, f64::INFINITY).fast();
-    let launches = improve(space, launches, Outcome::speed, front.allowed(start), flips, tries, front);
+    let launches = improve(space, launches, Prediction::speed, front.allowed(start), flips, tries, front);
     let seconds = model::outcome(space.scene, &launches, f64::INFINITY).fast();
     // Where even the fastest of these techniques is too slow, all of them are.
     if seconds.is_finite() && seconds <= front.deadline() {
-        improve(space, launches, Outcome::gentle, front.allowed(seconds), flips, tries, front);
+        improve(space, launches, Prediction::gentle, front.allowed(seconds), flips, tries, front);
     }
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn polish(space: &Space<'_>, launches: Vec<Launch>, flips: bool, trie
 fn improve(
     space: &Space<'_>,
     mut launches: Vec<Launch>,
-    score: impl Fn(&Outcome) -> f64,
+    score: impl Fn(&Prediction) -> f64,
     deadline: f64,
     flips: bool,
     tries: &mut usize,

@@ -3,7 +3,7 @@
 use crate::domain::Technique;
 use crate::plan::Objective;
 use crate::plan::model::scene::Scene;
-use crate::plan::model::{self, Launch, Outcome};
+use crate::plan::model::{self, Launch, Prediction};
 
 /// Plans for [`Objective::Time`] may take this much longer than the fastest, to lose less traffic: within it, less
 /// loss counts for more than less time. Given by the objective's definition.
@@ -25,7 +25,7 @@ const SAME_LOSS: f64 = 1.01;
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
     pub(crate) launches: Vec<Launch>,
-    outcome: Outcome,
+    outcome: Prediction,
     pub(crate) post_copies: usize,
 }
 
@@ -58,7 +58,7 @@ impl Front {
     }
 
     /// Simulates `launches` up to `deadline`, and keeps them unless others are as good in every respect.
-    pub(crate) fn offer(&mut self, scene: &Scene, launches: &[Launch], deadline: f64) -> Outcome {
+    pub(crate) fn offer(&mut self, scene: &Scene, launches: &[Launch], deadline: f64) -> Prediction {
         let outcome = model::outcome(scene, launches, deadline);
         let post_copies = launches.iter().filter(|launch| launch.technique == Technique::PostCopy).count();
         let covered = |kept: &Candidate| covers((&kept.outcome, kept.post_copies), (&outcome, post_copies));
@@ -96,7 +96,7 @@ impl Front {
 }
 
 /// Whether the first is as good as the second in every respect.
-fn covers((a, a_post_copies): (&Outcome, usize), (b, b_post_copies): (&Outcome, usize)) -> bool {
+fn covers((a, a_post_copies): (&Prediction, usize), (b, b_post_copies): (&Prediction, usize)) -> bool {
     a.unfinished < b.unfinished
         || a.unfinished == b.unfinished && a.seconds <= b.seconds && a.lost <= b.lost && a_post_copies <= b_post_copies
 }
