@@ -188,8 +188,7 @@ mod tests {
             [("hosts", &keys::HOSTS[..]), ("domains", &keys::DOMAINS[..]), ("hooks", &keys::HOOKS[..])]
         {
             for key in keys {
-                let has =
-                    |row: &show::Row| row.key.starts_with(section) && row.key.ends_with(&format!(".{}", key.name));
+                let has = |row: &Setting| row.key.starts_with(section) && row.key.ends_with(&format!(".{}", key.name));
                 assert!(shown.iter().any(has), "[{section}] lacks {}", key.name);
             }
         }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use std::{env, fmt, fs, io};
 
 use globset::GlobMatcher;
+use serde::{Serialize, Serializer};
 
 use crate::domain::Technique;
 use crate::engine::Timeout;
@@ -167,8 +168,15 @@ impl fmt::Display for Origin {
     }
 }
 
+/// As text: `default`, `option`, or FILE:LINE.
+impl Serialize for Origin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// An option's effective value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
     /// The option's long name.
     pub key: String,

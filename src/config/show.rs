@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Config, Located, Origin, Setting};
-use crate::domain::Technique;
+use super::{Config, Located, Setting};
 
 /// The schema name that the effective configuration carries.
 pub const SCHEMA: &str = "tsmig.config/1";
@@ -17,8 +16,8 @@ pub struct Effective {
     pub schema: String,
     /// The files that are looked for, in their order.
     pub files: Vec<FileRow>,
-    /// All settings.
-    pub settings: Vec<Row>,
+    /// All settings, with their keys from the top: `defaults.window`, `hosts.host-a.uri`.
+    pub settings: Vec<Setting>,
 }
 
 /// A file that is looked for.
@@ -30,58 +29,38 @@ pub struct FileRow {
     pub read: bool,
 }
 
-/// One value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Row {
-    /// The key from the top: `defaults.window`, `hosts.host-a.uri`.
-    pub key: String,
-    /// The value as text.
-    pub value: String,
-    /// `default`, `option`, or FILE:LINE.
-    pub origin: String,
-}
-
 impl Effective {
     /// The configuration, with these values of the options.
     pub fn of(config: &Config, options: &[Setting]) -> Self {
-        let row = |key: String, value: String, origin: &Origin| Row { key, value, origin: origin.to_string() };
-        let options = options.iter().map(|s| row(format!("defaults.{}", s.key), s.value.clone(), &s.origin));
-        let mut settings: Vec<_> = options.collect();
-        let mut add = |key: String, located: Option<Located<String>>| {
-            settings.extend(located.map(|l| row(key, l.value, &l.origin)));
-        };
+        let option = |option: &Setting| Setting { key: format!("defaults.{}", option.key), ..option.clone() };
+        let mut settings: Vec<_> = options.iter().map(option).collect();
         for (name, host) in &config.hosts {
-            add(format!("hosts.{name}.uri"), host.uri.clone());
-            add(format!("hosts.{name}.migration_uri"), host.migration_uri.clone());
-            let link = host.link.clone();
-            let link = link.map(|Located { value, origin }| Located { value: value.as_option(), origin });
-            add(format!("hosts.{name}.link"), link);
-            add(format!("hosts.{name}.memory"), text(host.memory.as_ref()));
-            add(format!("hosts.{name}.memory_reserve"), text(host.memory_reserve.as_ref()));
+            let key = |key| format!("hosts.{name}.{key}");
+            settings.extend(row(key("uri"), host.uri.as_ref(), String::clone));
+            settings.extend(row(key("migration_uri"), host.migration_uri.as_ref(), String::clone));
+            settings.extend(row(key("link"), host.link.as_ref(), |link| link.as_option()));
+            settings.extend(row(key("memory"), host.memory.as_ref(), ToString::to_string));
+            settings.extend(row(key("memory_reserve"), host.memory_reserve.as_ref(), ToString::to_string));
         }
         for (i, rule) in config.domains.iter().enumerate() {
             let key = |key| format!("domains[{i}].{key}");
-            add(key("match"), Some(rule.pattern.clone()));
-            let technique = |technique: Option<Technique>| technique.map_or("auto".to_owned(), |t| t.to_string());
-            let technique = rule.technique.clone().map(|l| Located { value: technique(l.value), origin: l.origin });
-            add(key("technique"), technique);
-            add(key("order"), text(rule.order.as_ref()));
-            add(key("keep"), text(rule.keep.as_ref()));
-            add(key("timeout"), text(rule.timeout.as_ref()));
+            let technique = |t: &Option<_>| t.map_or("auto".to_owned(), |t: crate::domain::Technique| t.to_string());
+            settings.extend(row(key("match"), Some(&rule.pattern), String::clone));
+            settings.extend(row(key("technique"), rule.technique.as_ref(), technique));
+            settings.extend(row(key("order"), rule.order.as_ref(), ToString::to_string));
+            settings.extend(row(key("keep"), rule.keep.as_ref(), ToString::to_string));
+            settings.extend(row(key("timeout"), rule.timeout.as_ref(), ToString::to_string));
         }
-        for (name, hook) in &config.hooks {
-            let command = hook.value.join(" ");
-            add(format!("hooks.{name}"), Some(Located { value: command, origin: hook.origin.clone() }));
-        }
-        let timeout = config.hook_timeout.clone();
-        let timeout = timeout
-            .map(|Located { value, origin }| Located { value: humantime::format_duration(value).to_string(), origin });
-        add("hooks.timeout".to_owned(), timeout);
+        let hooks = config.hooks.iter();
+        settings
+            .extend(hooks.flat_map(|(name, hook)| row(format!("hooks.{name}"), Some(hook), |words| words.join(" "))));
+        let duration = |limit: &_| humantime::format_duration(*limit).to_string();
+        settings.extend(row("hooks.timeout".to_owned(), config.hook_timeout.as_ref(), duration));
         let files = config.files.iter().map(|(path, read)| FileRow { path: path.clone(), read: *read });
         Self { schema: SCHEMA.to_owned(), files: files.collect(), settings }
     }
 }
 
-fn text<T: ToString>(located: Option<&Located<T>>) -> Option<Located<String>> {
-    located.map(|located| Located { value: located.value.to_string(), origin: located.origin.clone() })
+fn row<T>(key: String, located: Option<&Located<T>>, text: impl Fn(&T) -> String) -> Option<Setting> {
+    located.map(|located| Setting { key, value: text(&located.value), origin: located.origin.clone() })
 }

@@ -136,7 +136,7 @@ fn totals(plan: &Plan) -> String {
 /// The files of the configuration, each with whether it was read, and the settings: key, value, and where that is from.
 pub fn configuration<'a>(
     files: impl Iterator<Item = (&'a Path, bool)>,
-    settings: impl Iterator<Item = [&'a str; 3]>,
+    settings: impl Iterator<Item = [String; 3]>,
 ) -> String {
     let file = |(path, read): (&Path, bool)| {
         format!("{}: {}\n", escape_line(&path.to_string_lossy()), if read { "read" } else { "not there" })

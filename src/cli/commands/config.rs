@@ -35,7 +35,8 @@ pub(super) fn run(context: Context<'_>, arguments: &ConfigArgs) -> Result<u8> {
             let effective = Effective::of(config, &settings);
             context.show(&effective, || {
                 let files = effective.files.iter().map(|file| (file.path.as_path(), file.read));
-                let settings = effective.settings.iter().map(|row| [&*row.key, &*row.value, &*row.origin]);
+                let settings =
+                    effective.settings.iter().map(|s| [s.key.clone(), s.value.clone(), s.origin.to_string()]);
                 tables::configuration(files, settings)
             })?;
         }
