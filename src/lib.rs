@@ -3,14 +3,15 @@
 //! Data flows one way:
 //!
 //! 1. [`profile`] reads the counters of both hosts over a window and makes a profile of each.
-//! 2. [`plan`] computes, from the profiles and the user's rules, which domain goes by which technique, in which order,
-//!    how many at once, and what that takes. It is pure; [`preflight`] refuses what can't be moved. A dry run stops here.
+//! 2. [`preflight`] asks both hosts what would go wrong, and [`plan`] computes, from the profiles, what was found and the
+//!    user's rules, which domain goes by which technique, in which order, how many at once, and what that takes. It is
+//!    pure; a saved plan goes the same way. A dry run stops here.
 //! 3. [`engine`] runs the plan against the two hosts ([`libvirt`]) and tells what happens by [`engine::events`]. Each step
 //!    is journaled before it runs, so a later run can recover ([`engine::recovery`]).
 //! 4. [`render`] draws the events; [`report`] and [`history`] are what remains of them.
 //!
 //! [`domain`], [`topology`] and [`units`] are the vocabulary and import nothing else. [`config`] and [`cli`] are what the
-//! user asks for.
+//! user asks for; only [`cli`] knows the command line. No two modules import each other, even by way of others.
 //!
 //! The words are the field's: a *domain* is a guest as libvirt knows it; *outbound* is what the guest sends,
 //! *inbound* what it receives; *pre-copy* copies the memory while the guest runs at the source, pass after pass;

@@ -77,7 +77,7 @@ struct Today {
 impl Today {
     fn add_step(&mut self, step: &Step, seen: &Seen<'_>) {
         let (domain, uuid) = (&step.domain, &step.uuid);
-        match step_today(step, seen.source, seen.destination, seen.rules) {
+        match step_today(step, seen) {
             StepToday::AsPlanned => self.steps.push(step.clone()),
             StepToday::Absent(why) => self.differences.push(why),
             StepToday::Kept(kind) => {
@@ -184,8 +184,9 @@ enum StepToday {
     OnlyPreCopy(String),
 }
 
-fn step_today(step: &Step, source: &Profile, destination: &Profile, rules: &[Rule]) -> StepToday {
-    let found = source.position(&step.uuid).and_then(|index| Some((&source.domains[index], rules.get(index)?)));
+fn step_today(step: &Step, seen: &Seen<'_>) -> StepToday {
+    let (source, destination) = (seen.source, seen.destination);
+    let found = source.position(&step.uuid).and_then(|index| Some((&source.domains[index], seen.rules.get(index)?)));
     let Some((domain, rule)) = found else {
         let place =
             match (destination.domain(&step.uuid), source.domains.iter().any(|domain| domain.name == step.domain)) {

@@ -161,23 +161,28 @@ fn notes(facts: &Facts, plan: &Plan) -> Vec<String> {
             destination.name
         ));
     }
-    for Step { domain, uuid, .. } in &plan.migrations {
-        let Some(found) = facts.domains.get(uuid) else { continue };
-        let clauses = match &found.belongings {
-            Some(belongings) => offline::assumptions(&destination.name, belongings),
-            None => destination::dropped(facts, found),
-        };
-        notes.extend(clauses.iter().map(|clause| format!("{domain}: {clause}")));
-        if let Some(fault) = found.fault {
-            // The destination does not know the disk: QEMU does not send what its disks had met.
-            let disk = if fault == Fault::IoError { &format!(" (virsh domblkerror {domain})") } else { "" };
-            notes.push(format!(
-                "{domain} is paused by {fault}{disk} at {} and arrives paused: {}, before it moves or at {} afterwards",
-                source.name,
-                fault.remedy(domain),
-                destination.name
-            ));
-        }
+    notes.extend(plan.migrations.iter().flat_map(|step| notes_on(step, facts)));
+    notes
+}
+
+/// What is worth knowing of one domain.
+fn notes_on(Step { domain, uuid, .. }: &Step, facts: &Facts) -> Vec<String> {
+    let (source, destination) = (&facts.source, &facts.destination);
+    let Some(found) = facts.domains.get(uuid) else { return Vec::new() };
+    let clauses = match &found.belongings {
+        Some(belongings) => offline::assumptions(&destination.name, belongings),
+        None => destination::dropped(facts, found),
+    };
+    let mut notes: Vec<_> = clauses.iter().map(|clause| format!("{domain}: {clause}")).collect();
+    if let Some(fault) = found.fault {
+        // The destination does not know the disk: QEMU does not send what its disks had met.
+        let disk = if fault == Fault::IoError { &format!(" (virsh domblkerror {domain})") } else { "" };
+        notes.push(format!(
+            "{domain} is paused by {fault}{disk} at {} and arrives paused: {}, before it moves or at {} afterwards",
+            source.name,
+            fault.remedy(domain),
+            destination.name
+        ));
     }
     notes
 }
