@@ -203,10 +203,16 @@ pub(super) fn outcome_line(report: &Report) -> String {
     let (moved, gone) = (count(DomainOutcome::Migrated), count(DomainOutcome::Gone));
     let all = domains(report.domains.len());
     if report.outcome == Outcome::Partial && moved + gone == report.domains.len() {
-        return format!(
-            "{source} has no domain left to move, but {gone} of {all} ended and {} not at {destination}, {time}",
-            if gone == 1 { "is" } else { "are" }
-        );
+        let paused = report.domains.iter().filter(|domain| domain.paused_by.is_some()).count();
+        let be = |number| if number == 1 { "is" } else { "are" };
+        let mut but = Vec::new();
+        if gone > 0 {
+            but.push(format!("{gone} of {all} ended and {} not at {destination}", be(gone)));
+        }
+        if paused > 0 {
+            but.push(format!("{paused} of {all} {} paused at {destination} by an error", be(paused)));
+        }
+        return format!("{source} has no domain left to move, but {}, {time}", but.join(", and "));
     }
     format!("{source} {end}: {moved} of {all} at {destination}, {time}")
 }
@@ -301,7 +307,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn domains_that_ended_are_counted_as_such() {
+    fn domains_that_ended_or_that_an_error_paused_are_counted_as_such() {
         let gone = DomainReport {
             domain: "o1".to_owned(),
             uuid: "u1".to_owned(),
@@ -330,8 +336,14 @@ mod tests {
         let all = end(vec![gone.clone(), gone.clone()]);
         assert!(all.contains("2 of 2 domains ended and are not at host-b") && !all.contains("evacuated"), "{all}");
         let remains = DomainReport { outcome: DomainOutcome::Remains, ..gone.clone() };
-        let partly = end(vec![gone, remains]);
+        let partly = end(vec![gone.clone(), remains]);
         assert!(partly.contains("partly evacuated: 0 of 2"), "{partly}");
+        let (outcome, paused_by) = (DomainOutcome::Migrated, Some(crate::domain::Fault::IoError));
+        let paused = DomainReport { outcome, paused_by, ..gone.clone() };
+        let one = end(vec![paused.clone()]);
+        assert!(one.contains("but 1 of 1 domain is paused at host-b by an error,") && !one.contains("ended"), "{one}");
+        let both = end(vec![gone, paused]);
+        assert!(both.contains("ended and is not at host-b, and 1 of 2 domains is paused at host-b"), "{both}");
     }
 
     #[test]
