@@ -6,8 +6,8 @@
 //! 2. [`preflight`] asks both hosts what would go wrong, and [`plan`] computes, from the profiles, what was found and the
 //!    user's rules, which domain goes by which technique, in which order, how many at once, and what that takes. It is
 //!    pure; a saved plan goes the same way. A dry run stops here.
-//! 3. [`engine`] runs the plan against the two hosts ([`libvirt`]) and tells what happens by [`engine::events`]. Each step
-//!    is journaled before it runs, so a later run can recover ([`engine::recovery`]).
+//! 3. [`engine`] runs the plan against the two hosts ([`libvirt`]) and tells what happens by [`engine::events`]. Each
+//!    launch is journaled before it runs, so a later run can recover ([`engine::recovery`]).
 //! 4. [`render`] draws the events; [`report`] and [`history`] are what remains of them.
 //!
 //! [`domain`], [`topology`] and [`units`] are the vocabulary and import nothing else. [`config`] and [`cli`] are what the

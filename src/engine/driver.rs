@@ -1,5 +1,5 @@
 //! Carries out what an [`Attempt`] decides: a thread per migration, and one more for libvirt's call, which blocks until the
-//! end. Each step is journaled before it runs.
+//! end. A launch is journaled before it runs.
 
 use std::io;
 use std::sync::Arc;
@@ -128,20 +128,17 @@ impl<F: Fn(Update)> Driver<F> {
                     (self.tell)(update(hosts.locate(error, attempt.request(), attempt.has_crossed())));
                 }
                 // If the journal fails now, the domain stays, which the verdict will find.
-                Action::Call => self.call(attempt).unwrap_or_else(|error| self.unrecorded(&error)),
+                Action::Call => self.call(attempt).unwrap_or_else(|error| {
+                    (self.tell)(Update::Unrecorded(error.to_string()));
+                }),
                 Action::Limit(phases, mib) => {
                     if phases.into_iter().all(|phase| hosts.limit_bandwidth(uuid, phase, mib).is_ok()) {
                         attempt.limited();
                     }
                 }
-                Action::StartPostCopy { first } => {
-                    self.record(first, || Entry::PostCopy { uuid: uuid.clone() });
-                    drop(hosts.start_post_copy(uuid));
-                }
-                Action::Abort { first } => {
-                    self.record(first, || Entry::Abort { uuid: uuid.clone() });
-                    drop(hosts.abort(uuid));
-                }
+                // Both may be refused because it is too early or too late; the next look tells.
+                Action::StartPostCopy => drop(hosts.start_post_copy(uuid)),
+                Action::Abort => drop(hosts.abort(uuid)),
                 Action::AskResumption => {
                     let actions = attempt.resumable(now(), hosts.resume_fault());
                     self.carry_out(attempt, actions, now)?;
@@ -158,32 +155,21 @@ impl<F: Fn(Update)> Driver<F> {
 
     /// Starts libvirt's call in a thread of its own.
     fn call(&self, attempt: &mut Attempt) -> io::Result<()> {
-        let (uuid, request) = (self.uuid.clone(), attempt.request().clone());
-        self.journal.record(&match request.resume {
-            true => Entry::Resume { uuid },
-            false => Entry::Launch {
+        let request = attempt.request().clone();
+        // One that is resumed is on record, or the hosts tell of it.
+        if !request.resume {
+            self.journal.record(&Entry::Launch {
                 domain: self.domain.clone(),
-                uuid,
+                uuid: self.uuid.clone(),
                 technique: request.transfer.technique,
                 persistent: self.before.persistent,
                 autostart: self.before.autostart,
-            },
-        })?;
+            })?;
+        }
         let (hosts, sender, call) = (Arc::clone(&self.hosts), self.sender.clone(), attempt.call());
         // Nobody listens any more when tsmig is on its way out.
         thread::spawn(move || sender.send(Input::Returned(call, hosts.migrate(&request))));
         Ok(())
-    }
-
-    /// Records a step that is taken whatever becomes of the record: to leave it out would not help the domain.
-    fn record(&self, wanted: bool, entry: impl Fn() -> Entry) {
-        if wanted {
-            self.journal.record(&entry()).unwrap_or_else(|error| self.unrecorded(&error));
-        }
-    }
-
-    fn unrecorded(&self, error: &io::Error) {
-        (self.tell)(Update::Unrecorded(error.to_string()));
     }
 
     fn end(&self, attempt: &Attempt, verdict: Verdict, now: &impl Fn() -> f64) {
@@ -203,7 +189,6 @@ impl<F: Fn(Update)> Driver<F> {
             }
             thread::sleep(CLOSE_LOOK);
         };
-        self.record(true, || Entry::Tidy { uuid: self.uuid.clone() });
         match self.hosts.tidy(&self.uuid, &self.before) {
             Ok(done) => done.into_iter().for_each(|tidied| (self.tell)(Update::Tidied(tidied))),
             Err(error) => (self.tell)(Update::Untidy(error)),

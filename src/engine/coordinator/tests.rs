@@ -237,12 +237,12 @@ impl World {
                     migrating.late.extend(migrating.call.replace(call));
                 }
                 Action::Limit(..) => migrating.attempt.limited(),
-                Action::StartPostCopy { .. } => {
+                Action::StartPostCopy => {
                     if migrating.call.is_some() && migrating.place == Place::Source && self.rng.bool() {
                         migrating.place = Place::PostCopy;
                     }
                 }
-                Action::Abort { .. } => {
+                Action::Abort => {
                     assert!(!migrating.seen_in_post_copy, "a post-copy is aborted");
                     if let (Some(call), Place::Source) = (migrating.call, migrating.place) {
                         migrating.call = None;

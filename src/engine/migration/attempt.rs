@@ -119,10 +119,10 @@ pub(crate) enum Action {
     /// Limit the bandwidth in the phases that these techniques are named after, in MiB/s; [`Attempt::limited`] says that
     /// it was done.
     Limit(Vec<Technique>, u64),
-    /// Ask for the switch to post-copy; `first` if it was not asked for before.
-    StartPostCopy { first: bool },
-    /// Cancel; `first` if it was not asked for before.
-    Abort { first: bool },
+    /// Ask for the switch to post-copy.
+    StartPostCopy,
+    /// Cancel.
+    Abort,
     /// Ask whether the destination can resume a post-copy; the answer goes to [`Attempt::resumable`].
     AskResumption,
     /// Nothing more: a busy destination has refused it, and the coordinator tries again.
@@ -172,7 +172,6 @@ pub(crate) struct Attempt {
     stopped: bool,
     /// Why it is to be cancelled, if the coordinator wants that.
     wish: String,
-    asked_to_switch: bool,
     /// Whether it was seen running at the destination in post-copy.
     loaded: bool,
     /// A bandwidth limit in MiB/s that libvirt has not been told yet.
@@ -197,7 +196,6 @@ impl Attempt {
             told: None,
             stopped: false,
             wish: String::new(),
-            asked_to_switch: false,
             loaded: false,
             limit: None,
         }
@@ -394,14 +392,11 @@ impl Attempt {
         }
         match next {
             None => {}
-            // Both may be refused because it is too early or too late; the next look tells.
-            Some(Move::StartPostCopy) => {
-                actions.push(Action::StartPostCopy { first: !std::mem::replace(&mut self.asked_to_switch, true) });
-            }
+            Some(Move::StartPostCopy) => actions.push(Action::StartPostCopy),
             Some(Move::Abort) => {
                 let silent = self.told == Some(Cause::Silent) && first;
                 actions.extend(silent.then_some(Action::Tell(Update::Silent)));
-                actions.push(Action::Abort { first });
+                actions.push(Action::Abort);
             }
             Some(Move::Resume) => actions.push(Action::AskResumption),
             Some(Move::LetGo) => self.calling = false,

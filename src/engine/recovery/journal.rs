@@ -56,26 +56,6 @@ pub enum Entry {
         /// Whether it starts with its host.
         autostart: bool,
     },
-    /// It is switched to post-copy.
-    PostCopy {
-        /// Its UUID.
-        uuid: String,
-    },
-    /// It is cancelled.
-    Abort {
-        /// Its UUID.
-        uuid: String,
-    },
-    /// Its failed post-copy is resumed.
-    Resume {
-        /// Its UUID.
-        uuid: String,
-    },
-    /// It has arrived; its definition is put right on both hosts.
-    Tidy {
-        /// Its UUID.
-        uuid: String,
-    },
     /// Nothing more is to be done about it.
     End {
         /// Its UUID.
@@ -314,12 +294,7 @@ fn unfinished(text: &str) -> Vec<Unfinished> {
             Entry::End { uuid, outcome } if !matches!(outcome, DomainOutcome::NeedsRecovery | DomainOutcome::Lost) => {
                 drop(open.remove(&uuid));
             }
-            Entry::Plan { .. }
-            | Entry::PostCopy { .. }
-            | Entry::Abort { .. }
-            | Entry::Resume { .. }
-            | Entry::Tidy { .. }
-            | Entry::End { .. } => {}
+            Entry::Plan { .. } | Entry::End { .. } => {}
         }
     }
     open.into_values().collect()
