@@ -54,8 +54,8 @@ pub enum Command {
     Evacuate(EvacuateArgs),
     /// Print the plan that evacuate would run; nothing is moved.
     Plan(PlanArgs),
-    /// Finish what an interrupted evacuation left: resume failed post-copies, see running migrations to their end,
-    /// clean up what stayed behind. Run again, it changes nothing.
+    /// Finish what an interrupted evacuation left: resume failed post-copies, wait for running migrations, clean up
+    /// leftovers. Running it again changes nothing.
     Recover(RecoverArgs),
     /// Print the traffic of each domain over the window.
     Profile(ProfileArgs),
@@ -68,7 +68,7 @@ pub enum Command {
 /// What is printed and how.
 #[derive(Debug, Clone, Args)]
 pub struct OutputArgs {
-    /// Form of the result on standard output; with json, evacuate prints one event a line.
+    /// Form of the result on standard output. With json, evacuate prints one event per line.
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     pub output: Format,
     /// No progress and no notices on standard error.
@@ -97,26 +97,26 @@ pub struct EvacuateArgs {
     /// Stop after the plan. The exit status is the one that the run would start with: 1 if it would refuse the plan.
     #[arg(long, short = 'n')]
     pub dry_run: bool,
-    /// Run a plan that `plan --save` wrote, if it still holds: the hosts are profiled and examined again, what has changed
-    /// is named, and if the plan does not hold any more nothing is moved.
+    /// Run a plan that `plan --save` wrote. The hosts are profiled and examined again; if the plan no longer holds, the
+    /// changes are named and nothing moves.
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "only", "exclude", "from_report", "offline", "technique", "pre_copy", "post_copy", "first", "last", "concurrency",
         "objective", "post_copy_limit", "bandwidth", "window_limit",
     ])]
     pub plan: Option<PathBuf>,
-    /// Run the saved plan also where it does not hold any more, as far as that is safe.
+    /// Run the saved plan even if it no longer holds, as far as that is safe.
     #[arg(long, requires = "plan")]
     pub accept_drift: bool,
     /// Run the plan even if it is predicted to take longer than --window-limit.
     #[arg(long)]
     pub accept_overrun: bool,
-    /// Move what can be moved where some domain can't; without it, then nothing is.
+    /// If some domains can't be moved, move the rest. Otherwise nothing moves.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOLEAN", default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
     pub partial: bool,
-    /// Where the destination takes the memory in, for example tcp://10.1.0.2: for a migration network of its own.
+    /// Address at which the destination takes memory, for example tcp://10.1.0.2 on a separate migration network.
     #[arg(long, value_name = "URI", value_parser = uri::migration)]
     pub migration_uri: Option<String>,
-    /// Cancel a migration that has not switched over after so long; auto is 800 s for each GiB of memory begun.
+    /// Cancel a migration that has not switched over after this time; auto is 800 s per started GiB of memory.
     #[arg(long, value_name = "DURATION", default_value = "auto")]
     pub timeout: Timeout,
     /// What is done about a pre-copy that does not converge, as judged from pass to pass; the default is post-copy where
@@ -201,19 +201,19 @@ pub struct ConfigArgs {
 /// What `config` does.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Say whether the configuration is valid: the file that is given, or all that are read. All that is wrong is named,
-    /// as a run would find it: values, options that exclude each other, hooks that can't be run.
+    /// Check the configuration: the given file, or all that are read. Every problem that a run would find is named:
+    /// values, options that exclude each other, hooks that can't run.
     Check {
         /// A file of its own, such as one that is about to be installed.
         file: Option<PathBuf>,
     },
-    /// Print every setting with its value and where that is from.
+    /// Print every setting with its value and its origin.
     Show {
         /// Options of evacuate, as if they were given: tsmig config show -- --window 10s.
         #[arg(last = true, value_name = "OPTIONS")]
         options: Vec<String>,
     },
-    /// Print the names of the configured hosts, one a line.
+    /// Print the names of the configured hosts, one per line.
     Hosts,
 }
 
@@ -237,7 +237,7 @@ pub struct SamplingArgs {
     /// Time between two samples.
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
     pub interval: Duration,
-    /// Capacity of the NIC that carries the migration, each way, on both hosts; else as configured, detected, or 1Gbit.
+    /// Capacity of the NIC that carries the migration, each way, on both hosts. Default: configured, detected, or 1Gbit.
     #[arg(long, value_name = "RATE")]
     pub link: Option<Rate>,
 }
@@ -248,7 +248,7 @@ pub struct PlanningArgs {
     /// Move only these domains; repeatable.
     #[arg(long, value_name = "PATTERN")]
     pub only: Vec<String>,
-    /// Move only what an earlier run moved, as its report (--report) says: to bring the domains back after maintenance.
+    /// Move only what an earlier run moved, by its report (--report): brings the domains back after maintenance.
     #[arg(long, value_name = "FILE")]
     pub from_report: Option<PathBuf>,
     /// Leave these domains where they are; repeatable.
@@ -272,13 +272,13 @@ pub struct PlanningArgs {
     /// These domains are launched after all others, in the order given; repeatable.
     #[arg(long, value_name = "PATTERN")]
     pub last: Vec<String>,
-    /// At most so many migrations at once, or auto for the best number.
+    /// At most this many migrations at once, or auto for the best number.
     #[arg(long, value_name = "N", default_value = "auto", value_parser = concurrency)]
     pub concurrency: Concurrency,
     /// Aim at the least total time, or at the least harm to the guests' traffic.
     #[arg(long, value_enum, default_value_t = Objective::Time)]
     pub objective: Objective,
-    /// At most so many domains in post-copy at once: what a link that breaks for good could cost.
+    /// At most this many domains in post-copy at once: the number that a permanent link failure can lose.
     #[arg(long, value_name = "N")]
     pub post_copy_limit: Option<NonZeroUsize>,
     /// Cap on all migration traffic together; at least 1MiB/s, since libvirt can't limit a migration to less.

@@ -38,7 +38,7 @@ pub(crate) fn report(names: Names<'_>, (domain, uuid): (&str, &str), ended: Ende
             DomainOutcome::NeedsRecovery,
             Some(format!(
                 "{state} ({cause}); do not start, reset or destroy it: look at it on both hosts with `virsh domstate \
-                 {domain} --reason`, see to the network and both libvirts, then run `{}`",
+                 {domain} --reason`, check the network and both libvirts, then run `{}`",
                 names.recover()
             )),
         ),

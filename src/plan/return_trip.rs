@@ -28,11 +28,12 @@ pub fn narrow(rules: &mut [Rule], report: &Report, source: &Profile, destination
         }
     }
     let absent = moved.iter().filter(|moved| source.domain(&moved.uuid).is_none()).map(|moved| {
-        let place = match destination.domain(&moved.uuid) {
-            Some(domain) => format!("it is {} at {}", domain.state, destination.host),
-            None => format!("nor is it at {}: it was removed, or moved elsewhere", destination.host),
-        };
-        format!("{} (UUID {}) is not at {} any more; {place}", moved.domain, moved.uuid, source.host)
+        let about = format!("{} (UUID {})", moved.domain, moved.uuid);
+        let (from, to) = (&source.host, &destination.host);
+        match destination.domain(&moved.uuid) {
+            Some(domain) => format!("{about} has left {from}: it is {} at {to}", domain.state),
+            None => format!("{about} was not found on {from} or {to}: it was removed, or moved elsewhere"),
+        }
     });
     absent.collect()
 }

@@ -192,9 +192,14 @@ fn step_today(step: &Step, seen: &Seen<'_>) -> StepToday {
             match (destination.domain(&step.uuid), source.domains.iter().any(|domain| domain.name == step.domain)) {
                 (Some(domain), _) => format!("it is {} at {}", domain.state, destination.host),
                 (None, true) => "another domain has its name, with another UUID".to_owned(),
-                (None, false) => format!("nor is it at {}", destination.host),
+                (None, false) => {
+                    return StepToday::Absent(format!(
+                        "{} was not found on {} or {}",
+                        step.domain, source.host, destination.host
+                    ));
+                }
             };
-        return StepToday::Absent(format!("{} is not at {} any more: {place}", step.domain, source.host));
+        return StepToday::Absent(format!("{} has left {}: {place}", step.domain, source.host));
     };
     if rule.stays {
         return StepToday::Kept(rule.stays_because);
@@ -332,14 +337,11 @@ mod tests {
             look(&plan, &source, &destination).differences.join("\n")
         };
         for (wanted, change) in [
-            (
-                "web is not at host-a any more: nor is it at host-b",
-                (|s, _| drop(s.domains.pop())) as fn(&mut Profile, &mut Profile),
-            ),
-            ("web is not at host-a any more: another domain has its name", |s: &mut Profile, _: &mut Profile| {
+            ("web was not found on host-a or host-b", (|s, _| drop(s.domains.pop())) as fn(&mut Profile, &mut Profile)),
+            ("web has left host-a: another domain has its name", |s: &mut Profile, _: &mut Profile| {
                 s.domains[1].uuid = "another".to_owned();
             }),
-            ("web is not at host-a any more: it is running at host-b", |s, d| {
+            ("web has left host-a: it is running at host-b", |s, d| {
                 d.domains.push(s.domains.pop().unwrap());
             }),
             ("web: it is shut off; the plan moves it live", |s, _| s.domains[1].state = DomainState::ShutOff),

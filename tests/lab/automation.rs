@@ -27,7 +27,7 @@ fn returns(lab: &Lab) -> Result<()> {
     lab.remove_guest("gone")?;
     let back = run(lab, &["evacuate", "host-b", "host-a", "--from-report", path, "--output", "json"])?;
     ensure!(back.status == 0, "{} {}", back.stdout, back.stderr);
-    ensure!(back.stderr.contains("gone (UUID") && back.stderr.contains("not at host-b any more"), "{}", back.stderr);
+    ensure!(back.stderr.contains("gone (UUID") && back.stderr.contains("not found on host-b"), "{}", back.stderr);
     ensure!(back.report()?["domains"].as_array().is_some_and(|domains| domains.len() == 1), "{}", back.stdout);
     assert_states(lab, "o1", Some("running"), None)?;
     assert_states(lab, "native", None, Some("running"))?;

@@ -251,7 +251,7 @@ fn stop_where_refused(plan: &Plan, arguments: &EvacuateArgs) -> Result<()> {
     let advice = if !plan.blocked.is_empty() {
         "nothing was moved, since a host can't take part"
     } else if !findings.is_empty() && !arguments.partial {
-        "nothing was moved, since not everything can be; with --partial the others go, with --exclude one stays on purpose"
+        "nothing was moved: some domains can't be. Use --partial to move the rest, or --exclude to leave them"
     } else {
         return fits_window(plan, arguments.accept_overrun);
     };

@@ -618,7 +618,7 @@ impl Coordinator {
             let destination = destination.clone();
             self.notice(Notice::Silent { domain, destination });
         } else {
-            let advice = format!("see to the network between {source} and {destination}, then run this again");
+            let advice = format!("check the network between {source} and {destination}, then run this again");
             self.halt(outcome::silence(&domain), advice);
         }
     }

@@ -1,4 +1,4 @@
-//! One migration, without the doing: what phase it is in, what to do next, how far it is ([`Progress`]), how it ended
+//! State machine of one migration, no I/O: what phase it is in, what to do next, how far it is ([`Progress`]), how it ended
 //! ([`Verdict`]).
 //!
 //! Pure: what was seen on the hosts and the time go in, actions come out. The switch to post-copy is the point of no

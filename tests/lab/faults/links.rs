@@ -50,7 +50,7 @@ fn in_pre_copy(lab: &Lab) -> Result<()> {
     let second = if first == "o1" { "o2" } else { "o1" };
     let error = run.expect(1, second, "remains")?;
     ensure!(error.contains("not launched") && error.contains(&first), "{error}");
-    ensure!(run.notices()?.iter().any(|notice| notice.contains("see to the network")), "{:?}", run.notices());
+    ensure!(run.notices()?.iter().any(|notice| notice.contains("check the network")), "{:?}", run.notices());
     for name in ["o1", "o2"] {
         assert_stayed(lab, &guests, name)?;
     }
