@@ -5,8 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::Fault;
-use crate::domain::Technique;
+use crate::domain::{Fault, Technique};
 
 /// The schema name that a report carries.
 pub const SCHEMA: &str = "tsmig.report/1";

@@ -2,13 +2,11 @@
 //!
 //! Pure: a driver's verdict and a last look at both hosts go in, the domain's report comes out.
 
-use crate::domain::Technique;
-use crate::domain::{Condition, Fault, Presence};
+use crate::domain::{Condition, Fault, Presence, Technique};
 use crate::engine::events::PostCopyEnd;
-use crate::engine::migration::Phase;
 use crate::engine::migration::attempt::Ended;
 use crate::engine::migration::convergence::SILENCE_SECONDS;
-use crate::engine::migration::{Places, Verdict};
+use crate::engine::migration::{Phase, Places, Verdict};
 use crate::libvirt::Route;
 use crate::plan::Refusal;
 use crate::report::{DomainOutcome, DomainReport};

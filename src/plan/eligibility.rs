@@ -1,8 +1,7 @@
 //! Which domains move, and which techniques each may use.
 
 use super::{Demands, Rule, StayKind};
-use crate::domain::DomainState;
-use crate::domain::Technique;
+use crate::domain::{DomainState, Technique};
 use crate::profile::DomainProfile;
 
 /// What is to become of a domain.

@@ -7,8 +7,7 @@ use std::fmt;
 
 use super::eligibility::{Standing, post_copy_obstacle, standing};
 use super::planner::{Draft, Seen};
-use crate::domain::DomainState;
-use crate::domain::Technique;
+use crate::domain::{DomainState, Technique};
 use crate::plan::{self, Demands, Move, Plan, Refusal, Rule, Stay, StayKind, Step, Totals, Window};
 use crate::profile::{DomainProfile, Profile};
 use crate::units::span;

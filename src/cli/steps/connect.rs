@@ -6,8 +6,7 @@ use anyhow::{Result, bail};
 
 use super::usage;
 use crate::config::Config;
-use crate::libvirt::uri;
-use crate::libvirt::{Endpoint, Host};
+use crate::libvirt::{Endpoint, Host, uri};
 
 /// What two names stand for, which are not to be the same.
 pub(crate) fn endpoints(config: &Config, source: &str, destination: &str) -> Result<(Endpoint, Endpoint)> {

@@ -13,8 +13,7 @@ mod verdict;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::Technique;
-use crate::domain::{Condition, Presence};
+use crate::domain::{Condition, Presence, Technique};
 use crate::engine::bandwidth::{LAST_PASS, LAST_SECONDS};
 use crate::engine::migration::convergence::Convergence;
 use crate::libvirt::JobStats;

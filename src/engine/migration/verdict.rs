@@ -1,7 +1,6 @@
 //! How a migration ended: judged from the domain's state on both hosts, never from what libvirt's call returned.
 
-use crate::domain::Technique;
-use crate::domain::{Condition, Presence};
+use crate::domain::{Condition, Presence, Technique};
 
 /// How a migration ended for the domain.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,8 +3,7 @@
 //! Each domain is judged by its state on both hosts; the journal says of which ones it is known that they were on their
 //! way, and how they were before. What is found is then seen to its end by the same drivers that migrate.
 
-use crate::domain::Technique;
-use crate::domain::{Condition, Presence};
+use crate::domain::{Condition, Presence, Technique};
 use crate::engine::outcome;
 use crate::engine::recovery::journal::Unfinished;
 use crate::libvirt::{Definition, HostError, HostErrorKind, Hosts, Listed};
