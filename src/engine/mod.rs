@@ -1,7 +1,7 @@
 //! Runs a [`Plan`](crate::plan::Plan), or finishes what an earlier run left, and tells by [`events`] what happens.
 //!
-//! The [`coordinator`] decides, and is pure: what happened goes in, effects come out. The [`runtime`] carries them out: it
-//! launches a [`driver`] thread per migration, writes the journal and hands events on. Each driver is the hands of one
+//! The `coordinator` decides, and is pure: what happened goes in, effects come out. The `runtime` carries them out: it
+//! launches a `driver` thread per migration, writes the journal and hands events on. Each driver is the hands of one
 //! [`migration`], which is pure again. A failed migration is data in the report and never cancels its siblings, but a
 //! network over which nothing crosses ends the launching, and so does a guest that is lost. After a first interrupt
 //! nothing more is launched, pre-copies are cancelled and post-copies finish; after a second one the run returns at once
