@@ -22,6 +22,9 @@ pub const TESTS: &[(&str, Test)] = &[
     ("hosts_set_up_as_debian_ships_them_evacuate_by_pre_copy", as_debian_ships),
 ];
 
+/// The test that no other runs beside: while thirty guests boot, the hosts of other labs do not answer in time.
+pub const ALONE: &str = "thirty_guests_move_at_1_gbit_many_at_once";
+
 fn pre_copy(lab: &Lab) -> Result<()> {
     let guests = Guests::boot(lab, vec![receiver("i1")])?;
     lab.run(Node::HostA, &["virsh", "autostart", "i1"])?;

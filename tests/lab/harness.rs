@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
-use std::sync::{Condvar, LazyLock, Mutex, PoisonError};
+use std::sync::{Condvar, LazyLock, Mutex, PoisonError, RwLock};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
@@ -20,6 +20,8 @@ pub type Test = fn(&Lab) -> Result<()>;
 pub struct Pool {
     idle: Mutex<Vec<Slot>>,
     given_back: Condvar,
+    /// Held by each test that runs beside others, and by one that runs alone.
+    quiet: RwLock<()>,
 }
 
 struct Slot {
@@ -32,11 +34,13 @@ impl Pool {
         // Runs side by side need labs of their own.
         let prefix = std::env::var("TSMIG_TEST_LABS").unwrap_or_else(|_| "test".to_owned());
         let slot = |number| Slot { name: format!("{prefix}-{number}"), lab: None };
-        Self { idle: Mutex::new((1..=labs).map(slot).collect()), given_back: Condvar::new() }
+        Self { idle: Mutex::new((1..=labs).map(slot).collect()), given_back: Condvar::new(), quiet: RwLock::default() }
     }
 
-    /// Runs a test on a free lab; whatever it leaves is removed, or the lab with it.
-    pub fn run(&self, test: Test) -> Result<()> {
+    /// Runs a test on a free lab, `alone` or beside others; whatever it leaves is removed, or the lab with it.
+    pub fn run(&self, test: Test, alone: bool) -> Result<()> {
+        let _beside = (!alone).then(|| self.quiet.read().unwrap_or_else(PoisonError::into_inner));
+        let _alone = alone.then(|| self.quiet.write().unwrap_or_else(PoisonError::into_inner));
         let slot = {
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             let mut idle = self.given_back.wait_while(idle, |idle| idle.is_empty()).unwrap();

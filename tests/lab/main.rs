@@ -33,9 +33,11 @@ fn main() -> ExitCode {
     // Most of a test is waiting: three labs keep two cores busy.
     let threads = *arguments.test_threads.get_or_insert(3);
     let pool = Arc::new(Pool::new(threads));
-    let trial = |(name, test): (&str, Test)| {
+    let trial = |(name, test): (&'static str, Test)| {
         let pool = Arc::clone(&pool);
-        Trial::test(name, move || pool.run(test).map_err(|error| format!("{error:#}").into()))
+        Trial::test(name, move || {
+            pool.run(test, evacuations::ALONE == name).map_err(|error| format!("{error:#}").into())
+        })
     };
     let tests = [
         evacuations::TESTS,
