@@ -41,6 +41,8 @@ pub enum HostErrorKind {
     Hangs,
     /// The destination can't post-copy; it was asked before anything moved.
     NoPostCopy,
+    /// The domain was paused just as its migration began, and libvirt post-copies none that is.
+    Paused,
     /// Somebody else migrates the domain already.
     Taken,
     /// The destination can't take one more just now: another try, later, may do.
@@ -88,6 +90,9 @@ impl Failure<'_> {
         }
         if text.contains("postcopy is not supported") {
             return Some(HostErrorKind::NoPostCopy);
+        }
+        if text.contains("not supported with non-live or paused migration") {
+            return Some(HostErrorKind::Paused);
         }
         if BUSY.iter().any(|busy| text.contains(busy)) {
             return Some(HostErrorKind::Busy);
@@ -141,7 +146,7 @@ fn is_of_connecting(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use HostErrorKind::{Busy, NoData, NoPeer, NoPostCopy, PeerLost, Taken};
+    use HostErrorKind::{Busy, NoData, NoPeer, NoPostCopy, Paused, PeerLost, Taken};
 
     fn kind(peer: Option<&str>, message: &str) -> Option<HostErrorKind> {
         Failure { message, from_rpc: true, peer }.kind()
@@ -193,6 +198,11 @@ mod tests {
                 Busy,
             ),
             (ssh, "argument unsupported: Postcopy is not supported", NoPostCopy),
+            (
+                ssh,
+                "argument unsupported: post-copy migration is not supported with non-live or paused migration",
+                Paused,
+            ),
             (ssh, "another migration job is already running for domain 't1'", Taken),
         ] {
             assert_eq!(kind(Some(peer), message), Some(expected), "{message}");

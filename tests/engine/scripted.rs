@@ -16,6 +16,8 @@ pub(crate) enum Script {
     Arrives,
     /// It arrives, and an error has paused it meanwhile.
     FailsOnItsWay,
+    /// It is paused just as its migration begins; it arrives if it is not to post-copy.
+    PausesAtItsLaunch,
     /// libvirt refuses it and it stays.
     Refused,
     /// The destination refuses it, which the source's libvirt says by the second try only.
@@ -180,6 +182,10 @@ impl Hosts for Scripted {
                 self.arrive(uuid);
                 Ok(())
             }
+            Script::PausesAtItsLaunch if request.transfer.post_copy => {
+                self.with(uuid, |domain| domain.source = Presence::Present(Condition::Paused));
+                Err(error(HostErrorKind::Paused, "not supported with non-live or paused migration"))
+            }
             _ if request.transfer.post_copy && !self.post_copies => {
                 Err(error(HostErrorKind::NoPostCopy, "Postcopy is not supported"))
             }
@@ -199,7 +205,7 @@ impl Hosts for Scripted {
                     Ok(())
                 }
             }
-            Script::Arrives | Script::FailsOnItsWay => {
+            Script::Arrives | Script::FailsOnItsWay | Script::PausesAtItsLaunch => {
                 self.arrive(uuid);
                 Ok(())
             }

@@ -188,6 +188,7 @@ impl World {
                     HostErrorKind::PeerLost,
                     HostErrorKind::NoData,
                     HostErrorKind::NoPostCopy,
+                    HostErrorKind::Paused,
                     HostErrorKind::Busy,
                     HostErrorKind::Taken,
                     HostErrorKind::Other,

@@ -306,11 +306,13 @@ impl Attempt {
                 self.error = Some(error.clone());
                 vec![Action::TellOf(error, Update::NoData)]
             }
-            HostErrorKind::NoPostCopy if self.request.transfer.post_copy => {
+            HostErrorKind::NoPostCopy | HostErrorKind::Paused if self.request.transfer.post_copy => {
                 self.request.transfer = Transfer { post_copy: false, ..self.request.transfer };
                 self.request.transfer.technique = Technique::PreCopy;
                 self.migration.without_post_copy();
-                vec![Action::Tell(Update::NoPostCopy(error)), Action::Call]
+                let paused = error.kind == HostErrorKind::Paused;
+                let update = if paused { Update::ByPreCopy } else { Update::NoPostCopy(error) };
+                vec![Action::Tell(update), Action::Call]
             }
             HostErrorKind::Busy => vec![Action::TellOf(error, Update::Busy), Action::GiveBack],
             HostErrorKind::Taken => {
