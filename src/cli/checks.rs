@@ -89,7 +89,7 @@ fn hook_problems(config: &Config) -> Vec<Problem> {
 fn run_problem(program: &Path) -> Option<String> {
     match fs::metadata(program) {
         Err(error) => Some(format!("can't be run: {error}")),
-        Ok(metadata) if !metadata.is_file() => Some("is no file".to_owned()),
+        Ok(metadata) if !metadata.is_file() => Some("is not a file".to_owned()),
         Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => Some("is not executable".to_owned()),
         Ok(_) => None,
     }

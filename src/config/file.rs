@@ -85,7 +85,7 @@ impl Reader<'_> {
     }
 
     fn table<'v, 'a>(&mut self, value: &'v Value<'a>, form: &str) -> Option<&'v DeTable<'a>> {
-        let table = value.get_ref().as_table().ok_or_else(|| format!("it is no table; write {form}"));
+        let table = value.get_ref().as_table().ok_or_else(|| format!("it is not a table; write {form}"));
         self.noted(value.span(), table)
     }
 
@@ -110,7 +110,7 @@ impl Reader<'_> {
         let text = match value.get_ref().as_str() {
             Some("") => Err(format!("it is empty; write {what}")),
             Some(text) => Ok(text),
-            None => Err(format!("it is no string; write {what}")),
+            None => Err(format!("it is not a string; write {what}")),
         };
         self.noted(value.span(), text)
     }
@@ -186,7 +186,7 @@ impl Reader<'_> {
 
     fn domains(&mut self, value: &Value<'_>, config: &mut Config) {
         let form = "[[domains]], once for each rule";
-        let rules = value.get_ref().as_array().ok_or_else(|| format!("it is no list; write {form}"));
+        let rules = value.get_ref().as_array().ok_or_else(|| format!("it is not a list; write {form}"));
         for value in self.noted(value.span(), rules).into_iter().flatten() {
             let rule = self.table(value, form).and_then(|table| self.domain(value, table));
             config.domains.extend(rule);
@@ -290,7 +290,7 @@ mod tests {
                 "c.toml:2:10: \"64GB/s\" is not a size: the unit is unknown; write for example 512MiB",
             ),
             ("[hosts.a]\nmemory_reserve = 4", "c.toml:2:18: \"4\" is not a size: the unit is missing"),
-            ("[hosts.a]\nuri = 5", "c.toml:2:7: it is no string; write a libvirt URI"),
+            ("[hosts.a]\nuri = 5", "c.toml:2:7: it is not a string; write a libvirt URI"),
             (
                 "[hosts.a]\nuri = 'not a uri'",
                 "c.toml:2:7: \"not a uri\" is not a libvirt URI; write for example qemu+ssh://",
@@ -307,7 +307,7 @@ mod tests {
             ),
             ("[defaults]\nwindow = [1]", "c.toml:2:10: it is of the type array"),
             ("[defaults]\nexclude = 'a'", "c.toml:2:1: --exclude has no default: `keep` in [[domains]]"),
-            ("[domains]\nmatch = 'a'", "it is no list; write [[domains]]"),
+            ("[domains]\nmatch = 'a'", "it is not a list; write [[domains]]"),
             ("[[domains]]\nkeep = true", "c.toml:1:1: a rule needs `match`"),
             ("[[domains]]\nmatch = 'a['", "c.toml:2:9: \"a[\": unclosed character class"),
             ("[[domains]]\nmatch = 'a'\norder = 'second'", "c.toml:3:9: write \"first\", \"last\" or \"any\""),
@@ -318,10 +318,10 @@ mod tests {
             ("[hooks]\nbefor-run = '/x'", "c.toml:2:1: unknown key `befor-run` in [hooks]; did you mean `before-run`?"),
             ("[hooks]\nbefore-run = []", "c.toml:2:14: it is empty; write a program's path"),
             ("[hooks]\nbefore-run = ''", "c.toml:2:14: it is empty; write a program's path"),
-            ("[hooks]\nbefore-run = ['/x', 1]", "c.toml:2:21: it is no string"),
+            ("[hooks]\nbefore-run = ['/x', 1]", "c.toml:2:21: it is not a string"),
             ("[hooks]\nafter-run = 'notify'", "c.toml:2:13: the program's path has to begin with /"),
             ("[hooks]\ntimeout = 'long'", "c.toml:2:11: invalid value \"long\""),
-            ("hooks = '/x'", "it is no table; write [hooks]"),
+            ("hooks = '/x'", "it is not a table; write [hooks]"),
             ("[hosts.a]\nuri = 'x'\nuri = 'y'", "c.toml:3:1: duplicate key"),
             ("[hosts.\u{fc}]\n\u{fc} = 1", "c.toml:1:8:"),
         ] {

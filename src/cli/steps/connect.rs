@@ -20,7 +20,7 @@ pub(crate) fn endpoints(config: &Config, source: &str, destination: &str) -> Res
 /// What a name stands for.
 pub(crate) fn endpoint(config: &Config, name: &str) -> Result<Endpoint> {
     if name.is_empty() || name.contains(char::is_whitespace) {
-        return Err(usage(format!("{name:?} is no host; give a name such as host-a, or a libvirt URI")));
+        return Err(usage(format!("{name:?} is not a host; give a name such as host-a, or a libvirt URI")));
     }
     let endpoint = config.endpoint(name);
     uri::connection(&endpoint.uri).map_err(usage)?;

@@ -4,6 +4,8 @@
 
 mod final_check;
 mod gate;
+mod run;
+mod task;
 #[cfg(test)]
 mod tests;
 
@@ -13,19 +15,20 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use crate::domain::{Fault, Technique};
-use crate::engine::bandwidth::{InFlight, Share, shares};
+use crate::engine::bandwidth::{Share, shares};
 use crate::engine::events::{Event, Notice};
 use crate::engine::launch_queue::{LaunchQueue, Turn, Waiting};
 use crate::engine::migration::attempt::{Ended, Instruction, Update};
 use crate::engine::migration::convergence::SILENCE_SECONDS;
 use crate::engine::migration::{Phase, Progress, Verdict};
-use crate::engine::options::Options;
-use crate::engine::outcome::{self, Names};
+use crate::engine::outcome;
 use crate::engine::recovery::journal::Entry;
-use crate::engine::recovery::survey::Finding;
-use crate::libvirt::{Definition, HostError, HostErrorKind, Listed, Route};
-use crate::plan::{Plan, Refusal, Stay, StayKind, Step};
-use crate::report::{DomainOutcome, DomainReport, Job, Report};
+use crate::libvirt::{HostError, HostErrorKind, Listed, Route};
+use crate::report::{DomainOutcome, DomainReport, Report};
+
+pub(super) use run::Run;
+use task::{Flight, Stage};
+pub(super) use task::{Start, Task};
 
 /// What the coordinator hears.
 #[derive(Debug, Clone)]
@@ -80,178 +83,8 @@ pub(super) struct Launch {
     pub(super) insists: bool,
 }
 
-/// One domain to move or to recover.
-#[derive(Debug)]
-pub(super) struct Task {
-    domain: String,
-    uuid: String,
-    technique: Technique,
-    /// It starts as soon as fewer than this many are in flight.
-    concurrency: usize,
-    start: Start,
-    stage: Stage,
-    /// The error that has stopped it at the source since the run began.
-    fault: Option<Fault>,
-}
-
-/// How a task starts.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Start {
-    /// By a migration; `forced` if the user, not the planner, chose the technique.
-    Launch { forced: bool },
-    /// It has started, or ended, before this run; with what it was found to be.
-    Adopt { before: Definition, state: String },
-}
-
-/// How far a task is.
-#[derive(Debug)]
-enum Stage {
-    Waiting,
-    InFlight(Flight),
-    Ended(DomainReport),
-}
-
-/// A migration in flight, as its driver told.
-#[derive(Debug)]
-struct Flight {
-    /// Its place in the queue, if a busy destination turns it away.
-    waiting: Waiting,
-    phase: Option<Phase>,
-    /// How it moves by now, which may differ from the plan.
-    technique: Technique,
-    /// Whether it was seen in post-copy.
-    switched: bool,
-    /// Whether its driver was told that it may switch to post-copy.
-    may_switch: bool,
-    progress: Progress,
-    route: Route,
-    /// Since when the destination waits for its memory.
-    awaited_at: Option<Duration>,
-    share: Share,
-}
-
-impl Flight {
-    fn traffic(&self) -> InFlight {
-        let Progress { pass, remaining, eta_seconds, .. } = self.progress;
-        InFlight { technique: self.technique, pass, remaining, eta_seconds }
-    }
-}
-
-impl Task {
-    fn new(domain: &str, uuid: &str, technique: Technique, concurrency: usize, start: Start) -> Self {
-        let (domain, uuid) = (domain.to_owned(), uuid.to_owned());
-        Self { domain, uuid, technique, concurrency, start, stage: Stage::Waiting, fault: None }
-    }
-
-    fn flight(&self) -> Option<&Flight> {
-        if let Stage::InFlight(flight) = &self.stage { Some(flight) } else { None }
-    }
-
-    fn flight_mut(&mut self) -> Option<&mut Flight> {
-        if let Stage::InFlight(flight) = &mut self.stage { Some(flight) } else { None }
-    }
-
-    fn report(&self) -> Option<&DomainReport> {
-        if let Stage::Ended(report) = &self.stage { Some(report) } else { None }
-    }
-}
-
-impl From<&Step> for Task {
-    fn from(step: &Step) -> Self {
-        let start = Start::Launch { forced: step.forced };
-        Self::new(&step.domain, &step.uuid, step.technique, step.concurrency, start)
-    }
-}
-
-impl From<&Finding> for Task {
-    fn from(finding: &Finding) -> Self {
-        let start = Start::Adopt { before: finding.before.clone(), state: finding.state.clone() };
-        Self::new(&finding.domain, &finding.uuid, finding.technique, usize::MAX, start)
-    }
-}
-
 /// Whether a domain is wanted elsewhere, by its name and UUID.
 type Wanted = Box<dyn Fn(&str, &str) -> bool + Send>;
-
-/// What a run is about; nothing of it changes.
-pub(super) struct Run {
-    job: Job,
-    source: String,
-    destination: String,
-    predicted_seconds: Option<f64>,
-    /// The user's cap on all migrations together, in bits per second.
-    bandwidth: Option<f64>,
-    /// The capacity between the hosts, if it is known, in bits per second.
-    link: Option<f64>,
-    launch_ahead: bool,
-    refused: Vec<Refusal>,
-    /// Domains that the plan does not move although the rules want them moved.
-    not_in_plan: Vec<Stay>,
-    /// What is to be reported of domains that this run does not look after.
-    earlier: Vec<DomainReport>,
-    /// Whether one was lost in an earlier run.
-    lost_earlier: Option<String>,
-    /// Where the memory goes, if the user said so.
-    migration_uri: Option<String>,
-    route: Route,
-}
-
-impl Run {
-    /// The run of a plan. `earlier` are the reports of domains that were recovered first.
-    pub(super) fn of(plan: &Plan, earlier: Vec<DomainReport>, options: &Options) -> Self {
-        let planned = |report: &DomainReport| plan.step(&report.uuid).is_some();
-        let lost = earlier.iter().find(|report| report.outcome == DomainOutcome::Lost);
-        let not_in_plan = plan.stays.iter().filter(|stay| stay.kind == Some(StayKind::NotInPlan));
-        Self {
-            job: Job::Evacuate,
-            predicted_seconds: plan.predicted.total_seconds,
-            bandwidth: plan.bandwidth_bits_per_second,
-            link: plan.known_link(),
-            launch_ahead: plan.launch_ahead,
-            refused: plan.refused.clone(),
-            not_in_plan: not_in_plan.cloned().collect(),
-            lost_earlier: lost.map(|report| report.domain.clone()),
-            ..Self::recovery(
-                (&plan.source, &plan.destination),
-                earlier.into_iter().filter(|report| !planned(report)).collect(),
-                options,
-            )
-        }
-    }
-
-    /// A recovery, beside the reports of domains that nothing can be done about.
-    pub(super) fn recovery((source, destination): (&str, &str), others: Vec<DomainReport>, options: &Options) -> Self {
-        Self {
-            job: Job::Recover,
-            source: source.to_owned(),
-            destination: destination.to_owned(),
-            predicted_seconds: None,
-            bandwidth: None,
-            link: None,
-            launch_ahead: false,
-            refused: Vec::new(),
-            not_in_plan: Vec::new(),
-            earlier: others,
-            lost_earlier: None,
-            migration_uri: options.migration_uri.clone(),
-            route: options.route,
-        }
-    }
-
-    /// A recovery launches nothing of its own, so it waits for no proof, shares nothing out and cancels nothing.
-    fn adopts(&self) -> bool {
-        self.job == Job::Recover
-    }
-
-    /// At which interrupt it leaves at once.
-    fn leaves_at(&self) -> usize {
-        if self.adopts() { 1 } else { 2 }
-    }
-
-    fn names(&self) -> Names<'_> {
-        Names { source: &self.source, destination: &self.destination }
-    }
-}
 
 /// What an evacuation does next.
 pub(super) struct Coordinator {

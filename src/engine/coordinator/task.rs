@@ -1,0 +1,102 @@
+//! One domain of a run, and how far it is.
+
+use std::time::Duration;
+
+use crate::domain::{Fault, Technique};
+use crate::engine::bandwidth::{InFlight, Share};
+use crate::engine::launch_queue::Waiting;
+use crate::engine::migration::{Phase, Progress};
+use crate::engine::recovery::survey::Finding;
+use crate::libvirt::{Definition, Route};
+use crate::plan::Step;
+use crate::report::DomainReport;
+
+/// One domain to move or to recover.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(super) domain: String,
+    pub(super) uuid: String,
+    pub(super) technique: Technique,
+    /// It starts as soon as fewer than this many are in flight.
+    pub(super) concurrency: usize,
+    pub(super) start: Start,
+    pub(super) stage: Stage,
+    /// The error that has stopped it at the source since the run began.
+    pub(super) fault: Option<Fault>,
+}
+
+/// How a task starts.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Start {
+    /// By a migration; `forced` if the user, not the planner, chose the technique.
+    Launch { forced: bool },
+    /// It has started, or ended, before this run; with what it was found to be.
+    Adopt { before: Definition, state: String },
+}
+
+/// How far a task is.
+#[derive(Debug)]
+pub(super) enum Stage {
+    Waiting,
+    InFlight(Flight),
+    Ended(DomainReport),
+}
+
+/// A migration in flight, as its driver told.
+#[derive(Debug)]
+pub(super) struct Flight {
+    /// Its place in the queue, if a busy destination turns it away.
+    pub(super) waiting: Waiting,
+    pub(super) phase: Option<Phase>,
+    /// How it moves by now, which may differ from the plan.
+    pub(super) technique: Technique,
+    /// Whether it was seen in post-copy.
+    pub(super) switched: bool,
+    /// Whether its driver was told that it may switch to post-copy.
+    pub(super) may_switch: bool,
+    pub(super) progress: Progress,
+    pub(super) route: Route,
+    /// Since when the destination waits for its memory.
+    pub(super) awaited_at: Option<Duration>,
+    pub(super) share: Share,
+}
+
+impl Flight {
+    pub(super) fn traffic(&self) -> InFlight {
+        let Progress { pass, remaining, eta_seconds, .. } = self.progress;
+        InFlight { technique: self.technique, pass, remaining, eta_seconds }
+    }
+}
+
+impl Task {
+    pub(super) fn new(domain: &str, uuid: &str, technique: Technique, concurrency: usize, start: Start) -> Self {
+        let (domain, uuid) = (domain.to_owned(), uuid.to_owned());
+        Self { domain, uuid, technique, concurrency, start, stage: Stage::Waiting, fault: None }
+    }
+
+    pub(super) fn flight(&self) -> Option<&Flight> {
+        if let Stage::InFlight(flight) = &self.stage { Some(flight) } else { None }
+    }
+
+    pub(super) fn flight_mut(&mut self) -> Option<&mut Flight> {
+        if let Stage::InFlight(flight) = &mut self.stage { Some(flight) } else { None }
+    }
+
+    pub(super) fn report(&self) -> Option<&DomainReport> {
+        if let Stage::Ended(report) = &self.stage { Some(report) } else { None }
+    }
+}
+
+impl From<&Step> for Task {
+    fn from(step: &Step) -> Self {
+        let start = Start::Launch { forced: step.forced };
+        Self::new(&step.domain, &step.uuid, step.technique, step.concurrency, start)
+    }
+}
+
+impl From<&Finding> for Task {
+    fn from(finding: &Finding) -> Self {
+        let start = Start::Adopt { before: finding.before.clone(), state: finding.state.clone() };
+        Self::new(&finding.domain, &finding.uuid, finding.technique, usize::MAX, start)
+    }
+}
