@@ -17,6 +17,8 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::engine::events::{Event, Timed};
 use escape::escape;
 use printer::PRINTER;
@@ -63,11 +65,15 @@ impl Screen {
 
 /// An event as one line of JSON; a notice has its sentence beside its kind.
 fn json(timed: &Timed) -> serde_json::Result<String> {
-    let mut line = serde_json::to_value(timed)?;
-    if let Event::Notice(notice) = &timed.event {
-        line["message"] = words::notice(notice).into();
+    #[derive(Serialize)]
+    struct Line<'a> {
+        #[serde(flatten)]
+        timed: &'a Timed,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
     }
-    Ok(line.to_string())
+    let message = if let Event::Notice(notice) = &timed.event { Some(words::notice(notice)) } else { None };
+    serde_json::to_string(&Line { timed, message })
 }
 
 /// Prints a line on standard output, and waits until somebody has read it: for a result, while nothing else is to be
