@@ -98,6 +98,11 @@ impl<F: Fn(Update)> Driver<F> {
                 Err(_) => Vec::new(),
             };
             next = self.carry_out(&mut attempt, actions, &now);
+            if next.is_continue() && attempt.looks_for_wait() {
+                let destination = self.hosts.presence(Side::Destination, &self.uuid);
+                let actions = attempt.awaited(now(), &destination);
+                next = self.carry_out(&mut attempt, actions, &now);
+            }
             if next.is_continue() {
                 let seen = self.look(&attempt);
                 let actions = attempt.observe(now(), &seen);
@@ -108,7 +113,6 @@ impl<F: Fn(Update)> Driver<F> {
 
     fn look(&self, attempt: &Attempt) -> Seen {
         let uuid = &self.uuid;
-        let awaited = attempt.looks_for_wait().then(|| self.hosts.presence(Side::Destination, uuid));
         let source = self.hosts.presence(Side::Source, uuid);
         let fault = attempt.looks_for_fault(&source).then(|| self.hosts.fault(uuid)).flatten();
         let destination = attempt.looks_at_destination(&source).then(|| self.hosts.presence(Side::Destination, uuid));
@@ -116,7 +120,7 @@ impl<F: Fn(Update)> Driver<F> {
             Presence::Present(_) => self.hosts.job(uuid),
             Presence::Absent | Presence::Unknown(_) => Ok(None),
         };
-        Seen { awaited, source, fault, destination, job }
+        Seen { source, fault, destination, job }
     }
 
     fn carry_out(&self, attempt: &mut Attempt, actions: Vec<Action>, now: &impl Fn() -> f64) -> Next {

@@ -108,7 +108,7 @@ fn prepare<F: Fn(Update)>(
 
 /// What was saved since the plan was made must not be lost either.
 fn nothing_left_behind<F: Fn(Update)>(driver: &Driver<F>, domain: &str, uuid: &str) -> Result<(), Instead> {
-    let found = driver.hosts.left_behind(uuid).map_err(|error| Instead::NotWanted(error.to_string()))?;
+    let found = driver.hosts.left_behind(uuid)?.ok_or(Instead::HasLeft)?;
     let (source, destination) = (driver.hosts.name(Side::Source), driver.hosts.name(Side::Destination));
     let findings = offline::findings(source, destination, domain, &found);
     if findings.is_empty() { Ok(()) } else { Err(Instead::NotWanted(findings.join("; "))) }

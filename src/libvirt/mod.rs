@@ -145,8 +145,8 @@ pub trait Hosts: Send + Sync {
     /// What a migration of the domain's definition alone would leave behind or delete.
     ///
     /// # Errors
-    /// One of the hosts did not answer, or the source has no such domain.
-    fn left_behind(&self, uuid: &str) -> Result<Belongings, HostError>;
+    /// One of the hosts did not answer.
+    fn left_behind(&self, uuid: &str) -> Result<Option<Belongings>, HostError>;
 
     /// After a domain has been seen at the destination and not at the source: makes it there what `before` says it
     /// was, and removes the shut-off definition that an unattended completion leaves at the source. Does nothing where

@@ -218,8 +218,8 @@ impl Hosts for Pair {
         })
     }
 
-    fn left_behind(&self, uuid: &str) -> Result<Belongings, HostError> {
-        Ok(self.source.belongings(&self.destination, uuid)?.unwrap_or_default())
+    fn left_behind(&self, uuid: &str) -> Result<Option<Belongings>, HostError> {
+        self.source.belongings(&self.destination, uuid)
     }
 
     fn tidy(&self, uuid: &str, before: &Definition) -> Result<Vec<Tidied>, HostError> {

@@ -1,8 +1,8 @@
 //! Two hosts that follow a script.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Condvar, Mutex};
 
 use tsmig::domain::{Condition, Fault, Presence, Technique};
 use tsmig::libvirt::facts::Belongings;
@@ -67,6 +67,8 @@ pub(crate) struct Domain {
 /// Two hosts that follow a script.
 pub(crate) struct Scripted {
     pub(crate) domains: Mutex<HashMap<String, Domain>>,
+    /// A call of libvirt's has returned.
+    pub(crate) returned: Condvar,
     /// Whether the source can reach the destination's libvirt.
     pub(crate) peers: bool,
     /// Whether the destination can post-copy.
@@ -93,6 +95,7 @@ impl Scripted {
         };
         Self {
             domains: Mutex::new(domains.iter().map(|(name, script)| ((*name).to_owned(), domain(*script))).collect()),
+            returned: Condvar::new(),
             peers: true,
             post_copies: true,
             in_flight: Mutex::default(),
@@ -228,6 +231,7 @@ impl Hosts for Scripted {
             }
         };
         self.with(uuid, |domain| domain.wake = None);
+        self.returned.notify_all();
         self.in_flight.lock().unwrap().retain(|other| other != uuid);
         result
     }
@@ -284,6 +288,13 @@ impl Hosts for Scripted {
     }
 
     fn presence(&self, side: Side, uuid: &str) -> Presence {
+        // While libvirt connects to a port in vain, the source does not answer about the domain.
+        let connects = |domains: &mut HashMap<String, Domain>| {
+            let domain = &domains[uuid];
+            let mute = matches!(domain.script, Script::Mute | Script::MuteThenRefused);
+            mute && side == Side::Source && domain.wake.is_some()
+        };
+        drop(self.returned.wait_while(self.domains.lock().unwrap(), connects).unwrap());
         self.with(uuid, |domain| match side {
             Side::Source => domain.source.clone(),
             Side::Destination => domain.destination.clone(),
@@ -345,8 +356,8 @@ impl Hosts for Scripted {
         Ok(Definition { persistent: uuid != "transient", memory_bytes: 1 << 30, ..Definition::default() })
     }
 
-    fn left_behind(&self, uuid: &str) -> Result<Belongings, HostError> {
-        Ok(self.with(uuid, |domain| domain.left_behind.clone()))
+    fn left_behind(&self, uuid: &str) -> Result<Option<Belongings>, HostError> {
+        Ok(Some(self.with(uuid, |domain| domain.left_behind.clone())))
     }
 
     fn tidy(&self, uuid: &str, before: &Definition) -> Result<Vec<Tidied>, HostError> {

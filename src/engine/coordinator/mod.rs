@@ -164,11 +164,12 @@ impl Coordinator {
                 self.progress = Stretch::Running;
             }
             Input::Ended(lists) => self.finish(lists),
+            // The last entry of a run is written when nothing else is to be done.
+            Input::Unrecorded(error) => self.unrecorded(error),
             // The run is over but for the last look.
             _ if self.progress == Stretch::Ending => {}
             Input::Interrupt => self.interrupt(),
             Input::From(uuid, update) => self.update(&uuid, update),
-            Input::Unrecorded(error) => self.unrecorded(error),
             Input::Tick => {}
         }
         if self.progress == Stretch::Running {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::{Coordinator, Effect, Input, Run, Start, Task};
 use crate::domain::{Condition, Presence, Technique, Transfer};
-use crate::engine::events::Event;
+use crate::engine::events::{Event, Notice};
 use crate::engine::migration::attempt::{Action, Attempt, Ended, Seen, Update};
 use crate::engine::migration::{Course, OnStall, Verdict};
 use crate::libvirt::{HostError, HostErrorKind, JobStats, Listed, MigrationRequest, Route};
@@ -87,6 +87,8 @@ struct World {
     /// What the coordinator heard and answered.
     story: Vec<(Input, Duration, String)>,
     interrupted: bool,
+    /// Whether the journal failed, and whether that was told.
+    unrecorded: (bool, bool),
     done: Vec<String>,
     report: Option<Report>,
 }
@@ -102,6 +104,7 @@ impl World {
             tasks,
             story: Vec::new(),
             interrupted: false,
+            unrecorded: (false, false),
             done: Vec::new(),
             report: None,
         }
@@ -109,6 +112,7 @@ impl World {
 
     fn hear(&mut self, input: Input) {
         self.interrupted |= matches!(input, Input::Interrupt);
+        self.unrecorded.0 |= matches!(input, Input::Unrecorded(_));
         let now = Duration::from_secs_f64(self.now);
         let effects = self.coordinator.handle(input.clone(), now);
         self.story.push((input, now, format!("{effects:?}")));
@@ -126,7 +130,9 @@ impl World {
                     }
                 }
                 Effect::Tell(Event::Done(report)) => self.done.push(report.uuid),
-                Effect::Tell(_) => {}
+                Effect::Tell(event) => {
+                    self.unrecorded.1 |= matches!(event, Event::Notice(Notice::Unrecorded { .. }));
+                }
                 Effect::Record(_) if self.rng.u8(..) == 0 => self.hear(Input::Unrecorded("no space".to_owned())),
                 Effect::Record(_) => {}
                 Effect::ListSource => self.hear(Input::Begun(Vec::new())),
@@ -220,8 +226,13 @@ impl World {
                 migrating.attempt.returned(self.now, call, result)
             }
             None => {
+                let mut actions = Vec::new();
+                if migrating.attempt.looks_for_wait() && self.rng.bool() {
+                    actions = migrating.attempt.awaited(self.now, &Presence::Present(Condition::PausedMigration));
+                }
                 let seen = migrating.look(&mut self.rng);
-                migrating.attempt.observe(self.now, &seen)
+                actions.extend(migrating.attempt.observe(self.now, &seen));
+                actions
             }
         };
         self.carry_out(uuid, actions);
@@ -305,9 +316,7 @@ impl Migrating {
             ..JobStats::default()
         };
         let job = self.call.map(|_| job).filter(|_| !matches!(self.place, Place::Destination | Place::Lost));
-        let waits = self.attempt.looks_for_wait() && rng.bool();
         Seen {
-            awaited: waits.then_some(Presence::Present(Condition::PausedMigration)),
             fault: None,
             destination: self.attempt.looks_at_destination(&source).then_some(destination),
             source,
@@ -334,6 +343,7 @@ proptest! {
         done.sort();
         done.dedup();
         prop_assert_eq!(done.len(), world.done.len());
+        prop_assert_eq!(world.unrecorded.0, world.unrecorded.1, "a failed journal is told");
         // What is said of those that have ended is where they are.
         for domain in report.domains.iter().filter(|domain| world.done.contains(&domain.uuid)) {
             match world.places[&domain.uuid] {

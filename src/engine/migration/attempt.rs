@@ -134,8 +134,6 @@ pub(crate) enum Action {
 /// What is seen of a domain in one look.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
-    /// At the destination, before anything else was looked at, if [`Attempt::looks_for_wait`].
-    pub(crate) awaited: Option<Presence>,
     /// At the source.
     pub(crate) source: Presence,
     /// The error that has stopped it at the source, if [`Attempt::looks_for_fault`].
@@ -223,8 +221,8 @@ impl Attempt {
         self.migration.is_urgent() || self.phase() == Phase::Checking || loads
     }
 
-    /// Whether to look if the destination waits for memory. First: while libvirt connects to the destination's port in
-    /// vain, other questions wait.
+    /// Whether to look first if the destination waits for memory: while libvirt connects to the destination's port in vain,
+    /// other questions wait.
     pub(crate) fn looks_for_wait(&self) -> bool {
         self.calling && self.awaited_since.is_none() && !self.has_crossed() && !self.request.resume
     }
@@ -323,13 +321,16 @@ impl Attempt {
         }
     }
 
+    /// Takes in how the domain is seen at the destination, before anything else is asked.
+    pub(crate) fn awaited(&mut self, now: f64, destination: &Presence) -> Vec<Action> {
+        let waits = *destination == Presence::Present(Condition::PausedMigration);
+        self.awaited_since = waits.then_some(now);
+        waits.then_some(Action::Tell(Update::Awaited)).into_iter().collect()
+    }
+
     /// Takes in what was seen, and says what to do.
     pub(crate) fn observe(&mut self, now: f64, seen: &Seen) -> Vec<Action> {
         let mut actions = Vec::new();
-        if seen.awaited == Some(Presence::Present(Condition::PausedMigration)) {
-            self.awaited_since = Some(now);
-            actions.push(Action::Tell(Update::Awaited));
-        }
         if let Some(fault) = seen.fault {
             self.stopped = true;
             actions.push(Action::Tell(Update::Stopped(fault)));
