@@ -1,10 +1,10 @@
 //! A new plan: which domains move, in which schedule, and each step with its reason.
 
+use super::draft::Seen;
 use super::eligibility::{Standing, Techniques, post_copy_obstacle, standing};
 use super::explain::{self, Subject};
 use super::model::scene::Scene;
 use super::model::{self, Launch, Prediction};
-use super::planner::Seen;
 use super::search::space::Choice;
 use super::search::{self, Found};
 use super::{Demands, Plan, Refusal, SCHEMA, Stay, Step, StepPrediction, Totals, Window};

@@ -3,6 +3,7 @@
 //! Everything below is pure: profiles and rules in, a [`Plan`] out; no clock, no libvirt, no printing. The plan
 //! is plain data with a stable JSON form (schema `tsmig.plan/1`); the engine runs exactly what it says.
 
+mod draft;
 mod eligibility;
 mod explain;
 mod fresh;
@@ -21,10 +22,11 @@ use serde::{Deserialize, Serialize};
 use crate::domain::Technique;
 use crate::profile::Profile;
 use crate::topology::{Link, LinkOrigin};
+use draft::Seen;
+pub use draft::{Draft, Findings};
 use model::Launch;
 use model::scene::Scene;
-use planner::Seen;
-pub use planner::{Basis, Draft, Findings, Planner};
+pub use planner::{Basis, Planner};
 
 /// The schema name that a saved plan carries.
 pub const SCHEMA: &str = "tsmig.plan/1";

@@ -5,8 +5,8 @@
 
 use std::fmt;
 
+use super::draft::{Draft, Seen};
 use super::eligibility::{Standing, post_copy_obstacle, standing};
-use super::planner::{Draft, Seen};
 use crate::domain::{DomainState, Technique};
 use crate::plan::{self, Demands, Move, Plan, Refusal, Rule, Stay, StayKind, Step, Totals, Window};
 use crate::profile::{DomainProfile, Profile};

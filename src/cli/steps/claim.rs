@@ -1,16 +1,16 @@
 //! The journal of a pair of hosts, and what an earlier run left between them: taken at the start of a run.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
 use super::connect::{identity, is_remote};
 use super::context::Context;
-use super::examine::Live;
+use super::examine::{Live, promise};
 use super::interrupts::Interrupts;
 use crate::engine::events::Event;
-use crate::engine::recovery::journal::{self, Entry, Journal, Unfinished};
+use crate::engine::recovery::journal::{self, Journal, Unfinished};
 use crate::engine::recovery::survey::{Scope, Survey, survey};
 use crate::engine::{Evacuation, Options, Timeout};
 use crate::libvirt::{Endpoint, Host, Pair, Route};
@@ -95,9 +95,4 @@ impl<'a> Claim<'a> {
             },
         )
     }
-}
-
-/// Tells other runs of this machine how much memory comes, in bytes by UUID.
-pub(super) fn promise(journal: &Journal, memory: BTreeMap<String, u64>) -> Result<()> {
-    journal.record(&Entry::Plan { memory }).context("the journal can't be written")
 }

@@ -1,11 +1,12 @@
 //! The hosts that a plan is made for, and what they and other runs say before it is made.
 
-use anyhow::Result;
+use std::collections::BTreeMap;
 
-use super::claim::promise;
+use anyhow::{Context, Result};
+
 use super::connect::identity;
 use crate::config::Config;
-use crate::engine::recovery::journal::{self, Journal};
+use crate::engine::recovery::journal::{self, Entry, Journal};
 use crate::libvirt::Host;
 use crate::plan::Rule;
 use crate::preflight::facts::Allowance;
@@ -38,4 +39,9 @@ impl Live<'_> {
         };
         Ok(facts)
     }
+}
+
+/// Tells other runs of this machine how much memory comes, in bytes by UUID.
+pub(super) fn promise(journal: &Journal, memory: BTreeMap<String, u64>) -> Result<()> {
+    journal.record(&Entry::Plan { memory }).context("the journal can't be written")
 }
