@@ -71,12 +71,13 @@ pub enum Event {
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[schemars(transform = with_message)]
+#[allow(
+    missing_docs,
+    reason = "a field with nothing said of it is what it is called; an error is in its author's words"
+)]
 pub enum Notice {
     /// A domain was lost in an earlier run, so nothing goes by post-copy until it is started again.
-    LostEarlier {
-        /// The domain.
-        domain: String,
-    },
+    LostEarlier { domain: String },
     /// The user has interrupted the run.
     Interrupted {
         /// How many are in post-copy and must finish.
@@ -93,119 +94,56 @@ pub enum Notice {
     PostCopyStopped {
         /// The domain whose post-copy ended badly.
         domain: String,
-        /// How.
         end: PostCopyEnd,
-        /// The source's name.
         source: String,
-        /// The destination's name.
         destination: String,
     },
     /// The destination waits for memory, and none has got through.
     NoDataYet {
         /// The host or the URI that memory is sent to.
         to: String,
-        /// The source's name.
         source: String,
-        /// The destination's name.
         destination: String,
     },
     /// The destination can't post-copy.
-    NoPostCopy {
-        /// The destination's name.
-        destination: String,
-        /// libvirt's words.
-        error: String,
-    },
+    NoPostCopy { destination: String, error: String },
     /// The source can't reach the destination's libvirt, so the client manages the migrations.
-    NoPeer {
-        /// The source's name.
-        source: String,
-        /// The destination's name.
-        destination: String,
-        /// libvirt's words.
-        error: String,
-    },
+    NoPeer { source: String, destination: String, error: String },
     /// The source's libvirt lost its connection to the destination's twice, so the client manages this migration.
-    PeerLost {
-        /// The domain.
-        domain: String,
-        /// The source's name.
-        source: String,
-        /// The destination's name.
-        destination: String,
-        /// libvirt's words.
-        error: String,
-    },
+    PeerLost { domain: String, source: String, destination: String, error: String },
     /// No byte of one migration crosses while others progress; it is cancelled.
-    Silent {
-        /// The domain.
-        domain: String,
-        /// The destination's name.
-        destination: String,
-    },
+    Silent { domain: String, destination: String },
     /// The destination can't take a domain just now; it is tried again.
     Busy {
-        /// The domain.
         domain: String,
         /// The host that is busy.
         host: String,
-        /// libvirt's words.
         error: String,
     },
     /// A pre-copy does not converge; it is switched to post-copy.
     Switching {
-        /// The domain.
         domain: String,
         /// What was seen, in one clause.
         cause: String,
     },
     /// A post-copy failed and is resumed.
     Resuming {
-        /// The domain.
         domain: String,
         /// libvirt's words, if there are any.
         error: Option<String>,
     },
     /// Something was put right around a domain that has arrived.
-    Tidied {
-        /// The domain.
-        domain: String,
-        /// What.
-        tidied: Tidied,
-        /// The source's name.
-        source: String,
-        /// The destination's name.
-        destination: String,
-    },
+    Tidied { domain: String, tidied: Tidied, source: String, destination: String },
     /// A domain has arrived, and something around it could not be put right.
-    Untidy {
-        /// The domain.
-        domain: String,
-        /// The destination's name.
-        destination: String,
-        /// libvirt's words.
-        error: String,
-    },
+    Untidy { domain: String, destination: String, error: String },
     /// The journal can't be written any more.
-    Unrecorded {
-        /// The system's words.
-        error: String,
-    },
+    Unrecorded { error: String },
     /// Somebody else has moved a domain.
-    MovedByOthers {
-        /// The domain.
-        domain: String,
-        /// The destination's name.
-        destination: String,
-    },
+    MovedByOthers { domain: String, destination: String },
     /// The hosts could not be listed at the end.
-    EndUnchecked {
-        /// libvirt's words.
-        error: String,
-    },
+    EndUnchecked { error: String },
     /// A hook after a domain failed.
     HookFailed {
-        /// The domain.
         domain: String,
         /// How, in one clause.
         problem: String,
