@@ -50,7 +50,7 @@ impl Transfer {
 pub struct Eligibility {
     /// Whether it may be done.
     pub eligible: bool,
-    /// Why not; `None` where it may.
+    /// Why not; `None` if it may.
     pub reason: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What became of an evacuation: each domain's outcome, the whole's, and the exit status that says the same.
+//! How an evacuation ended: the outcome of each domain and of the whole, and the exit status.
 
 use std::fmt;
 
@@ -27,7 +27,7 @@ pub struct Report {
     pub outcome: Outcome,
     /// Seconds from the first launch to the last verdict.
     pub total_seconds: f64,
-    /// Seconds that the plan predicted; `None` where it predicted no end.
+    /// Seconds that the plan predicted; `None` if it predicted no end.
     pub predicted_seconds: Option<f64>,
     /// Every domain of the plan: those that were to move, in launch order, then those that it refused.
     pub domains: Vec<DomainReport>,
@@ -51,19 +51,19 @@ pub struct DomainReport {
     pub domain: String,
     /// Its UUID.
     pub uuid: String,
-    /// How it was moved; `None` where the plan refused it.
+    /// How it was moved; `None` if the plan refused it.
     pub technique: Option<Technique>,
-    /// What became of it.
+    /// How it ended.
     pub outcome: DomainOutcome,
-    /// Seconds from its launch to its verdict; 0 where it was never launched.
+    /// Seconds from its launch to its verdict; 0 if it was never launched.
     pub seconds: f64,
-    /// How long the guest did not run, in seconds, where the source said so.
+    /// How long the guest did not run, in seconds, if the source said so.
     pub downtime_seconds: Option<f64>,
     /// What crossed the wire, pages sent again included, in bytes.
     pub bytes: u64,
     /// Passes over the memory.
     pub passes: u64,
-    /// Why it is not at the destination, where it is, and what to do; `None` where it is.
+    /// Why it is not at the destination, where it is, and what to do; `None` if it is.
     pub error: Option<String>,
     /// The error that has paused it at the destination although it ran when the run began.
     #[serde(default)]
@@ -73,7 +73,7 @@ pub struct DomainReport {
     pub notice: Option<String>,
 }
 
-/// What became of a domain.
+/// How a domain ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DomainOutcome {

@@ -33,7 +33,7 @@ impl Rate {
         self.0
     }
 
-    /// A rate of so many bits per second. Anything that is not a finite, non-negative number is taken as 0.
+    /// A rate in bits per second. Anything that is not a finite, non-negative number is taken as 0.
     pub fn from_bits_per_second(bits_per_second: f64) -> Self {
         Self(if bits_per_second.is_finite() { bits_per_second.max(0.0) } else { 0.0 })
     }

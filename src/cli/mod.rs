@@ -119,8 +119,8 @@ pub struct EvacuateArgs {
     /// Cancel a migration that has not switched over after this time; auto is 800 s per started GiB of memory.
     #[arg(long, value_name = "DURATION", default_value = "auto")]
     pub timeout: Timeout,
-    /// What is done about a pre-copy that does not converge, as judged from pass to pass; the default is post-copy where
-    /// the planner chose pre-copy, and abort where you did. auto-converge slows the guest down from the start.
+    /// What is done about a pre-copy that does not converge, as judged from pass to pass; the default is post-copy if
+    /// the planner chose pre-copy, and abort if you did. auto-converge slows the guest down from the start.
     #[arg(long, value_enum)]
     pub on_stall: Option<OnStall>,
     /// Write the report to a file as JSON, too.

@@ -212,7 +212,7 @@ enum Either {
     Other,
 }
 
-/// Which of two opposite options names the domain more closely; neither where none names it.
+/// Which of two opposite options names the domain more closely; neither if none names it.
 fn either(name: &str, one: &[Pattern], other: &[Pattern]) -> Result<Option<Either>, SelectError> {
     match (best(one, name), best(other, name)) {
         (None, None) => Ok(None),

@@ -160,7 +160,7 @@ pub const OPTIONS_ONLY: &[(&str, &str)] = &[
     ("version", "it is no setting"),
 ];
 
-/// `; did you mean ...?` where `given` is close to a known name, and all the known ones where it is not.
+/// `; did you mean ...?` if `given` is close to a known name, and all the known ones if it is not.
 pub(super) fn nearest(given: &str, known: &[&str]) -> String {
     let similarity =
         |name: &str| strsim::normalized_damerau_levenshtein(&given.replace('_', "-"), &name.replace('_', "-"));

@@ -59,7 +59,7 @@ pub struct HostConfig {
     pub memory_reserve: Option<Located<Size>>,
 }
 
-/// What holds for the domains that a pattern matches; `None` where it says nothing.
+/// What holds for the domains that a pattern matches; `None` if it says nothing.
 #[derive(Debug, Clone)]
 pub struct DomainRule {
     /// The pattern as it was written.
@@ -216,7 +216,7 @@ pub(crate) fn invalid(value: &str, reason: String) -> String {
 }
 
 impl Config {
-    /// Reads the usual files, where they exist, and `explicit`, which must.
+    /// Reads the usual files, if they exist, and `explicit`, which must.
     ///
     /// # Errors
     /// A file can't be read. What is wrong in it is among [`Config::problems`].
@@ -286,8 +286,8 @@ impl Config {
         Endpoint { name: name.to_owned(), uri: self.uri(name) }
     }
 
-    /// The capacity of a host's link, where `option` is `--link` or its configured default: what was typed, else the
-    /// host's own, else the default; `None` where nobody has told it.
+    /// The capacity of a host's link, if `option` is `--link` or its configured default: what was typed, else the
+    /// host's own, else the default; `None` if nobody has told it.
     pub fn link(&self, name: &str, option: Option<Rate>) -> Option<Link> {
         let of_host = self.host(name).and_then(|host| host.link.as_ref()).map(|link| link.value);
         let (rate, origin) = match (option, of_host) {
@@ -298,7 +298,7 @@ impl Config {
         Some(Link::new(rate.bits_per_second(), origin))
     }
 
-    /// Where a destination takes migrated memory in, where that is configured.
+    /// Where a destination takes migrated memory in, if that is configured.
     pub fn migration_uri(&self, name: &str) -> Option<String> {
         self.host(name).and_then(|host| host.migration_uri.clone()).map(|uri| uri.value)
     }

@@ -14,11 +14,11 @@ use crate::domain::Technique;
 /// The highest bandwidth that libvirt takes, in MiB/s: its own default.
 const UNLIMITED_MIB: u64 = i64::MAX as u64 >> 20;
 
-/// A pre-copy that sends again what was dirtied is about to end when it needs no more than so many seconds with the
+/// A pre-copy that sends again what was dirtied is about to end when it needs at most this many seconds with the
 /// link to itself.
 pub(crate) const LAST_SECONDS: f64 = 1.0;
 
-/// The next is launched when one in flight needs no more than so many seconds at its present rate. Measured: 0.6 to
+/// The next is launched when one in flight needs at most this many seconds at its present rate. Measured: 0.6 to
 /// 1.3 s from a launch to its first byte, and 0.3 s from the last byte of the one before to its end.
 const AHEAD_SECONDS: f64 = 1.5;
 
@@ -36,7 +36,7 @@ pub(crate) struct InFlight {
     pub(crate) pass: u64,
     /// Memory that has not crossed yet, or was dirtied since, in bytes.
     pub(crate) remaining: u64,
-    /// Seconds until that has crossed at the present rate, where known.
+    /// Seconds until that has crossed at the present rate, if known.
     pub(crate) eta_seconds: Option<f64>,
 }
 

@@ -65,7 +65,7 @@ impl<F: Fn(Update)> Driver<F> {
         (self.tell)(Update::Ended(Ended::not_wanted(technique, cause)));
     }
 
-    /// Launches a migration and sees it to its end.
+    /// Launches a migration and follows it to its end.
     pub(crate) fn launch(&self, mut attempt: Attempt) {
         (self.tell)(Update::Phase(attempt.phase()));
         match self.call(&mut attempt) {
@@ -78,7 +78,7 @@ impl<F: Fn(Update)> Driver<F> {
         }
     }
 
-    /// Sees a migration to its end that was begun by somebody else, or has ended already.
+    /// Follows a migration to its end that somebody else began, or that has ended already.
     pub(crate) fn adopt(&self, attempt: Attempt) {
         (self.tell)(Update::Phase(attempt.phase()));
         self.see_through(attempt, Instant::now());

@@ -25,7 +25,7 @@ use crate::engine::events::{Event, Notice, Timed};
 use crate::libvirt::Endpoint;
 use crate::report::{DomainReport, Outcome};
 
-/// How long a hook may take where the configuration does not say.
+/// How long a hook may take if the configuration does not say.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Time between two looks at a hook that runs.
 const LOOK: Duration = Duration::from_millis(20);

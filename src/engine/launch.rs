@@ -27,7 +27,7 @@ impl From<HostError> for Instead {
     }
 }
 
-/// Launches a migration, or adopts one, and sees it to its end.
+/// Launches a migration, or adopts one, and follows it to its end.
 pub(super) fn start<F: Fn(Update)>(driver: Driver<F>, launch: &Launch, options: &Options) {
     let forced = match &launch.start {
         Start::Launch { forced } => *forced,

@@ -1,4 +1,4 @@
-//! How an evacuation is run, where the plan does not say it.
+//! How an evacuation is run, if the plan does not say it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::units;
 /// How to run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where the memory goes, where libvirt's own choice is not right.
+    /// Where the memory goes, if libvirt's own choice is not right.
     pub migration_uri: Option<String>,
     /// Who drives the migrations.
     pub route: Route,
@@ -22,8 +22,8 @@ pub struct Options {
     pub timeout: Timeout,
     /// The same for single domains, by UUID.
     pub timeouts: HashMap<String, Timeout>,
-    /// What is done about a pre-copy that does not converge; `None`: post-copy where the planner chose pre-copy, and
-    /// a cancellation where the user did.
+    /// What is done about a pre-copy that does not converge; `None`: post-copy if the planner chose pre-copy, and
+    /// a cancellation if the user did.
     pub on_stall: Option<OnStall>,
     /// What runs before each domain; who hears the events sees to what runs after it.
     pub hooks: Arc<Hooks>,

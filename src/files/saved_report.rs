@@ -1,4 +1,4 @@
-//! A report in a file: what became of the evacuation, and how it went ([`History`]).
+//! A report in a file: how the evacuation ended, and how it went ([`History`]).
 
 use std::collections::HashMap;
 
@@ -13,10 +13,10 @@ use crate::report::{self, Report};
 /// What `tsmig evacuate --report FILE` writes.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct SavedReport {
-    /// What became of it.
+    /// How it ended.
     #[serde(flatten)]
     pub report: Report,
-    /// How it went; not there where nobody kept it.
+    /// How it went; not there if nobody kept it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<History>,
 }

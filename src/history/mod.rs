@@ -23,7 +23,7 @@ use crate::topology::Link;
 pub use series::TrafficInterval;
 use series::{Channel, Series};
 
-/// At most so many passes of a domain are kept: one that converges takes a few.
+/// The most passes of a domain that are kept: a pre-copy that converges takes a few.
 const PASSES: usize = 200;
 
 /// How an evacuation went. Times are seconds since its start.
@@ -51,7 +51,7 @@ pub struct DomainHistory {
     pub predicted_start_seconds: Option<f64>,
     /// When the plan had it end.
     pub predicted_end_seconds: Option<f64>,
-    /// When it was launched; `None` where it never was.
+    /// When it was launched; `None` if it never was.
     pub launched_seconds: Option<f64>,
     /// When its verdict was known.
     pub ended_seconds: Option<f64>,
@@ -91,7 +91,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Listens to the run of a plan, and to readings of the guests' traffic where there are any.
+    /// Listens to the run of a plan, and to readings of the guests' traffic if there are any.
     pub fn new(plan: &Plan, readings: Option<Receiver<Reading>>) -> Self {
         let domain = |step: &crate::plan::Step| DomainHistory {
             domain: step.domain.clone(),
@@ -135,7 +135,7 @@ impl Recorder {
         }
     }
 
-    /// The history of an evacuation that took so long.
+    /// The history of an evacuation that took `total_seconds`.
     pub fn finish(mut self, total_seconds: f64) -> History {
         self.read();
         self.history.traffic = self.series.intervals(total_seconds);

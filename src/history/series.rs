@@ -8,10 +8,10 @@ use crate::topology::Side;
 
 /// Length of an interval at first, in seconds.
 const INTERVAL_SECONDS: f64 = 1.0;
-/// At most so many intervals. Chosen: as many as a screen's width can show.
+/// The most intervals that are kept. Chosen: as many as a screen's width can show.
 const LIMIT: usize = 600;
 
-/// What crossed the NICs in one interval, in bits per second; `None` where a host was not seen.
+/// What crossed the NICs in one interval, in bits per second; `None` if a host was not seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrafficInterval {
     /// When it begins, in seconds since the start.
@@ -124,7 +124,7 @@ impl Series {
             let from_seconds = index as f64 * self.seconds;
             let to_seconds = (from_seconds + self.seconds).min(end_seconds);
             let rate = |channel: Channel| flows[channel as usize].rate();
-            // Migrations are all known: where none was seen there was none.
+            // Migrations are all known: if none was seen there was none.
             let memory = |channel: Channel| (flows[channel as usize].bits / (to_seconds - from_seconds)).round();
             TrafficInterval {
                 from_seconds,

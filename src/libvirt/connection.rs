@@ -134,7 +134,7 @@ fn ssh_arguments(uri: &str) -> String {
     }
 }
 
-/// The result of a call to libvirt that can't be interrupted; `None` where it took longer than `limit`. Then its thread
+/// The result of a call to libvirt that can't be interrupted; `None` if it took longer than `limit`. Then its thread
 /// is left behind, and ends with the process.
 fn within<T: Send + 'static>(limit: Duration, call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (sender, receiver) = mpsc::channel();
@@ -255,7 +255,7 @@ impl Line {
         }
     }
 
-    /// The connection at present, opened again where there is none that is alive.
+    /// The connection at present, opened again if there is none that is alive.
     pub(crate) fn connection(&self) -> Result<Connect, HostError> {
         let mut current = lock(&self.current);
         if let Some(open) = current.as_ref().filter(|open| open.connection.is_alive().unwrap_or(false)) {

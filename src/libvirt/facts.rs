@@ -12,11 +12,11 @@ pub struct HostFacts {
     pub name: String,
     /// libvirt's name of its hypervisor: `QEMU`.
     pub hypervisor: String,
-    /// The hypervisor's version, as major times 1,000,000 plus minor times 1,000 plus release; 0 where unknown.
+    /// The hypervisor's version, as major times 1,000,000 plus minor times 1,000 plus release; 0 if unknown.
     pub version: u32,
     /// Whether the connection may only look.
     pub read_only: bool,
-    /// The user that its QEMU runs as, where libvirt says so; 0 is root.
+    /// The user that its QEMU runs as, if libvirt says so; 0 is root.
     pub qemu_user: Option<u32>,
 }
 
@@ -106,7 +106,7 @@ pub struct NetDevice {
     pub name: String,
     /// Its hardware address at present; the members of a bond share one.
     pub address: String,
-    /// What it negotiated, in bits per second; `None` where the driver does not tell, or there is no carrier.
+    /// What it negotiated, in bits per second; `None` if the driver does not tell, or there is no carrier.
     pub bits_per_second: Option<f64>,
     /// Whether it has a carrier.
     pub up: bool,
@@ -119,7 +119,7 @@ pub struct NetDevice {
 pub struct Bond {
     /// The host's name for it.
     pub name: String,
-    /// The bonding driver's mode, where it is known: `active-backup`, `802.3ad`...
+    /// The bonding driver's mode, if it is known: `active-backup`, `802.3ad`...
     pub mode: Option<String>,
     /// The names of its members.
     pub members: Vec<String>,

@@ -1,7 +1,7 @@
 //! The calls that the `virt` crate does not offer, or offers unsoundly: the only `unsafe` code of tsmig.
 //!
 //! `virt` 0.5 hands bulk statistics out as raw pointers that it never frees, builds a `Vec` from a null pointer
-//! where a domain has no job, swallows the error of `virDomainGetState`, and has no wrapper for starting
+//! if a domain has no job, swallows the error of `virDomainGetState`, and has no wrapper for starting
 //! post-copy, dirty-rate measurement and job events. Each function here is a thin, safe replacement: what goes in
 //! is a live `virt` object, what comes out is owned Rust data.
 #![allow(unsafe_code)]
@@ -29,7 +29,7 @@ enum Parameter {
 }
 
 impl Parameters {
-    /// The parameter as a non-negative number; `None` where it is missing, negative ("not known") or text.
+    /// The parameter as a non-negative number; `None` if it is missing, negative ("not known") or text.
     pub(crate) fn number(&self, name: &str) -> Option<u64> {
         match self.0.get(name)? {
             Parameter::Signed(n) => u64::try_from(*n).ok(),
@@ -165,7 +165,7 @@ pub(crate) fn state(domain: &Domain) -> Result<(u32, u32), Error> {
     Ok((state as u32, reason as u32))
 }
 
-/// `virDomainGetControlInfo`: for how long libvirt has waited for an answer of the domain's emulator; `None` where it does
+/// `virDomainGetControlInfo`: for how long libvirt has waited for an answer of the domain's emulator; `None` if it does
 /// not wait for any, or a job such as a backup or a migration hides that. The call itself asks no emulator.
 pub(crate) fn emulator_silence(domain: &Domain) -> Result<Option<Duration>, Error> {
     let mut info = sys::virDomainControlInfo { state: 0, details: 0, stateTime: 0 };
@@ -174,7 +174,7 @@ pub(crate) fn emulator_silence(domain: &Domain) -> Result<Option<Duration>, Erro
     Ok((info.state == sys::VIR_DOMAIN_CONTROL_OCCUPIED).then_some(Duration::from_millis(info.stateTime)))
 }
 
-/// `virDomainGetJobStats`: the statistics of the running job; `None` where there is no job.
+/// `virDomainGetJobStats`: the statistics of the running job; `None` if there is no job.
 pub(crate) fn job_stats(domain: &Domain) -> Result<Option<Parameters>, Error> {
     let (mut kind, mut count): (c_int, c_int) = (0, 0);
     let mut params: sys::virTypedParameterPtr = ptr::null_mut();
@@ -210,7 +210,7 @@ pub(crate) fn abort_job(domain: &Domain) -> Result<(), Error> {
     check(unsafe { sys::virDomainAbortJob(domain.as_ptr()) })
 }
 
-/// `virDomainStartDirtyRateCalc`: measures for so many seconds (1 to 60); the result comes with the statistics.
+/// `virDomainStartDirtyRateCalc`: measures for `seconds` (1 to 60); the result comes with the statistics.
 pub(crate) fn start_dirty_rate(domain: &Domain, seconds: u8) -> Result<(), Error> {
     // SAFETY: the domain is alive while it is borrowed.
     check(unsafe { sys::virDomainStartDirtyRateCalc(domain.as_ptr(), seconds.into(), 0) })
@@ -236,7 +236,7 @@ pub(crate) fn node_memory(connection: &Connect) -> Result<HashMap<String, u64>, 
 /// All memory of a host, rather than one NUMA cell's.
 const ALL_CELLS: c_int = sys::VIR_NODE_MEMORY_STATS_ALL_CELLS;
 
-/// The system's error number in this thread's last libvirt error, where it is one of the system's.
+/// The system's error number in this thread's last libvirt error, if it is one of the system's.
 pub(crate) fn last_system_error() -> Option<i32> {
     // SAFETY: libvirt's last error is this thread's own and lives until its next call.
     let error = unsafe { sys::virGetLastError().as_ref() }?;

@@ -189,7 +189,7 @@ impl Host {
         self.ask_domain(uuid, ask)?.ok_or_else(|| self.hang())
     }
 
-    /// What an error to a question about one domain means: where the host answers another, the domain hangs.
+    /// What an error to a question about one domain means: if the host answers another, the domain hangs.
     pub(super) fn of_domain(&self, error: HostError) -> HostError {
         match error.kind {
             HostErrorKind::NoAnswer => self.line.ask(Connect::lib_version).err().unwrap_or_else(|| self.hang()),

@@ -83,20 +83,20 @@ pub trait Hosts: Send + Sync {
     /// Migrates and returns when libvirt says that it ended. The return value is a hint, not a verdict.
     ///
     /// # Errors
-    /// libvirt's error, with [`HostErrorKind::NoPeer`] where the source can't reach the destination's libvirt.
+    /// libvirt's error, with [`HostErrorKind::NoPeer`] if the source can't reach the destination's libvirt.
     fn migrate(&self, request: &MigrationRequest) -> Result<(), HostError>;
 
     /// An error of [`Self::migrate`] with the host where it happened, which libvirt does not say. `crossed` is whether any
     /// memory had crossed by then.
     fn locate(&self, error: HostError, request: &MigrationRequest, crossed: bool) -> HostError;
 
-    /// The running migration's statistics, from the source; `None` where it does not migrate.
+    /// The running migration's statistics, from the source; `None` if it does not migrate.
     ///
     /// # Errors
     /// The source did not answer, or has no such domain.
     fn job(&self, uuid: &str) -> Result<Option<JobStats>, HostError>;
 
-    /// The final statistics of a migration that ended, once; `None` where the source did not send them.
+    /// The final statistics of a migration that ended, once; `None` if the source did not send them.
     fn completed(&self, uuid: &str) -> Option<JobStats>;
 
     /// All domains of one host.
@@ -105,7 +105,7 @@ pub trait Hosts: Send + Sync {
     /// The host did not answer.
     fn list(&self, side: Side) -> Result<Vec<Listed>, HostError>;
 
-    /// Why the destination can't resume a post-copy that failed, as a clause with what to do; `None` where nothing is known
+    /// Why the destination can't resume a post-copy that failed, as a clause with what to do; `None` if nothing is known
     /// against it.
     ///
     /// # Errors
@@ -149,7 +149,7 @@ pub trait Hosts: Send + Sync {
     fn left_behind(&self, uuid: &str) -> Result<Option<Belongings>, HostError>;
 
     /// After a domain has been seen at the destination and not at the source: makes it there what `before` says it
-    /// was, and removes the shut-off definition that an unattended completion leaves at the source. Does nothing where
+    /// was, and removes the shut-off definition that an unattended completion leaves at the source. Does nothing if
     /// nothing is left to do. A definition is removed only while the domain is seen running (or paused) and persistent
     /// at the destination.
     ///

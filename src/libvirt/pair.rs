@@ -261,7 +261,7 @@ impl Hosts for Pair {
 fn undefine(domain: &Domain) -> Result<(), Error> {
     let kept = sys::VIR_DOMAIN_UNDEFINE_KEEP_NVRAM;
     match domain.undefine_flags(kept | sys::VIR_DOMAIN_UNDEFINE_KEEP_TPM) {
-        // libvirt before 8.9 can't keep the state of a TPM; where there is one, the definition stays.
+        // libvirt before 8.9 can't keep the state of a TPM; if there is one, the definition stays.
         Err(error) if error.code().is(ErrorNumber::InvalidArg) && !domain.xml_desc(0)?.contains("<tpm") => {
             domain.undefine_flags(kept)
         }

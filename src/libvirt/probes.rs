@@ -135,7 +135,7 @@ impl Host {
         Ok(Some(Belongings { active, saved, checkpoints, tpm, files }))
     }
 
-    /// Why this host's libvirt would not begin to migrate a domain; `None` where it would, or can't be known.
+    /// Why this host's libvirt would not begin to migrate a domain; `None` if it would, or can't be known.
     ///
     /// # Errors
     /// One of the hosts did not answer.
@@ -190,7 +190,7 @@ impl Host {
         })
     }
 
-    /// Whether the host has a file or device; `None` where its libvirt can't tell.
+    /// Whether the host has a file or device; `None` if its libvirt can't tell.
     ///
     /// # Errors
     /// The host did not answer.
@@ -212,7 +212,7 @@ impl Host {
         Ok(answer.unwrap_or_default())
     }
 
-    /// A libvirt network of the host; `None` where its libvirt has no driver for them.
+    /// A libvirt network of the host; `None` if its libvirt has no driver for them.
     ///
     /// # Errors
     /// The host did not answer.
@@ -227,7 +227,7 @@ impl Host {
         })
     }
 
-    /// Why the host's hypervisor can't run a kind of machine, in libvirt's words; `None` where it can.
+    /// Why the host's hypervisor can't run a kind of machine, in libvirt's words; `None` if it can.
     ///
     /// # Errors
     /// The host did not answer.
@@ -269,7 +269,7 @@ impl Host {
         Ok(compared?.err().filter(is_verdict).map(|error| words(&error)))
     }
 
-    /// What the host can give to guests; `None` where its libvirt can't tell.
+    /// What the host can give to guests; `None` if its libvirt can't tell.
     ///
     /// # Errors
     /// The host did not answer.

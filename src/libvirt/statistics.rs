@@ -26,13 +26,13 @@ pub struct DomainSample {
     pub uuid: String,
     /// Its state.
     pub state: DomainState,
-    /// Balloon size in bytes; 0 where it does not run.
+    /// Balloon size in bytes; 0 if it does not run.
     pub memory_bytes: u64,
-    /// Resident memory of its emulator in bytes, where known.
+    /// Resident memory of its emulator in bytes, if known.
     pub resident_bytes: Option<u64>,
-    /// Memory that the guest says is free, in bytes, where it says so and has said so lately.
+    /// Memory that the guest says is free, in bytes, if it says so and has said so lately.
     pub unused_bytes: Option<u64>,
-    /// The last measured dirty rate, where there is one.
+    /// The last measured dirty rate, if there is one.
     pub dirty: Option<DirtyRate>,
     /// Its NICs' counters.
     pub nics: Vec<NicCounters>,
@@ -52,9 +52,9 @@ pub struct DirtyRate {
 pub struct NicCounters {
     /// The host's name for it.
     pub name: String,
-    /// Bytes received; `None` where libvirt can't tell.
+    /// Bytes received; `None` if libvirt can't tell.
     pub inbound_bytes: Option<u64>,
-    /// Bytes sent; `None` where libvirt can't tell.
+    /// Bytes sent; `None` if libvirt can't tell.
     pub outbound_bytes: Option<u64>,
 }
 
@@ -67,12 +67,12 @@ pub struct JobStats {
     pub transferred: u64,
     /// Memory that has not crossed yet, or has been dirtied since.
     pub remaining: u64,
-    /// Memory that has been gone through, pages of zeroes and pages sent again included, where known.
+    /// Memory that has been gone through, pages of zeroes and pages sent again included, if known.
     pub gone_through: Option<u64>,
     /// How often the source has looked which pages were written: once a pass over the memory, or far more often. From 1;
-    /// 0 where unknown.
+    /// 0 if unknown.
     pub pass: u64,
-    /// Dirty rate in bytes per second, where QEMU knows it.
+    /// Dirty rate in bytes per second, if QEMU knows it.
     pub dirty_bytes_per_second: Option<f64>,
     /// How long the guest did not run, in seconds; known when the job is done.
     pub downtime_seconds: Option<f64>,
@@ -108,7 +108,7 @@ impl DomainSample {
     }
 }
 
-/// Whether the balloon's statistics are of now. A guest reports them only where its definition sets a period (most
+/// Whether the balloon's statistics are of now. A guest reports them only if its definition sets a period (most
 /// management tools set 10 s); else they are those of its boot. In seconds since 1970.
 fn is_recent(updated: &u64) -> bool {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());

@@ -68,7 +68,7 @@ pub(crate) fn standing(domain: &DomainProfile, rule: &Rule, demands: &Demands) -
     }
 }
 
-/// Why `domain` can't go by post-copy, as a clause; `None` where it can.
+/// Why `domain` can't go by post-copy, as a clause; `None` if it can.
 pub(super) fn post_copy_obstacle(domain: &DomainProfile, demands: &Demands) -> Option<String> {
     if !domain.state.can_post_copy() {
         return Some(format!("it is {}", domain.state));

@@ -10,7 +10,7 @@ use crate::profile::DomainProfile;
 use crate::topology::{Link, idle_below};
 use crate::units::{Rate, size, span};
 
-/// Up to so many migrations are each compared with the other technique. Chosen: a simulation for each, 0.1 ms at
+/// Up to this many migrations are each compared with the other technique. Chosen: a simulation for each, 0.1 ms at
 /// this size, is nothing beside the search.
 const COMPARED: usize = 100;
 
@@ -31,7 +31,7 @@ pub(super) struct Subject<'a> {
     pub(super) predicted: &'a StepPrediction,
     /// The plan's outcome.
     pub(super) planned: &'a Prediction,
-    /// The outcome of the plan with the other technique for this domain, where that was a choice.
+    /// The outcome of the plan with the other technique for this domain, if that was a choice.
     pub(super) otherwise: Option<Prediction>,
 }
 

@@ -65,11 +65,11 @@ pub struct Rule {
 pub struct Demands {
     /// What to aim at.
     pub objective: Objective,
-    /// At most so many migrations in flight; `None`: the planner's choice.
+    /// The most migrations in flight; `None`: the planner's choice.
     pub concurrency: Option<usize>,
     /// Cap on the sum of all migration traffic, in bits per second.
     pub bandwidth_bits_per_second: Option<f64>,
-    /// At most so many domains in post-copy at the same time.
+    /// The most domains in post-copy at the same time.
     pub post_copy_limit: Option<usize>,
     /// The maintenance window that the evacuation has to fit, in seconds; judged, never aimed at.
     pub window_limit_seconds: Option<f64>,
@@ -106,7 +106,7 @@ pub struct Plan {
     /// The most migrations that are ever in flight.
     pub concurrency: usize,
     /// Whether the next may be launched while one that is about to end still counts as in flight, which hides the time
-    /// that it takes to set up; not where the user limits how many there may be.
+    /// that it takes to set up; not if the user limits how many there may be.
     #[serde(default)]
     pub launch_ahead: bool,
     /// The migrations in launch order.
@@ -124,10 +124,10 @@ pub struct Plan {
     pub stays: Vec<Stay>,
     /// Totals by the contention model.
     pub predicted: Totals,
-    /// Seconds that the fastest plan takes that was found, which may lose more traffic; `None` where none ends.
+    /// Seconds that the fastest plan takes that was found, which may lose more traffic; `None` if none ends.
     #[serde(default)]
     pub fastest_seconds: Option<f64>,
-    /// Seconds below which no plan ends by the model; `None` where none ends.
+    /// Seconds below which no plan ends by the model; `None` if none ends.
     #[serde(default)]
     pub bound_seconds: Option<f64>,
     /// Whether it fits the maintenance window; `None` if none was given, or if nothing is to be moved.
@@ -138,7 +138,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The capacity that a migration finds between the hosts, in bits per second; `None` where it is only assumed.
+    /// The capacity that a migration finds between the hosts, in bits per second; `None` if it is only assumed.
     pub fn known_link(&self) -> Option<f64> {
         let links = [&self.source_link, &self.destination_link];
         let known = links.iter().filter(|link| link.origin != LinkOrigin::Assumed);
@@ -188,13 +188,13 @@ pub struct Step {
 /// What the model says of one migration.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepPrediction {
-    /// Bytes that cross the wire, pages sent again included; `None` where it does not end.
+    /// Bytes that cross the wire, pages sent again included; `None` if it does not end.
     pub bytes: Option<u64>,
-    /// Seconds from the start of the evacuation to its launch; `None` where it waits for one that does not end.
+    /// Seconds from the start of the evacuation to its launch; `None` if it waits for one that does not end.
     pub start_seconds: Option<f64>,
-    /// Seconds from the start of the evacuation to its end; `None` where it does not end.
+    /// Seconds from the start of the evacuation to its end; `None` if it does not end.
     pub end_seconds: Option<f64>,
-    /// Seconds that the guest is stopped at the switch-over; `None` where it does not end.
+    /// Seconds that the guest is stopped at the switch-over; `None` if it does not end.
     #[serde(default)]
     pub downtime_seconds: Option<f64>,
 }
@@ -298,9 +298,9 @@ impl Window {
 /// Totals of a plan by the model.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Totals {
-    /// Seconds from the first launch to the last end; `None` where it does not end.
+    /// Seconds from the first launch to the last end; `None` if it does not end.
     pub total_seconds: Option<f64>,
-    /// Application traffic that does not get through meanwhile, in bits; `None` where it does not end.
+    /// Application traffic that does not get through meanwhile, in bits; `None` if it does not end.
     pub lost_bits: Option<f64>,
 }
 

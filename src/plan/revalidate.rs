@@ -12,7 +12,7 @@ use crate::plan::{self, Demands, Move, Plan, Refusal, Rule, Stay, StayKind, Step
 use crate::profile::{DomainProfile, Profile};
 use crate::units::span;
 
-/// The plan holds as long as it takes at most so many times as long as when it was made, and [`SLACK_SECONDS`]. Chosen,
+/// The plan holds as long as it takes at most this factor longer than when it was made, and [`SLACK_SECONDS`]. Chosen,
 /// not measured: two windows never see quite the same traffic, and the user is to be asked only about what matters.
 const SLOWER: f64 = 1.25;
 const SLACK_SECONDS: f64 = 2.0;

@@ -15,7 +15,7 @@ const LEAST_GAIN: f64 = 0.15;
 /// Simulations of one round, times guests. Chosen: an eighth of what a search takes.
 const EFFORT: usize = 500_000;
 
-/// From so many guests on, a round takes less time the more there are, as a search does.
+/// From this many guests on, a round takes less time the more there are, as a search does.
 const MANY_GUESTS: usize = 100;
 
 /// Ways to fit a pre-copy into the plan that are tried in place of a post-copy.

@@ -17,7 +17,7 @@ pub struct Facts {
     pub domains: HashMap<String, DomainFacts>,
     /// The active domains of the destination.
     pub residents: Vec<Resident>,
-    /// What the destination can spare; `None` where it does not tell.
+    /// What the destination can spare; `None` if it does not tell.
     pub memory: Option<Memory>,
     /// What is known of its memory beside that.
     pub allowance: Allowance,

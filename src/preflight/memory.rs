@@ -1,7 +1,7 @@
 //! Whether the destination's memory holds the sum of what comes.
 //!
 //! QEMU takes memory as the guest touches it, so what is resident at the source is what the destination must have; all
-//! of it at once where it is locked, preallocated or in huge pages.
+//! of it at once if it is locked, preallocated or in huge pages.
 //!
 //! What the destination has to give is what its kernel calls available. A libvirt before 12.3 does not tell that: then
 //! it is what is free or in caches, less what can't be freed (shared memory of guests is among the caches) and what the

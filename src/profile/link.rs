@@ -1,7 +1,7 @@
 //! The capacity of the NIC that carries a migration, from what libvirt says of a host's devices.
 //!
 //! Pure. libvirt can't be asked for the route to the other host, so this reasons from what is there: the only physical
-//! NIC that is up, the members of a bond; where several would do, the slowest, since a plan that takes less time than
+//! NIC that is up, the members of a bond; if several would do, the slowest, since a plan that takes less time than
 //! predicted still fits its window. What had to be assumed is said.
 
 use crate::libvirt::facts::{Bond, NetDevice};
@@ -14,11 +14,11 @@ pub struct Detected {
     pub bits_per_second: f64,
     /// The interface that it is of.
     pub interface: String,
-    /// What was assumed for want of better knowledge, as a clause; `None` where nothing was.
+    /// What was assumed for want of better knowledge, as a clause; `None` if nothing was.
     pub assumption: Option<String>,
 }
 
-/// What carries a migration away from, or to, a host with these devices; `None` where nothing can be said. `bonds` are
+/// What carries a migration away from, or to, a host with these devices; `None` if nothing can be said. `bonds` are
 /// those that the host's libvirt knows; others are found by the address that their members share.
 pub fn detect(devices: &[NetDevice], bonds: &[Bond]) -> Option<Detected> {
     let able = |device: &&NetDevice| device.physical && device.up && device.bits_per_second.is_some();

@@ -68,10 +68,10 @@ pub struct DomainProfile {
     pub memory_bytes: u64,
     /// How much of it is backed by host memory: an upper bound of what must cross the wire, in bytes.
     pub resident_bytes: u64,
-    /// How much of it the guest says is free, in bytes, where it says so.
+    /// How much of it the guest says is free, in bytes, if it says so.
     #[serde(default)]
     pub unused_bytes: Option<u64>,
-    /// How fast it dirties memory as libvirt measures it, in bytes per second; 0 where it does not.
+    /// How fast it dirties memory as libvirt measures it, in bytes per second; 0 if it does not.
     #[serde(default)]
     pub dirty_bytes_per_second: f64,
     /// Mean rate that its NICs send, in bits per second.

@@ -245,7 +245,7 @@ fn profile_host(
 }
 
 /// Has libvirt measure the dirty rate of each running domain; a later sample has the result. libvirt refuses while it
-/// still measures, and where the hypervisor can't; the rate is 0 then. Domains that hang are `held`, and not asked again.
+/// still measures, and if the hypervisor can't; the rate is 0 then. Domains that hang are `held`, and not asked again.
 fn measure_dirty_rates(host: &Host, domains: &[DomainSample], held: &mut BTreeSet<String>) {
     let wanted = |domain: &&DomainSample| domain.state == DomainState::Running && !held.contains(&domain.uuid);
     let running: Vec<_> = domains.iter().filter(wanted).collect();

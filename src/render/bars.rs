@@ -16,7 +16,7 @@ use crate::units::{Rate, size, span};
 
 /// Lines of the screen that are not rows: the total, a summary of what has no row, and two for what was there before.
 const OTHER_LINES: u16 = 4;
-/// From so many columns on, names and bars are longer.
+/// From this many columns on, names and bars are longer.
 const WIDE: u16 = 120;
 
 /// Draws events as bars.

@@ -13,7 +13,7 @@ use super::escape::escape;
 /// Where text goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Page {
-    /// Columns, where lines are to be wrapped at all.
+    /// Columns, if lines are to be wrapped at all.
     pub width: Option<u16>,
     /// Whether colours are shown.
     pub colors: bool,

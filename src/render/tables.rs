@@ -146,7 +146,7 @@ pub fn configuration<'a>(
     files.map(file).collect::<String>() + &table.to_string()
 }
 
-/// What became of each domain.
+/// How each domain ended.
 pub fn report(report: &Report) -> String {
     report_on(report, &Page::of_stdout())
 }

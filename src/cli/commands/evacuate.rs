@@ -159,7 +159,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Moves the domains, after what became of those of an `earlier` run.
+    /// Moves the domains; `earlier` are the reports of those that an earlier run had begun to move.
     fn carry_out(&self, earlier: Vec<DomainReport>, readings: Option<Receiver<Reading>>) -> Result<u8> {
         let (hosts, journal) = (Arc::clone(&self.claim.hosts), Arc::clone(&self.claim.journal));
         let wanted = self.request.planning.wanted(&self.plan)?;

@@ -18,13 +18,13 @@ use crate::config::Config;
 
 /// Exit status of a usage or configuration error.
 pub const USAGE: u8 = 2;
-/// Exit status where nothing was moved because of any other error.
+/// Exit status if nothing was moved because of any other error.
 pub const NOTHING_MOVED: u8 = 1;
 
 /// Runs the command line and returns the exit status.
 ///
 /// # Errors
-/// Nothing was moved; [`Usage`] where the input was at fault.
+/// Nothing was moved; [`Usage`] if the input was at fault.
 pub fn run(cli: Cli, config: &Config) -> Result<u8> {
     let context = Context { config, output: &cli.output };
     let result = match cli.command {
@@ -36,7 +36,7 @@ pub fn run(cli: Cli, config: &Config) -> Result<u8> {
         Command::Evacuate(arguments) => evacuate::run(context, &arguments),
     };
     match result {
-        // A reader that has seen enough, such as `| head`, is no error. Nothing is printed while domains move.
+        // A reader that has seen enough, such as `| head`, is not an error. Nothing is printed while domains move.
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) => Ok(0),
         other => other,
     }

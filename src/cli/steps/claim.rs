@@ -78,7 +78,7 @@ impl<'a> Claim<'a> {
         }
     }
 
-    /// Finishes what was found. The report is drawn where `draws_report` says that it is the last word.
+    /// Finishes what was found. The report is drawn if `draws_report` says that it is the last word.
     pub(crate) fn finish(&self, found: Survey, options: Options, draws_report: impl Fn(&Report) -> bool) -> Report {
         let [source, destination] = self.endpoints().map(|endpoint| &endpoint.name);
         let (hosts, journal) = (Arc::clone(&self.hosts), Arc::clone(&self.journal));

@@ -344,7 +344,7 @@ impl Attempt {
             return actions;
         }
         if seen.job.as_ref().is_err_and(HostError::is_silence) && !self.calling {
-            // It may be on its way all the same: where it runs now is no verdict.
+            // It may still be on its way, so where it runs now proves nothing.
             return actions;
         }
         self.follow(now, seen, &mut actions);

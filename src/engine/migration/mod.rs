@@ -58,7 +58,7 @@ pub enum Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnStall {
-    /// Switch it to post-copy; cancel it where the domain can't be post-copied.
+    /// Switch it to post-copy; cancel it if the domain can't be post-copied.
     PostCopy,
     /// Let QEMU slow the guest down, from the start and as much as it takes.
     AutoConverge,
@@ -73,7 +73,7 @@ pub struct Course {
     pub technique: Technique,
     /// Whether a switch to post-copy is possible.
     pub post_copy: bool,
-    /// What is done where pre-copy does not converge; `None`: nothing.
+    /// What is done if pre-copy does not converge; `None`: nothing.
     pub on_stall: Option<OnStall>,
     /// Limit to the time at the source, in seconds.
     pub timeout_seconds: Option<f64>,
@@ -104,9 +104,9 @@ pub struct Sight<'a> {
     pub calling: bool,
     /// The domain at the source.
     pub source: &'a Presence,
-    /// The domain at the destination; `None` where it was not looked at, which is enough during the call.
+    /// The domain at the destination; `None` if it was not looked at, which is enough during the call.
     pub destination: Option<&'a Presence>,
-    /// The migration's statistics, where the source says that it runs.
+    /// The migration's statistics, if the source says that it runs.
     pub job: Option<&'a JobStats>,
 }
 
@@ -114,16 +114,16 @@ pub struct Sight<'a> {
 /// mend after 37 s.
 const UNCLEAR_SECONDS: f64 = 120.0;
 
-/// The same where the domain runs at the source as before, and only the destination is not clear: it may need a
+/// The same if the domain runs at the source as before, and only the destination is not clear: it may need a
 /// moment to remove what had arrived, or not answer at all.
 const UNCLEAR_AT_DESTINATION_SECONDS: f64 = 5.0;
 
-/// For how long a post-copy is watched that does not move, and resumed in vain where it failed, in seconds, before it
+/// For how long a post-copy is watched that does not move, and resumed in vain if it failed, in seconds, before it
 /// is left to `tsmig recover`: long enough to plug a cable back in or to restart a daemon, and for TCP to notice.
 const RESUME_SECONDS: f64 = 600.0;
 
 /// Seconds before each resumption, and before all later ones. Not at once: the destination's libvirtd 11.3 was seen to
-/// end with a segmentation fault where one came a tenth of a second after the failure.
+/// end with a segmentation fault if one came a tenth of a second after the failure.
 const RESUME_PAUSES: [f64; 4] = [3.0, 5.0, 10.0, 15.0];
 
 /// How long libvirt's call is waited for while the post-copy that it performs is broken, in seconds: one was seen to
@@ -252,7 +252,7 @@ impl Migration {
         }
     }
 
-    /// It shares the link among so `many` now; `held_back` where it gets little, for a while, for the sake of another.
+    /// It shares the link among this `many` now; `held_back` if it gets little, for a while, for the sake of another.
     pub fn share_again(&mut self, many: usize, held_back: bool) {
         self.convergence.share_again(many, held_back);
     }

@@ -22,9 +22,9 @@ pub struct Progress {
     pub remaining: u64,
     /// Mean rate over the last seconds, in bits per second.
     pub bits_per_second: f64,
-    /// How fast the guest dirties its memory, in bytes per second, where known.
+    /// How fast the guest dirties its memory, in bytes per second, if known.
     pub dirty_bytes_per_second: Option<f64>,
-    /// Seconds until what remains has crossed at the present rate; `None` where that is not known.
+    /// Seconds until what remains has crossed at the present rate; `None` if that is not known.
     pub eta_seconds: Option<f64>,
 }
 

@@ -87,7 +87,7 @@ mod tests {
         let judge = |source: &Presence, destination: &Presence, post_copy, failed| {
             verdict(Technique::PostCopy, post_copy, failed, source, destination)
         };
-        // An error is no verdict, and neither is success.
+        // Neither an error nor a success of the call proves anything.
         assert_eq!(judge(&Absent, &Present(Running), true, true), Some(Verdict::Migrated));
         assert_eq!(judge(&Present(ShutOffMigrated), &Present(Running), true, true), Some(Verdict::Migrated));
         assert_eq!(judge(&Present(Running), &Absent, false, false), Some(Verdict::Remains));

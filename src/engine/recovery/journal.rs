@@ -60,7 +60,7 @@ pub enum Entry {
     End {
         /// Its UUID.
         uuid: String,
-        /// What became of it.
+        /// How it ended.
         outcome: DomainOutcome,
     },
 }
@@ -128,7 +128,7 @@ impl<W: Write> Lines<W> {
     }
 }
 
-/// `$XDG_STATE_HOME/tsmig` where that is set, else `/var/lib/tsmig` for root, else `~/.local/state/tsmig`.
+/// `$XDG_STATE_HOME/tsmig` if that is set, else `/var/lib/tsmig` for root, else `~/.local/state/tsmig`.
 pub fn directory() -> PathBuf {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let root = nix::unistd::Uid::effective().is_root();

@@ -9,7 +9,7 @@ use super::{child, children, text};
 pub struct Hardware {
     /// The kind of machine.
     pub machine: Machine,
-    /// Its processor, where the host's must be able to show it.
+    /// Its processor, if the host's must be able to show it.
     pub processor: Option<Processor>,
     /// Files and block devices that its QEMU opens.
     pub files: Vec<HostFile>,
@@ -68,7 +68,7 @@ pub enum Role {
     Disk(String),
     /// The medium in a drive, with the guest's name for the drive.
     Medium(String),
-    /// A medium that libvirt drops where it is missing: an optional one, or one that the guest has ejected.
+    /// A medium that libvirt drops if it is missing: an optional one, or one that the guest has ejected.
     Dispensable(String),
     /// Firmware, kernel or initial ramdisk: what it is called in the XML.
     Boot(&'static str),
@@ -109,7 +109,7 @@ pub enum Backing {
     Lazy,
     /// All at once.
     Whole,
-    /// All at once, from huge pages of so many bytes; `None`: of the host's default size.
+    /// All at once, from huge pages of this size in bytes; `None`: of the host's default size.
     Huge(Option<u64>),
 }
 

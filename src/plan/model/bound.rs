@@ -26,7 +26,7 @@ struct Item {
     inbound: f64,
 }
 
-/// Seconds that the evacuation takes at least with `most_in_flight` migrations at once; infinite where nothing can
+/// Seconds that the evacuation takes at least with `most_in_flight` migrations at once; infinite if nothing can
 /// cross.
 pub(crate) fn lower_bound(scene: &Scene, most_in_flight: usize) -> f64 {
     if scene.guests.is_empty() {

@@ -75,7 +75,7 @@ pub(super) struct Prediction {
 }
 
 impl Prediction {
-    /// Seconds to the end; infinite where there is none.
+    /// Seconds to the end; infinite if there is none.
     pub(super) fn fast(&self) -> f64 {
         if self.unfinished == 0 { self.seconds } else { f64::INFINITY }
     }
@@ -85,7 +85,7 @@ impl Prediction {
         if self.unfinished == 0 { self.seconds } else { 1e200 * self.unfinished as f64 }
     }
 
-    /// Bits of application traffic lost; infinite where it does not end.
+    /// Bits of application traffic lost; infinite if it does not end.
     pub(super) fn gentle(&self) -> f64 {
         if self.unfinished == 0 { self.lost } else { f64::INFINITY }
     }

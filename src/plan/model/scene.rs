@@ -90,7 +90,7 @@ impl Guest {
 
     /// Bits that it dirties within `seconds` at the source: those of each kind, at most their sets, at most all.
     ///
-    /// Its traffic counts in full even where migrations squeeze it: a pre-copy that would end only since its guest is
+    /// Its traffic counts in full even if migrations squeeze it: a pre-copy that would end only since its guest is
     /// squeezed is not relied on, and would take longer on a wider link.
     pub(crate) fn dirtied(&self, seconds: f64) -> f64 {
         let by_traffic = DIRTIED_BY_TRAFFIC * (self.outbound + self.inbound);
@@ -123,7 +123,7 @@ fn runs(domain: &DomainProfile) -> bool {
     matches!(domain.state, DomainState::Running | DomainState::ShuttingDown)
 }
 
-/// Outbound and inbound traffic in bits per second; none where it does not run.
+/// Outbound and inbound traffic in bits per second; none if it does not run.
 fn traffic(domain: &DomainProfile) -> (f64, f64) {
     if runs(domain) {
         (rate(domain.outbound_bits_per_second), rate(domain.inbound_bits_per_second))
@@ -256,7 +256,7 @@ impl Scene {
         self.source_capacity.min(self.destination_capacity)
     }
 
-    /// The least that is left for so many `migrations` together, with everyone at the source and everyone at the
+    /// The least that is left for `migrations` together, with everyone at the source and everyone at the
     /// destination, in bits per second.
     pub(crate) fn least_left_for(&self, migrations: usize) -> f64 {
         self.source_nic().left_for(migrations).min(self.full_destination_nic().left_for(migrations))

@@ -17,13 +17,13 @@ use crate::plan::search::space::Space;
 /// about 0.6 s of work on one core; four times as many gained 0.5 % for 16 to 30 guests.
 const EFFORT: usize = 4_000_000;
 
-/// From so many guests on, the search takes less time the more there are, since it is the grid that counts for them.
+/// From this many guests on, the search takes less time the more there are, since it is the grid that counts for them.
 const MANY_GUESTS: usize = 100;
 
-/// At least so many simulations are made, however many guests there are: less than the grid would be no search.
+/// The least number of simulations that are made, however many guests there are: less than the grid would be no search.
 const LEAST_SIMULATIONS: usize = 120;
 
-/// The grid tries every order where there is room for so many simulations, and one order otherwise.
+/// The grid tries every order if there is room for this many simulations, and one order otherwise.
 const MANY_SIMULATIONS: usize = 2_000;
 
 /// Schedules that are annealed. Chosen: with one or with eight the fastest plan of some instances was slower.

@@ -29,9 +29,9 @@ pub(crate) fn polish(space: &Space<'_>, launches: Vec<Launch>, flips: bool, trie
     }
 }
 
-/// Improves `launches` by `score` (less is better) until no single change helps, or there are no more `tries`; where
+/// Improves `launches` by `score` (less is better) until no single change helps, or there are no more `tries`; if
 /// those do not suffice to try each change once, nothing is tried. All schedules on the way are offered to `front`;
-/// what takes longer than `deadline` is no improvement.
+/// what takes longer than `deadline` does not count as an improvement.
 fn improve(
     space: &Space<'_>,
     mut launches: Vec<Launch>,
@@ -69,7 +69,7 @@ fn improve(
 const HEAT: (f64, f64) = (1e-2, 1e-4);
 
 /// Anneals `launches` for time by `tries` changes by chance, and offers all schedules on the way to `front`. The changes
-/// that were tried: none where there are more changes than `tries`.
+/// that were tried: none if there are more changes than `tries`.
 pub(crate) fn anneal(
     space: &Space<'_>,
     mut launches: Vec<Launch>,
@@ -122,7 +122,7 @@ enum Change {
     Flip(usize),
 }
 
-/// Up to so many guests may go from any place to any other, at any level; more move by powers of two, at those levels
+/// Up to this many guests may go from any place to any other, at any level; more move by powers of two, at those levels
 /// that matter most, so that there are not too many changes to try.
 const FEW: usize = 40;
 
@@ -143,7 +143,7 @@ fn changes(space: &Space<'_>, guests: usize, flips: bool) -> Vec<Change> {
     levels.chain(moves).chain(flips).collect()
 }
 
-/// `None` where nothing changes, or ranks forbid it.
+/// `None` if nothing changes, or ranks forbid it.
 fn apply(space: &Space<'_>, launches: &[Launch], change: Change) -> Option<Vec<Launch>> {
     let mut changed = launches.to_vec();
     match change {

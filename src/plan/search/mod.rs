@@ -22,10 +22,10 @@ use crate::plan::search::orders::{ALL, orders, patterns};
 use crate::plan::search::pareto::Front;
 use crate::plan::search::space::{Choice, MOST_IN_FLIGHT, Space};
 
-/// Up to so many guests every choice of techniques is tried.
+/// Up to this many guests, every choice of techniques is tried.
 const EXACT: usize = 10;
 
-/// A choice of techniques is left aside where its fastest schedule, unpolished, takes this many times longer than
+/// A choice of techniques is left aside if its fastest schedule, unpolished, takes this many times longer than
 /// the longest that may still be picked. Chosen: polishing gained at most 0.06 on random
 /// instances of five to ten guests.
 const HOPE: f64 = 1.15;
@@ -34,7 +34,7 @@ const HOPE: f64 = 1.15;
 pub(super) struct Found {
     /// The best launches in order.
     pub(super) launches: Vec<Launch>,
-    /// Seconds that the fastest plan takes that was found; `None` where none ends.
+    /// Seconds that the fastest plan takes that was found; `None` if none ends.
     pub(super) fastest: Option<f64>,
     /// Seconds below which no plan ends.
     pub(super) bound: f64,
@@ -111,7 +111,7 @@ fn all_assignments(space: &Space<'_>) -> Vec<Vec<Technique>> {
 }
 
 /// Tries `techniques` in all orders and with all patterns of concurrency that are worth it, and polishes the
-/// fastest schedules of the best orders where those were not all that there are.
+/// fastest schedules of the best orders if those were not all that there are.
 fn try_schedules(space: &Space<'_>, techniques: &[Technique], front: &mut Front) {
     let guests = techniques.len();
     let post_copies = techniques.iter().filter(|&&technique| technique == Technique::PostCopy).count();
@@ -140,7 +140,7 @@ fn try_schedules(space: &Space<'_>, techniques: &[Technique], front: &mut Front)
     }
 }
 
-/// What people do today, by the same model and within the same limits: all at once by either technique, where it is
+/// What people do today, by the same model and within the same limits: all at once by either technique, if it is
 /// possible, or with senders by post-copy and receivers by pre-copy; and a loop of pre-copies. Those that send more than
 /// they receive go first, so the order does not depend on names.
 pub(super) fn alternatives(scene: &Scene, choices: &[Choice], demands: &Demands) -> Vec<Alternative> {

@@ -9,7 +9,7 @@ use std::iter;
 use crate::domain::Technique;
 use crate::plan::search::space::Space;
 
-/// Up to so many guests every order with every concurrency is tried: 24 orders of 4 guests, 24 ways to start them.
+/// Up to this many guests, every order with every concurrency is tried: 24 orders of 4 guests, 24 ways to start them.
 pub(crate) const ALL: usize = 4;
 
 /// Levels of concurrency that are tried for more guests, besides the most that is allowed. Chosen: dense where one
@@ -120,14 +120,14 @@ fn permutations(space: &Space<'_>, techniques: &[Technique]) -> Vec<Vec<usize>> 
     orders
 }
 
-/// The levels of concurrency to try where `most` is allowed. Higher ones come first: of plans that are equal by the
+/// The levels of concurrency to try if `most` is allowed. Higher ones come first: of plans that are equal by the
 /// model the first is kept, and one that waits for less suffers less where the model is off.
 pub(crate) fn levels(most: usize) -> Vec<usize> {
     iter::once(most).chain(LEVELS.into_iter().filter(|&level| level < most)).collect()
 }
 
 /// Concurrency by place in the launch order, for `guests` with `post_copies` among them and at most `most` in
-/// flight: one level throughout, or one for a head and another for the rest. The head is the post-copies (where
+/// flight: one level throughout, or one for a head and another for the rest. The head is the post-copies (if
 /// they go first), or all but the last or the last two, which may fill the time that the fixed costs leave idle.
 pub(crate) fn patterns(guests: usize, post_copies: usize, most: usize) -> Vec<Vec<usize>> {
     if guests <= ALL {

@@ -47,7 +47,7 @@ impl Front {
         Self { slack, kept: Vec::new() }
     }
 
-    /// Seconds that a plan may take where the fastest takes `fastest`.
+    /// Seconds that a plan may take if the fastest takes `fastest`.
     pub(crate) fn allowed(&self, fastest: f64) -> f64 {
         (fastest * self.slack).max(fastest + SAME_TIME)
     }
@@ -69,7 +69,7 @@ impl Front {
         outcome
     }
 
-    /// Seconds that the fastest takes; `None` where none ends.
+    /// Seconds that the fastest takes; `None` if none ends.
     pub(crate) fn fastest(&self) -> Option<f64> {
         let ended = self.kept.iter().filter(|c| c.outcome.unfinished == 0);
         ended.map(|c| c.outcome.seconds).min_by(f64::total_cmp)

@@ -80,7 +80,7 @@ impl<'a> Space<'a> {
         order.iter().enumerate().map(launch).collect()
     }
 
-    /// Lowers the concurrency of `launch` to what is allowed. While a post-copy starts only if fewer than so many
+    /// Lowers the concurrency of `launch` to what is allowed. While a post-copy starts only if fewer than that many
     /// are in flight, no more than that are in post-copy.
     pub(crate) fn limit(&self, launch: &mut Launch) {
         let post_copy = launch.technique == Technique::PostCopy;

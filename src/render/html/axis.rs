@@ -5,7 +5,7 @@ use crate::history::History;
 use crate::report::Report;
 use crate::units::span;
 
-/// Times of a page that are no times are drawn here at the latest: a year.
+/// The latest time that a page draws, a year; what is not a number is drawn there.
 const LATEST: f64 = 366.0 * 86400.0;
 
 /// From 0 to the last thing that happened or was predicted.
