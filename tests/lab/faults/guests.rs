@@ -87,7 +87,7 @@ fn hangs_at_the_destination(lab: &Lab) -> Result<()> {
     let run = run?;
     let error = run.expect(3, "o1", "remains")?;
     ensure!(error.contains("no byte has crossed"), "{error}");
-    ensure!(run.notices()?.iter().any(|notice| notice.contains("others go on")), "{}", run.stdout);
+    ensure!(run.notices()?.iter().any(|notice| notice.contains("while others progress")), "{}", run.stdout);
     let seconds = run.silence_before("o1", &[("event", "notice")])?;
     ensure!((10.0..40.0).contains(&seconds), "told after {seconds} s");
     run.expect(3, "o2", "migrated")?;
