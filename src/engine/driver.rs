@@ -2,6 +2,7 @@
 //! end. A launch is journaled before it runs.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
@@ -44,8 +45,8 @@ pub(crate) struct Driver<F> {
     pub(crate) tell: F,
 }
 
-/// Whether there is more to see to.
-type Next = std::ops::ControlFlow<()>;
+/// Whether the driver goes on.
+type Next = ControlFlow<()>;
 
 impl<F: Fn(Update)> Driver<F> {
     /// Whether it is to be launched still, after what took its time before that; if not, why.

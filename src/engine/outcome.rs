@@ -1,4 +1,4 @@
-//! How the end of one domain's migration is put: its outcome, where it is, why, and what to do next.
+//! The words for how one domain's migration ended: its outcome, where it is, why, and what to do next.
 //!
 //! Pure: a driver's verdict and a last look at both hosts go in, the domain's report comes out.
 

@@ -1,14 +1,14 @@
 //! The words for what the engine tells by typed values.
 
-use crate::domain::Technique;
 use crate::engine::events::{Notice, PostCopyEnd};
+use crate::engine::migration::convergence::SILENCE_SECONDS;
 use crate::libvirt::{Tidied, no_data};
 
 /// A notice in one sentence.
 pub fn notice(notice: &Notice) -> String {
     match notice {
         Notice::LostEarlier { domain } => {
-            format!("{domain} was lost in an earlier run: until it is started again, all go by {}", Technique::PreCopy)
+            format!("{domain} was lost in an earlier run: until it is started again, all go by pre-copy")
         }
         Notice::Interrupted { in_post_copy } => format!(
             "interrupted: nothing more is launched, pre-copies are cancelled, {in_post_copy} in post-copy must finish; \
@@ -41,8 +41,8 @@ pub fn notice(notice: &Notice) -> String {
              this client manages this one migration and must stay until it ends ({error})"
         ),
         Notice::Silent { domain, destination } => format!(
-            "{domain}: no data for {} s while others progress, so it is cancelled. Check its QEMU on {destination}",
-            crate::engine::migration::convergence::SILENCE_SECONDS
+            "{domain}: no data for {SILENCE_SECONDS} s while others progress, so it is cancelled. Check its QEMU on \
+             {destination}"
         ),
         Notice::Busy { domain, host, error } => format!("{domain}: {host} is busy ({error}); it is tried again"),
         Notice::Switching { domain, cause } => format!("{domain}: {cause}; it is switched to post-copy"),

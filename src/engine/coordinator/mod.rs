@@ -95,7 +95,7 @@ pub(super) struct Coordinator {
     queue: LaunchQueue,
     /// Domains that an error had stopped at the source when the run began, by UUID.
     faults: HashMap<String, Fault>,
-    progress: Stretch,
+    stretch: Stretch,
     /// Why nothing more is launched.
     halted: Option<String>,
     post_copy_works: bool,
@@ -131,7 +131,7 @@ impl Coordinator {
             queue: LaunchQueue::new(tasks.iter().map(|task| (task.uuid.clone(), task.concurrency))),
             tasks: tasks.into_iter().map(|task| (task.uuid.clone(), task)).collect(),
             faults: HashMap::new(),
-            progress: Stretch::Beginning,
+            stretch: Stretch::Beginning,
             halted: None,
             proven: false,
             interrupts: 0,
@@ -161,18 +161,18 @@ impl Coordinator {
             Input::Begin => self.begin(),
             Input::Begun(source) => {
                 self.faults = source.into_iter().filter_map(|listed| Some((listed.uuid, listed.fault?))).collect();
-                self.progress = Stretch::Running;
+                self.stretch = Stretch::Running;
             }
             Input::Ended(lists) => self.finish(lists),
             // The last entry of a run is written when nothing else is to be done.
             Input::Unrecorded(error) => self.unrecorded(error),
             // The run is over but for the last look.
-            _ if self.progress == Stretch::Ending => {}
+            _ if self.stretch == Stretch::Ending => {}
             Input::Interrupt => self.interrupt(),
             Input::From(uuid, update) => self.update(&uuid, update),
             Input::Tick => {}
         }
-        if self.progress == Stretch::Running {
+        if self.stretch == Stretch::Running {
             self.advance();
         }
         self.effects.drain(..).collect()
@@ -203,7 +203,7 @@ impl Coordinator {
             return self.finish_at_once();
         }
         if pause.is_none() && self.in_flight() == 0 {
-            self.progress = Stretch::Ending;
+            self.stretch = Stretch::Ending;
             return self.effects.push_back(Effect::ListBoth);
         }
         let patience = self.patience_ends_at().filter(|ends| *ends > self.now);
