@@ -8,7 +8,7 @@
 //!    pure; a saved plan goes the same way. A dry run stops here.
 //! 3. [`engine`] runs the plan against the two hosts ([`libvirt`]) and tells what happens by [`engine::events`]. Each
 //!    launch is journaled before it runs, so a later run can recover ([`engine::recovery`]).
-//! 4. [`render`] draws the events; [`report`] and [`history`] are what remains of them.
+//! 4. [`render`] draws the events, and has the words for all that the others tell by typed values; [`report`] and [`history`] are what remains of them.
 //!
 //! [`domain`], [`topology`] and [`units`] are the vocabulary and import nothing else. [`config`] and [`cli`] are what the
 //! user asks for; only [`cli`] knows the command line. No two modules import each other, even by way of others.
@@ -30,5 +30,6 @@ pub mod preflight;
 pub mod profile;
 pub mod render;
 pub mod report;
+mod sentence;
 pub mod topology;
 pub mod units;

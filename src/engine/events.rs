@@ -2,14 +2,14 @@
 //!
 //! Each event is also one JSON object a line under `--output json`, with the seconds since the start beside it.
 
-use schemars::{JsonSchema, Schema};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::domain::Technique;
 use crate::engine::migration::{Phase, Progress};
 use crate::libvirt::Tidied;
 use crate::report::{DomainReport, Job, Report};
+use crate::sentence;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -60,7 +60,11 @@ pub enum Event {
         progress: Progress,
     },
     /// Something that the user should know; the evacuation goes on. Its sentence is beside it as `message`.
-    Notice(Notice),
+    Notice(
+        #[serde(serialize_with = "sentence::message")]
+        #[schemars(with = "Notice")]
+        Notice,
+    ),
     /// A domain's migration ended.
     Done(DomainReport),
     /// The evacuation ended. Always the last.
@@ -70,7 +74,7 @@ pub enum Event {
 /// What the user should know, of a closed list of kinds.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-#[schemars(transform = with_message)]
+#[schemars(transform = sentence::with_message)]
 #[allow(
     missing_docs,
     reason = "a field with nothing said of it is what it is called; an error is in its author's words"
@@ -165,16 +169,6 @@ pub enum PostCopyEnd {
     Lost,
     /// It has to be recovered.
     Failed,
-}
-
-/// The sentence that the renderer puts beside each notice.
-fn with_message(schema: &mut Schema) {
-    for notice in schema.get_mut("oneOf").and_then(Value::as_array_mut).into_iter().flatten() {
-        notice["properties"]["message"] = json!({ "description": "One sentence.", "type": "string" });
-        if let Some(required) = notice["required"].as_array_mut() {
-            required.push("message".into());
-        }
-    }
 }
 
 /// An event and when it happened.

@@ -107,7 +107,7 @@ impl Bars {
                 self.line(&summary(&timed.event).unwrap_or_default());
                 return;
             }
-            Event::Notice(notice) => self.line(&super::words::notice(notice)),
+            Event::Notice(notice) => self.line(&notice.to_string()),
         }
         self.update();
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 
 use super::escape::escape;
-use super::{summary, words, write_line};
+use super::{summary, write_line};
 use crate::engine::events::{Event, Timed};
 use crate::engine::migration::{Phase, Progress};
 use crate::report::{DomainOutcome, Job};
@@ -56,7 +56,7 @@ impl Lines {
                 *last = timed.elapsed_seconds;
                 Some(format!("{domain}: {}", self::progress(&progress)))
             }
-            Event::Notice(notice) => Some(words::notice(notice)),
+            Event::Notice(notice) => Some(notice.to_string()),
             Event::Done(report) => Some(match (&report.outcome, &report.error) {
                 (DomainOutcome::Migrated, _) => format!("{}: migrated in {}", report.domain, span(report.seconds)),
                 (_, error) => format!("{}: {}", report.domain, error.as_deref().unwrap_or_default()),

@@ -11,13 +11,11 @@ mod lines;
 pub mod page;
 pub mod printer;
 pub mod tables;
-pub mod words;
+mod words;
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::mpsc;
 use std::time::Duration;
-
-use serde::Serialize;
 
 use crate::engine::events::{Event, Timed};
 use escape::escape;
@@ -52,7 +50,7 @@ impl Screen {
         match self {
             Self::Json => {
                 // A reader that has gone away must not stop an evacuation.
-                if let Ok(line) = json(timed) {
+                if let Ok(line) = serde_json::to_string(timed) {
                     let _ = write_line(io::stdout(), &line);
                 }
             }
@@ -61,19 +59,6 @@ impl Screen {
             Self::Silent => {}
         }
     }
-}
-
-/// An event as one line of JSON; a notice has its sentence beside its kind.
-fn json(timed: &Timed) -> serde_json::Result<String> {
-    #[derive(Serialize)]
-    struct Line<'a> {
-        #[serde(flatten)]
-        timed: &'a Timed,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        message: Option<String>,
-    }
-    let message = if let Event::Notice(notice) = &timed.event { Some(words::notice(notice)) } else { None };
-    serde_json::to_string(&Line { timed, message })
 }
 
 /// Prints a line on standard output, and waits until somebody has read it: for a result, while nothing else is to be

@@ -15,7 +15,6 @@ use tsmig::engine::recovery::journal::Journal;
 use tsmig::engine::{Evacuation, Options, Timeout};
 use tsmig::libvirt::Route;
 use tsmig::plan::{self, Objective, Plan, Step, StepPrediction, Totals};
-use tsmig::render::words;
 use tsmig::report::{DomainOutcome, Report};
 use tsmig::topology::{Link, LinkOrigin};
 
@@ -133,11 +132,11 @@ pub(crate) fn outcomes(report: &Report) -> Vec<DomainOutcome> {
 
 /// The notices, in words.
 pub(crate) fn notices(events: &[Event]) -> Vec<String> {
-    let notice = |event: &Event| if let Event::Notice(notice) = event { Some(words::notice(notice)) } else { None };
+    let notice = |event: &Event| if let Event::Notice(notice) = event { Some(notice.to_string()) } else { None };
     events.iter().filter_map(notice).collect()
 }
 
 /// Whether an event is a notice with these words in it.
 pub(crate) fn says(event: &Event, text: &str) -> bool {
-    matches!(event, Event::Notice(notice) if words::notice(notice).contains(text))
+    matches!(event, Event::Notice(notice) if notice.to_string().contains(text))
 }

@@ -1,0 +1,3 @@
+//! The words for what the other modules tell by typed values: each is the value's [`Display`](std::fmt::Display).
+
+mod notice;

@@ -1,0 +1,94 @@
+//! What the user should know while a run goes on.
+
+use std::fmt;
+
+use crate::engine::events::{Notice, PostCopyEnd};
+use crate::engine::migration::convergence::SILENCE_SECONDS;
+use crate::libvirt::{Tidied, no_data};
+
+/// In one sentence.
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::LostEarlier { domain } => {
+                write!(f, "{domain} was lost in an earlier run: until it is started again, all go by pre-copy")
+            }
+            Notice::Interrupted { in_post_copy } => write!(
+                f,
+                "interrupted: nothing more is launched, pre-copies are cancelled, {in_post_copy} in post-copy must finish; \
+                 interrupt again to leave at once"
+            ),
+            Notice::Halted { reason, advice } => {
+                write!(f, "{reason}: nothing more is launched, pre-copies are cancelled; {advice}")
+            }
+            Notice::PostCopyStopped { domain, end, source, destination } => write!(
+                f,
+                "{}: nothing more is launched or switched to post-copy; what is in flight goes on. With `--technique pre-copy` a \
+                 guest that {destination} can't take stays at {source}",
+                post_copy_ended(domain, *end)
+            ),
+            Notice::NoDataYet { to, source, destination } => {
+                write!(f, "{}; nothing more is launched until data crosses", no_data(to, source, destination))
+            }
+            Notice::NoPostCopy { destination, error } => write!(
+                f,
+                "{destination} can't post-copy, so all go by pre-copy ({error}); most likely its QEMU may not use userfaultfd: \
+                 `sysctl -w vm.unprivileged_userfaultfd=1` there allows it"
+            ),
+            Notice::NoPeer { source, destination, error } => write!(
+                f,
+                "{source} can't reach the libvirt of {destination} by itself, so this client manages the migrations and must \
+                 stay until they end ({error})"
+            ),
+            Notice::PeerLost { domain, source, destination, error } => write!(
+                f,
+                "{domain}: the libvirt of {source} lost its connection to that of {destination} twice, without a reason, so \
+                 this client manages this one migration and must stay until it ends ({error})"
+            ),
+            Notice::Silent { domain, destination } => write!(
+                f,
+                "{domain}: no data for {SILENCE_SECONDS} s while others progress, so it is cancelled. Check its QEMU on \
+                 {destination}"
+            ),
+            Notice::Busy { domain, host, error } => write!(f, "{domain}: {host} is busy ({error}); it is tried again"),
+            Notice::Switching { domain, cause } => write!(f, "{domain}: {cause}; it is switched to post-copy"),
+            Notice::Resuming { domain, error } => {
+                let cause = error.as_ref().map_or_else(String::new, |error| format!(" ({error})"));
+                write!(
+                    f,
+                    "{domain}: its post-copy failed{cause} and is resumed until it gets through; do not reset or destroy it on \
+                     either host"
+                )
+            }
+            Notice::Tidied { domain, tidied: Tidied::DefinedAtDestination, destination, .. } => {
+                write!(f, "{domain}: its definition is stored at {destination} again")
+            }
+            Notice::Tidied { domain, tidied: Tidied::UndefinedAtSource, source, .. } => {
+                write!(f, "{domain}: its shut-off definition at {source} is removed")
+            }
+            Notice::Untidy { domain, destination, error } => write!(f, "{domain} is at {destination}, but: {error}"),
+            Notice::Unrecorded { error } => write!(f, "warning: the journal can't be written any more: {error}"),
+            Notice::MovedByOthers { domain, destination } => {
+                write!(f, "{domain} was moved by somebody else and is at {destination}")
+            }
+            Notice::EndUnchecked { error } => write!(f, "the end state could not be checked on both hosts: {error}"),
+            Notice::HookFailed { domain, problem } => write!(f, "{domain}: {problem}"),
+            Notice::Missed { progress, others: 0 } => {
+                write!(f, "the output was not read in time: {progress} progress events were left out")
+            }
+            Notice::Missed { progress, others } => write!(
+                f,
+                "the output was not read in time: {progress} progress events were left out, and {others} others, which the \
+                 report does not need"
+            ),
+        }
+    }
+}
+
+/// How a post-copy ended badly, in one clause.
+fn post_copy_ended(domain: &str, end: PostCopyEnd) -> String {
+    match end {
+        PostCopyEnd::Lost => format!("{domain} was lost"),
+        PostCopyEnd::Failed => format!("the post-copy of {domain} failed"),
+    }
+}

@@ -1,0 +1,34 @@
+//! What a typed value looks like in JSON: its kind and its fields, and beside them the sentence that `render::words` makes
+//! of it. A reader of the JSON needs the kind, so the sentence is written and not read back.
+
+use std::fmt::Display;
+
+use schemars::Schema;
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
+
+/// Writes the value with its sentence as `message`.
+pub(crate) fn message<T: Serialize + Display, S: Serializer>(what: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Said<'a, T> {
+        #[serde(flatten)]
+        what: &'a T,
+        message: String,
+    }
+    Said { what, message: what.to_string() }.serialize(serializer)
+}
+
+/// The schema of what [`message`] writes.
+pub(crate) fn with_message(schema: &mut Schema) {
+    beside(schema, "message");
+}
+
+/// Adds the sentence to the schema of each kind.
+fn beside(schema: &mut Schema, key: &str) {
+    for kind in schema.get_mut("oneOf").and_then(Value::as_array_mut).into_iter().flatten() {
+        kind["properties"][key] = json!({ "description": "One sentence.", "type": "string" });
+        if let Some(required) = kind["required"].as_array_mut() {
+            required.push(key.into());
+        }
+    }
+}
