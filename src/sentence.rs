@@ -1,26 +1,46 @@
 //! What a typed value looks like in JSON: its kind and its fields, and beside them the sentence that `render::words` makes
 //! of it. A reader of the JSON needs the kind, so the sentence is written and not read back.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use schemars::Schema;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
+/// A value with its sentence beside it, under a key.
+#[derive(Serialize)]
+struct Said<'a, T> {
+    #[serde(flatten)]
+    what: &'a T,
+    #[serde(flatten)]
+    sentence: BTreeMap<&'static str, String>,
+}
+
+fn said<'a, T: Display>(what: &'a T, key: &'static str) -> Said<'a, T> {
+    Said { what, sentence: [(key, what.to_string())].into() }
+}
+
 /// Writes the value with its sentence as `message`.
 pub(crate) fn message<T: Serialize + Display, S: Serializer>(what: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Said<'a, T> {
-        #[serde(flatten)]
-        what: &'a T,
-        message: String,
-    }
-    Said { what, message: what.to_string() }.serialize(serializer)
+    said(what, "message").serialize(serializer)
+}
+
+/// Writes the value with its sentence as `reason`.
+#[allow(dead_code, reason = "the first that has a reason comes next")]
+pub(crate) fn reason<T: Serialize + Display, S: Serializer>(what: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    said(what, "reason").serialize(serializer)
 }
 
 /// The schema of what [`message`] writes.
 pub(crate) fn with_message(schema: &mut Schema) {
     beside(schema, "message");
+}
+
+/// The schema of what [`reason`] writes.
+#[allow(dead_code, reason = "the first that has a reason comes next")]
+pub(crate) fn with_reason(schema: &mut Schema) {
+    beside(schema, "reason");
 }
 
 /// Adds the sentence to the schema of each kind.
