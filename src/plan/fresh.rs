@@ -7,7 +7,7 @@ use super::model::scene::Scene;
 use super::model::{self, Launch, Prediction};
 use super::search::space::Choice;
 use super::search::{self, Found};
-use super::{Demands, Plan, Refusal, SCHEMA, Stay, Step, StepPrediction, Totals, Window};
+use super::{Demands, Plan, Refusal, SCHEMA, Situation, Stay, Step, StepPrediction, Totals, Window};
 use crate::domain::Technique;
 
 /// The plan for hosts that are seen so.
@@ -15,7 +15,7 @@ pub(super) fn plan(seen: &Seen<'_>, demands: &Demands) -> Plan {
     let (source, destination) = (seen.source, seen.destination);
     let sorted = Sorted::of(seen, demands);
     let moving: Vec<usize> = sorted.moving.iter().map(|&(domain, _)| domain).collect();
-    let scene = Scene::new(source, destination, &moving, demands.bandwidth_bits_per_second);
+    let scene = Scene::at(&Situation::default(), source, destination, &moving, demands.bandwidth_bits_per_second);
     let choices: Vec<_> = sorted.moving.into_iter().map(|(domain, ways)| choice(seen, demands, domain, ways)).collect();
     let Found { mut launches, fastest, bound } = search::best(&scene, &choices, demands);
     let (outcome, predicted) = model::predict(&scene, &launches);
@@ -24,9 +24,9 @@ pub(super) fn plan(seen: &Seen<'_>, demands: &Demands) -> Plan {
     launches.iter_mut().for_each(|launch| launch.concurrency = launch.concurrency.min(concurrency));
 
     let totals = outcome.totals();
-    let schedule = Schedule { seen, demands, moving, scene, choices, launches, outcome, predicted };
-    let live = (0..schedule.launches.len()).map(|place| schedule.step(place));
-    let offline = sorted.offline.iter().zip(schedule.launches.len() + 1..);
+    let chosen = Chosen { seen, demands, moving, scene, choices, launches, outcome, predicted };
+    let live = (0..chosen.launches.len()).map(|place| chosen.step(place));
+    let offline = sorted.offline.iter().zip(chosen.launches.len() + 1..);
     let offline = offline.map(|(&domain, order)| offline_step(seen, domain, order, concurrency, totals));
     let migrations: Vec<Step> = live.chain(offline).collect();
     let moves = !migrations.is_empty() && seen.findings.blocked.is_empty();
@@ -51,7 +51,7 @@ pub(super) fn plan(seen: &Seen<'_>, demands: &Demands) -> Plan {
         fastest_seconds: fastest,
         bound_seconds: bound.is_finite().then_some(bound),
         window: Window::judge(demands.window_limit_seconds, moves, &totals),
-        alternatives: search::alternatives(&schedule.scene, &schedule.choices, demands),
+        alternatives: search::alternatives(&chosen.scene, &chosen.choices, demands),
     }
 }
 
@@ -93,7 +93,7 @@ fn choice(seen: &Seen<'_>, demands: &Demands, domain: usize, techniques: Techniq
 }
 
 /// The launches that were found the best, and all that explains them.
-struct Schedule<'a> {
+struct Chosen<'a> {
     seen: &'a Seen<'a>,
     demands: &'a Demands,
     /// The guests of the scene, as indexes in the source's profile.
@@ -102,16 +102,17 @@ struct Schedule<'a> {
     choices: Vec<Choice>,
     launches: Vec<Launch>,
     outcome: Prediction,
+    /// By guest.
     predicted: Vec<StepPrediction>,
 }
 
-impl Schedule<'_> {
+impl Chosen<'_> {
     /// The step of the launch in this place.
     fn step(&self, place: usize) -> Step {
         let Launch { guest, concurrency, technique } = self.launches[place];
         let (source, destination) = (self.seen.source, self.seen.destination);
         let (domain, techniques) = (&source.domains[self.moving[guest]], &self.choices[guest].techniques);
-        let predicted = self.predicted[place];
+        let predicted = self.predicted[guest];
         let reason = explain::reason(&Subject {
             domain,
             guest: &self.scene.guests[guest],

@@ -9,6 +9,7 @@ mod explain;
 mod fresh;
 mod model;
 mod planner;
+mod predict;
 pub mod return_trip;
 mod revalidate;
 mod search;
@@ -24,9 +25,9 @@ use crate::profile::Profile;
 use crate::topology::{Link, LinkOrigin};
 use draft::Seen;
 pub use draft::{Draft, Findings};
-use model::Launch;
-use model::scene::Scene;
+pub use model::{Leg, Position};
 pub use planner::{Basis, Planner};
+pub use predict::{Move, Situation, predict};
 
 /// The schema name that a saved plan carries.
 pub const SCHEMA: &str = "tsmig.plan/1";
@@ -318,37 +319,4 @@ pub struct Alternative {
 /// Domains without an entry are planned freely.
 pub fn plan(source: &Profile, destination: &Profile, rules: &[Rule], demands: &Demands) -> Plan {
     fresh::plan(&Seen { source, destination, rules, findings: &Findings::default() }, demands)
-}
-
-/// One migration of a schedule to predict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Move {
-    /// Index of the domain in the source's profile.
-    pub domain: usize,
-    /// How it moves: pre-copy or post-copy.
-    pub technique: Technique,
-    /// As [`Step::concurrency`].
-    pub concurrency: usize,
-}
-
-/// What the model says of a given schedule: its totals, and each of `moves` in their order. Domains that are not
-/// among them stay, and keep their traffic at the source.
-///
-/// # Panics
-/// An index in `moves` is beyond the source's domains.
-pub fn predict(
-    source: &Profile,
-    destination: &Profile,
-    moves: &[Move],
-    bandwidth_bits_per_second: Option<f64>,
-) -> (Totals, Vec<StepPrediction>) {
-    let indexes: Vec<usize> = moves.iter().map(|m| m.domain).collect();
-    let scene = Scene::new(source, destination, &indexes, bandwidth_bits_per_second);
-    let launches: Vec<Launch> = moves
-        .iter()
-        .enumerate()
-        .map(|(guest, m)| Launch { guest, technique: m.technique, concurrency: m.concurrency })
-        .collect();
-    let (outcome, steps) = model::predict(&scene, &launches);
-    (outcome.totals(), steps)
 }

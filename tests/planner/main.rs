@@ -6,5 +6,6 @@ mod decisions;
 mod exactness;
 mod files;
 mod many;
+mod midway;
 mod properties;
 mod support;

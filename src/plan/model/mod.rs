@@ -97,6 +97,10 @@ impl Prediction {
     }
 }
 
+/// What is said of a migration that never starts.
+const NEVER: StepPrediction =
+    StepPrediction { bytes: None, start_seconds: None, end_seconds: None, downtime_seconds: None };
+
 /// Whether a pre-copy of `guest` ends when it gets `wire` bits per second of the link.
 pub(super) fn can_converge(scene: &Scene, guest: usize, wire: f64) -> bool {
     let guest = &scene.guests[guest];
@@ -117,22 +121,28 @@ pub(super) fn can_converge(scene: &Scene, guest: usize, wire: f64) -> bool {
     }
 }
 
-/// Simulates `launches` in order; the outcome, and what becomes of each launch.
+/// Simulates what is in flight, and `launches` in order; the outcome, and what becomes of each guest.
 pub(super) fn predict(scene: &Scene, launches: &[Launch]) -> (Prediction, Vec<StepPrediction>) {
-    let mut steps = Vec::with_capacity(launches.len());
-    let outcome = run(scene, launches, f64::INFINITY, |launch, step| steps.push((launch, step)));
-    steps.sort_by_key(|&(launch, _)| launch);
-    (outcome, steps.into_iter().map(|(_, step)| step).collect())
+    let mut steps = vec![NEVER; scene.guests.len()];
+    let (outcome, endless, _) = run(scene, launches, f64::INFINITY, |guest, step| steps[guest] = step);
+    endless.iter().for_each(|flight| steps[flight.guest].start_seconds = Some(flight.start));
+    (outcome, steps)
 }
 
-/// Simulates `launches` in order, for the outcome alone. What goes on after `deadline` seconds counts as unfinished.
+/// The same, for the outcome alone. What goes on after `deadline` seconds counts as unfinished.
 pub(super) fn outcome(scene: &Scene, launches: &[Launch], deadline: f64) -> Prediction {
-    run(scene, launches, deadline, |_, _| ())
+    run(scene, launches, deadline, |_, _| ()).0
 }
 
-/// Where a migration in flight is. Every leg but the stall has so much `left`: seconds, or bits to send.
+/// What is in flight after so many seconds, by guest, and those of `launches` that are still to come.
+pub(super) fn after<'a>(scene: &Scene, launches: &'a [Launch], seconds: f64) -> (Vec<(usize, Position)>, &'a [Launch]) {
+    let (_, flights, waiting) = run(scene, launches, seconds, |_, _| ());
+    (flights.iter().map(|flight| (flight.guest, flight.position(seconds))).collect(), waiting)
+}
+
+/// What a migration in flight is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Leg {
+pub enum Leg {
     /// Nothing flows yet.
     Setup,
     /// Pre-copy: memory is sent while the guest runs at the source.
@@ -149,21 +159,79 @@ enum Leg {
     Finish,
 }
 
+impl Leg {
+    /// Seconds that it takes, if that does not depend on what is sent.
+    fn fixed_seconds(self) -> Option<f64> {
+        match self {
+            Self::Setup => Some(SETUP),
+            Self::Switch => Some(SWITCH),
+            Self::Finish => Some(FINISH),
+            Self::Pass | Self::Stalled | Self::Stop | Self::Pull => None,
+        }
+    }
+}
+
+/// How far a migration in flight is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Position {
+    /// How it moves by now.
+    pub technique: Technique,
+    /// What it is at.
+    pub leg: Leg,
+    /// Seconds since its launch.
+    pub seconds: f64,
+    /// Seconds since the leg began: this pass, for one.
+    pub leg_seconds: f64,
+    /// Bytes that the leg has still to send.
+    pub remaining_bytes: f64,
+    /// Bytes that have crossed since its launch.
+    pub transferred_bytes: f64,
+    /// Seconds that the guest has been stopped.
+    pub downtime_seconds: f64,
+}
+
+/// A migration in flight while the simulation runs.
 #[derive(Debug, Clone)]
-struct Simulated {
-    launch: usize,
+pub(super) struct Simulated {
     guest: usize,
     technique: Technique,
     leg: Leg,
+    /// Of every leg but the stall: seconds, or bits to send.
     left: f64,
     start: f64,
-    /// Seconds that this pass has taken.
-    pass: f64,
+    /// Seconds that this leg has taken.
+    spent: f64,
     sent: f64,
     down: f64,
 }
 
 impl Simulated {
+    pub(super) fn at(guest: usize, position: &Position) -> Self {
+        let Position { technique, leg, seconds, leg_seconds, remaining_bytes, .. } = *position;
+        Self {
+            guest,
+            technique,
+            leg,
+            left: leg.fixed_seconds().map_or(remaining_bytes * 8.0, |fixed| (fixed - leg_seconds).max(0.0)),
+            start: -seconds,
+            spent: leg_seconds,
+            sent: position.transferred_bytes * 8.0,
+            down: position.downtime_seconds,
+        }
+    }
+
+    fn position(&self, now: f64) -> Position {
+        Position {
+            technique: self.technique,
+            leg: self.leg,
+            seconds: now - self.start,
+            leg_seconds: self.spent,
+            remaining_bytes: if self.flows() { self.left / 8.0 } else { 0.0 },
+            transferred_bytes: self.sent / 8.0,
+            downtime_seconds: self.down,
+        }
+    }
+
     fn flows(&self) -> bool {
         matches!(self.leg, Leg::Pass | Leg::Stalled | Leg::Stop | Leg::Pull)
     }
@@ -185,7 +253,22 @@ impl Simulated {
     fn enter(&mut self, leg: Leg, left: f64) {
         self.leg = leg;
         self.left = left;
-        self.pass = 0.0;
+        self.spent = 0.0;
+    }
+
+    /// Time passes while each migration gets `rate`.
+    fn pass(&mut self, seconds: f64, rate: f64) {
+        self.spent += seconds;
+        if self.is_down() {
+            self.down += seconds;
+        }
+        let flows = self.flows();
+        if flows {
+            self.sent += seconds * rate;
+        }
+        if self.leg != Leg::Stalled {
+            self.left -= seconds * if flows { rate } else { 1.0 };
+        }
     }
 }
 
@@ -200,7 +283,29 @@ struct Nics<'a> {
     suspended: f64,
 }
 
-impl Nics<'_> {
+impl<'a> Nics<'a> {
+    fn new(scene: &'a Scene) -> Self {
+        let mut nics = Self {
+            scene,
+            source: scene.source_nic(),
+            destination: scene.destination_nic(),
+            source_inbound: scene.source_inbound,
+            destination_outbound: scene.destination_outbound,
+            suspended: 0.0,
+        };
+        for flight in &scene.in_flight {
+            if !matches!(flight.leg, Leg::Setup | Leg::Pass | Leg::Stalled) {
+                nics.stop(flight.guest);
+            }
+            match flight.leg {
+                Leg::Pull => nics.start_pulling(flight.guest),
+                Leg::Finish => nics.arrive(flight.guest),
+                _ => {}
+            }
+        }
+        nics
+    }
+
     fn stop(&mut self, guest: usize) {
         let Guest { outbound, inbound, .. } = self.scene.guests[guest];
         self.source.remove(self.scene.places[guest].leaving);
@@ -246,29 +351,30 @@ impl Nics<'_> {
     }
 }
 
-fn run(scene: &Scene, launches: &[Launch], deadline: f64, mut report: impl FnMut(usize, StepPrediction)) -> Prediction {
-    let mut nics = Nics {
-        scene,
-        source: scene.source_nic(),
-        destination: scene.destination_nic(),
-        source_inbound: scene.source_inbound,
-        destination_outbound: scene.destination_outbound,
-        suspended: 0.0,
-    };
-    let mut flights: Vec<Simulated> = Vec::new();
-    let mut waiting = launches.iter().enumerate().peekable();
-    let mut ended = Prediction { unfinished: launches.len(), seconds: 0.0, lost: 0.0, peak: 0 };
-    let (mut now, mut lost, mut rate) = (0.0, 0.0, 0.0);
+/// Simulates until `deadline`; the outcome, and what is in flight and still waits then.
+fn run<'a>(
+    scene: &Scene,
+    launches: &'a [Launch],
+    deadline: f64,
+    mut report: impl FnMut(usize, StepPrediction),
+) -> (Prediction, Vec<Simulated>, &'a [Launch]) {
+    let mut nics = Nics::new(scene);
+    let mut flights = scene.in_flight.clone();
+    let mut waiting = launches;
+    let mut ended = Prediction { unfinished: launches.len() + flights.len(), seconds: 0.0, lost: 0.0, peak: 0 };
+    let (mut now, mut lost, mut rate) = (0.0, 0.0, None);
     loop {
-        while let Some((launch, next)) = waiting.next_if(|(_, next)| flights.len() < next.concurrency.max(1)) {
+        while let Some((next, others)) =
+            waiting.split_first().filter(|(next, _)| flights.len() < next.concurrency.max(1))
+        {
+            waiting = others;
             flights.push(Simulated {
-                launch,
                 guest: next.guest,
                 technique: next.technique,
                 leg: Leg::Setup,
                 left: SETUP,
                 start: now,
-                pass: 0.0,
+                spent: 0.0,
                 sent: 0.0,
                 down: 0.0,
             });
@@ -277,13 +383,12 @@ fn run(scene: &Scene, launches: &[Launch], deadline: f64, mut report: impl FnMut
         let flows = flights.iter().filter(|f| f.flows()).count();
         let goodput = if flows > 0 { nics.goodput(flows) } else { 0.0 };
         let share = if flows > 0 { goodput / flows as f64 } else { 0.0 };
-        if share != rate {
-            rate = share;
+        if rate.replace(share).is_some_and(|before| before != share) {
             for flight in flights.iter_mut().filter(|f| f.leg == Leg::Stalled) {
                 flight.enter(Leg::Pass, flight.left);
             }
         }
-        let span = flights.iter().map(|f| f.seconds_left(rate)).fold(f64::INFINITY, f64::min);
+        let span = flights.iter().map(|f| f.seconds_left(share)).fold(f64::INFINITY, f64::min);
         if !span.is_finite() || now + span > deadline {
             break;
         }
@@ -291,18 +396,10 @@ fn run(scene: &Scene, launches: &[Launch], deadline: f64, mut report: impl FnMut
         lost += span * nics.lost(goodput);
         for flight in &mut flights {
             // Relative, so that phases that end at the same time do so in one event whatever was rounded.
-            let over = flight.seconds_left(rate) <= span * (1.0 + 1e-12);
-            flight.pass += span;
-            if flight.is_down() {
-                flight.down += span;
-            }
-            if flight.flows() {
-                flight.sent += span * rate;
-            }
+            let over = flight.seconds_left(share) <= span * (1.0 + 1e-12);
+            flight.pass(span, share);
             if over {
-                advance(flight, &mut nics, rate);
-            } else if flight.leg != Leg::Stalled {
-                flight.left -= span * if flight.flows() { rate } else { 1.0 };
+                advance(flight, &mut nics, share);
             }
         }
         flights.retain(|flight| {
@@ -310,7 +407,7 @@ fn run(scene: &Scene, launches: &[Launch], deadline: f64, mut report: impl FnMut
             if over {
                 ended = Prediction { unfinished: ended.unfinished - 1, seconds: now, lost, ..ended };
                 report(
-                    flight.launch,
+                    flight.guest,
                     StepPrediction {
                         bytes: Some((flight.sent / 8.0).round() as u64),
                         start_seconds: Some(flight.start),
@@ -322,11 +419,10 @@ fn run(scene: &Scene, launches: &[Launch], deadline: f64, mut report: impl FnMut
             !over
         });
     }
-    let never =
-        |start_seconds| StepPrediction { bytes: None, start_seconds, end_seconds: None, downtime_seconds: None };
-    flights.iter().for_each(|flight| report(flight.launch, never(Some(flight.start))));
-    waiting.for_each(|(launch, _)| report(launch, never(None)));
-    ended
+    if deadline.is_finite() {
+        flights.iter_mut().for_each(|flight| flight.pass(deadline - now, rate.unwrap_or(0.0)));
+    }
+    (ended, flights, waiting)
 }
 
 /// The leg of `flight` is over: enters the next.
@@ -339,7 +435,7 @@ fn advance(flight: &mut Simulated, nics: &mut Nics, rate: f64) {
         }
         (Leg::Setup, _) => flight.enter(Leg::Pass, nics.scene.guests[guest].image),
         (Leg::Pass, _) => {
-            let next = nics.scene.guests[guest].dirtied(flight.pass);
+            let next = nics.scene.guests[guest].dirtied(flight.spent);
             if next <= DOWNTIME_LIMIT * rate {
                 nics.stop(guest);
                 flight.enter(Leg::Stop, next);

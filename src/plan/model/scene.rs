@@ -4,8 +4,9 @@
 //! can be computed with, and every flow knows its place on the NICs that it may use.
 
 use crate::domain::DomainState;
-use crate::plan::model::EFFICIENCY;
+use crate::plan::Situation;
 use crate::plan::model::port::{Levels, Nic};
+use crate::plan::model::{EFFICIENCY, Simulated};
 use crate::profile::{DomainProfile, Profile};
 use crate::topology::idle_below;
 
@@ -158,8 +159,9 @@ pub(crate) struct FlowPlaces {
 /// Two hosts as the model sees them.
 #[derive(Debug, Clone)]
 pub(crate) struct Scene {
-    /// The guests that move.
+    /// The guests that move: those still to be launched, then those in flight.
     pub(crate) guests: Vec<Guest>,
+    pub(super) in_flight: Vec<Simulated>,
     /// By guest.
     pub(crate) places: Vec<FlowPlaces>,
     /// Capacity of the source's link each way, in bits per second.
@@ -179,15 +181,22 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// The scene in which `moving` (indexes of the source's domains) move in the end.
-    pub(crate) fn new(source: &Profile, destination: &Profile, moving: &[usize], bandwidth: Option<f64>) -> Self {
-        let guests: Vec<Guest> = moving.iter().map(|&i| Guest::new(&source.domains[i])).collect();
-        let mut moves = vec![false; source.domains.len()];
-        for &i in moving {
-            moves[i] = true;
-        }
-        let staying = source.domains.iter().zip(&moves).filter(|(_, moves)| !**moves).map(|(domain, _)| domain);
-        let (stay, there) = (background(staying), background(destination.domains.iter()));
+    /// The scene in which `moving` (indexes of the source's domains) are still to be launched.
+    pub(crate) fn at(
+        situation: &Situation,
+        source: &Profile,
+        destination: &Profile,
+        moving: &[usize],
+        bandwidth: Option<f64>,
+    ) -> Self {
+        let Situation { in_flight, arrived } = situation;
+        let domains = &source.domains;
+        let leaves: Vec<usize> = moving.iter().copied().chain(in_flight.iter().map(|(domain, _)| *domain)).collect();
+        let guests: Vec<Guest> = leaves.iter().map(|&i| Guest::new(&domains[i])).collect();
+        let mut stays = vec![true; domains.len()];
+        leaves.iter().chain(arrived).for_each(|&i| stays[i] = false);
+        let stay = background(domains.iter().zip(stays).filter(|(_, stays)| *stays).map(|(domain, _)| domain));
+        let there = background(destination.domains.iter().chain(arrived.iter().map(|&i| &domains[i])));
         let leaving = Levels::new(guests.iter().map(|g| g.outbound).chain(stay.iter().map(|t| t.0)).collect());
         let arriving = Levels::new(
             guests
@@ -212,6 +221,7 @@ impl Scene {
             destination_outbound: there.iter().map(|t| t.0).sum(),
             staying: stay.iter().map(|t| leaving.rank(t.0)).collect(),
             resident: there.iter().map(|t| arriving.rank(t.1)).collect(),
+            in_flight: (moving.len()..).zip(in_flight).map(|(guest, (_, at))| Simulated::at(guest, at)).collect(),
             guests,
             leaving,
             arriving,

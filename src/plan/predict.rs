@@ -1,0 +1,99 @@
+//! What the model says of a given schedule, from its start or from the midst of it.
+
+use super::model::scene::Scene;
+use super::model::{self, Launch, Position};
+use super::{StepPrediction, Totals};
+use crate::domain::Technique;
+use crate::profile::Profile;
+
+/// One migration that is still to be launched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move {
+    /// Index of the domain in the source's profile.
+    pub domain: usize,
+    /// How it moves: pre-copy or post-copy.
+    pub technique: Technique,
+    /// As [`Step::concurrency`](super::Step::concurrency).
+    pub concurrency: usize,
+}
+
+/// How far an evacuation is. Domains are indexes in the source's profile of its start.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Situation {
+    /// The domains in flight.
+    pub in_flight: Vec<(usize, Position)>,
+    /// The domains that run at the destination by now.
+    pub arrived: Vec<usize>,
+}
+
+/// What the model says of a given schedule: its totals, and each of `moves` in their order. Domains that are not
+/// among them stay, and keep their traffic at the source.
+///
+/// # Panics
+/// An index in `moves` is beyond the source's domains.
+pub fn predict(
+    source: &Profile,
+    destination: &Profile,
+    moves: &[Move],
+    bandwidth_bits_per_second: Option<f64>,
+) -> (Totals, Vec<StepPrediction>) {
+    Situation::default().predict(source, destination, moves, bandwidth_bits_per_second)
+}
+
+impl Situation {
+    /// The same of what is left: all times count from now, and those in flight come behind `moves`.
+    ///
+    /// # Panics
+    /// An index is beyond the source's domains.
+    pub fn predict(
+        &self,
+        source: &Profile,
+        destination: &Profile,
+        moves: &[Move],
+        bandwidth_bits_per_second: Option<f64>,
+    ) -> (Totals, Vec<StepPrediction>) {
+        let (scene, launches) = self.stage(source, destination, moves, bandwidth_bits_per_second);
+        let (outcome, steps) = model::predict(&scene, &launches);
+        (outcome.totals(), steps)
+    }
+
+    /// How far it has come after so many seconds by the model, and which of `moves` are still to be launched then.
+    ///
+    /// # Panics
+    /// An index is beyond the source's domains.
+    pub fn after<'a>(
+        &self,
+        seconds: f64,
+        source: &Profile,
+        destination: &Profile,
+        moves: &'a [Move],
+        bandwidth_bits_per_second: Option<f64>,
+    ) -> (Self, &'a [Move]) {
+        let (scene, launches) = self.stage(source, destination, moves, bandwidth_bits_per_second);
+        let (flights, waiting) = model::after(&scene, &launches, seconds);
+        let launched = moves.len() - waiting.len();
+        let mut arrived = self.arrived.clone();
+        let mut in_flight = Vec::new();
+        let gone = moves.iter().map(|m| m.domain).chain(self.in_flight.iter().map(|(domain, _)| *domain));
+        for (guest, domain) in gone.enumerate().filter(|(guest, _)| !(launched..moves.len()).contains(guest)) {
+            match flights.iter().find(|(flying, _)| *flying == guest) {
+                Some((_, position)) => in_flight.push((domain, *position)),
+                None => arrived.push(domain),
+            }
+        }
+        (Self { in_flight, arrived }, &moves[launched..])
+    }
+
+    fn stage(
+        &self,
+        source: &Profile,
+        destination: &Profile,
+        moves: &[Move],
+        bandwidth_bits_per_second: Option<f64>,
+    ) -> (Scene, Vec<Launch>) {
+        let domains: Vec<usize> = moves.iter().map(|m| m.domain).collect();
+        let launch = |(guest, m): (usize, &Move)| Launch { guest, technique: m.technique, concurrency: m.concurrency };
+        let scene = Scene::at(self, source, destination, &domains, bandwidth_bits_per_second);
+        (scene, moves.iter().enumerate().map(launch).collect())
+    }
+}
