@@ -3,12 +3,30 @@
 //! Pure; times are since the start of the run.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::time::Duration;
+
+use crate::domain::Technique;
 
 /// How often one is tried that is turned away although nothing else is in flight, and the pauses before that. With
 /// others in flight it waits until one of them has ended, however long that takes.
 const PAUSES: [Duration; 4] =
     [Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(10), Duration::from_secs(20)];
+
+/// A new order for domains that wait. Those that it does not name come behind, as they were.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule(pub Vec<Scheduled>);
+
+/// One domain of a [`Schedule`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scheduled {
+    /// The domain's UUID.
+    pub uuid: String,
+    /// How it moves.
+    pub technique: Technique,
+    /// It starts as soon as fewer than this many are in flight.
+    pub concurrency: usize,
+}
 
 /// What comes next.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,6 +93,17 @@ impl LaunchQueue {
         self.full = in_flight > 0;
         self.waiting.push_back(one);
         true
+    }
+
+    /// Those that wait come in a new order.
+    pub(crate) fn replace(&mut self, Schedule(order): &Schedule) {
+        let mut others = mem::take(&mut self.waiting);
+        for Scheduled { uuid, concurrency, .. } in order {
+            let place = others.iter().position(|waiting| waiting.uuid == *uuid);
+            let named = place.and_then(|place| others.remove(place));
+            self.waiting.extend(named.map(|waiting| Waiting { concurrency: *concurrency, ..waiting }));
+        }
+        self.waiting.append(&mut others);
     }
 
     /// One in flight has ended.

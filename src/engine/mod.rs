@@ -20,5 +20,6 @@ mod outcome;
 pub mod recovery;
 mod runtime;
 
+pub use launch_queue::{Schedule, Scheduled};
 pub use options::{AUTO_SECONDS_PER_GIB, Options, Timeout};
-pub use runtime::{Evacuation, Interrupter};
+pub use runtime::{Control, Evacuation};

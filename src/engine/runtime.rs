@@ -10,6 +10,7 @@ use crate::engine::coordinator::{Coordinator, Effect, Input, Launch, Run, Task};
 use crate::engine::driver::{self, Driver};
 use crate::engine::events::{Event, Timed};
 use crate::engine::launch;
+use crate::engine::launch_queue::Schedule;
 use crate::engine::migration::attempt::{Instruction, Update};
 use crate::engine::options::Options;
 use crate::engine::recovery::journal::{Entry, Journal};
@@ -19,15 +20,20 @@ use crate::plan::Plan;
 use crate::report::{DomainReport, Report};
 use crate::topology::Side;
 
-/// The way to interrupt a run from elsewhere, a signal handler's thread for one.
+/// The way to a run from elsewhere, a signal handler's thread for one.
 #[derive(Clone)]
-pub struct Interrupter(Sender<Input>);
+pub struct Control(Sender<Input>);
 
-impl Interrupter {
+impl Control {
     /// Interrupts the run; a second time makes it return at once.
     pub fn interrupt(&self) {
         // Nobody listens any more when the run is over.
         let _ = self.0.send(Input::Interrupt);
+    }
+
+    /// Changes what has not been launched.
+    pub fn replace(&self, schedule: Schedule) {
+        let _ = self.0.send(Input::Replace(schedule));
     }
 }
 
@@ -87,9 +93,9 @@ impl Evacuation {
         Self { coordinator, hands: Hands { hosts, journal, options, sender, drivers }, inbox }
     }
 
-    /// The way to interrupt it.
-    pub fn interrupter(&self) -> Interrupter {
-        Interrupter(self.hands.sender.clone())
+    /// The way to interrupt it, or to change it.
+    pub fn control(&self) -> Control {
+        Control(self.hands.sender.clone())
     }
 
     /// Runs to the end; `tell` hears every event, the report as the last.

@@ -10,7 +10,7 @@ use indicatif::{InMemoryTerm, ProgressDrawTarget};
 use tsmig::domain::Technique;
 use tsmig::engine::events::{Event, Timed};
 use tsmig::engine::migration::Phase;
-use tsmig::engine::{Evacuation, Interrupter};
+use tsmig::engine::{Control, Evacuation};
 use tsmig::render::Screen;
 use tsmig::render::bars::{Bars, Terminal};
 use tsmig::render::feed::Feed;
@@ -52,7 +52,7 @@ fn an_interrupt_before_the_first_launch_launches_nothing() {
     let hosts = Arc::new(Scripted::new(&[("o1", Script::Arrives)]));
     let evacuation =
         Evacuation::new(&plan(&[("o1", Technique::PreCopy, 1)]), Vec::new(), hosts.clone(), journal(), options());
-    evacuation.interrupter().interrupt();
+    evacuation.control().interrupt();
     let report = evacuation.run(&mut |timed| assert!(!matches!(timed.event, Event::Launch { .. }), "{timed:?}"));
     assert_eq!((report.outcome, outcomes(&report)), (Outcome::Interrupted, vec![DomainOutcome::Remains]));
     assert!(hosts.with("o1", |domain| domain.requests.is_empty()));
@@ -72,11 +72,11 @@ fn a_reader_that_does_not_read_holds_up_neither_migrations_nor_interrupts() {
     let bars = Bars::on(target, Terminal { lines: 24, columns: 120, colors: false });
     let mut feed = Feed::by(printer.clone(), Screen::Bars(Box::new(bars)));
     let evacuation = Evacuation::new(&plan(&steps), Vec::new(), hosts, journal(), options());
-    let mut interrupter = Some(evacuation.interrupter());
+    let mut interrupter = Some(evacuation.control());
     let report = evacuation.run(&mut |timed: &Timed| {
         feed.tell(timed);
         if matches!(&timed.event, Event::Progress { domain, .. } if domain == "o2") {
-            interrupter.take().iter().for_each(Interrupter::interrupt);
+            interrupter.take().iter().for_each(Control::interrupt);
         }
     });
     assert_eq!(outcomes(&report), [DomainOutcome::Migrated, DomainOutcome::Remains]);

@@ -6,12 +6,12 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use crate::scripted::{Script, Scripted};
-use crate::support::{await_phase, options, outcomes, plan, says, start};
+use crate::support::{await_phase, journal, options, outcomes, plan, says, start};
 use tsmig::domain::Technique;
-use tsmig::engine::Evacuation;
 use tsmig::engine::events::{Event, Timed};
 use tsmig::engine::migration::Phase;
 use tsmig::engine::recovery::journal::Journal;
+use tsmig::engine::{Evacuation, Schedule, Scheduled};
 use tsmig::plan::Plan;
 use tsmig::report::{DomainOutcome, Outcome};
 
@@ -89,11 +89,11 @@ fn one_that_a_busy_destination_turned_away_is_not_left_open_in_the_journal() {
     let steps = ["a", "b"].map(|name| (name, Technique::PreCopy, 2));
     let (sender, events) = channel();
     let evacuation = Evacuation::new(&plan(&steps), Vec::new(), hosts.clone(), Arc::new(open().0), options());
-    let interrupter = evacuation.interrupter();
+    let control = evacuation.control();
     let thread = thread::spawn(move || evacuation.run(&mut |timed: &Timed| drop(sender.send(timed.event.clone()))));
     let turned_away = |event: &Event| says(event, "busy");
     events.iter().find(turned_away).unwrap();
-    interrupter.interrupt();
+    control.interrupt();
     assert_eq!(thread.join().unwrap().outcome, Outcome::Interrupted);
     assert_eq!(open().1, []);
 }
@@ -139,4 +139,22 @@ fn a_post_copy_that_became_a_pre_copy_gets_the_link_for_its_last_passes() {
     hosts.finish("other");
     assert_eq!(outcomes(&thread.join().unwrap()), [DomainOutcome::Migrated; 2]);
     assert!(limits.contains(&("other".to_owned(), 7)), "an eighth of half of 119 MiB/s: {limits:?}");
+}
+
+#[test]
+fn what_waits_is_launched_as_it_was_replaced() {
+    let hosts = Arc::new(Scripted::new(&[("a", Script::Copies), ("b", Script::Arrives), ("c", Script::Arrives)]));
+    let (sender, events) = channel();
+    let steps = ["a", "b", "c"].map(|name| (name, Technique::PreCopy, 1));
+    let evacuation = Evacuation::new(&plan(&steps), Vec::new(), hosts.clone(), journal(), options());
+    let control = evacuation.control();
+    let thread = thread::spawn(move || evacuation.run(&mut |timed: &Timed| drop(sender.send(timed.event.clone()))));
+    await_phase(&events, "a", Phase::PreCopy);
+    let first = Scheduled { uuid: "c".to_owned(), technique: Technique::PostCopy, concurrency: 1 };
+    control.replace(Schedule(vec![first]));
+    hosts.finish("a");
+    assert_eq!(outcomes(&thread.join().unwrap()), [DomainOutcome::Migrated; 3]);
+    let launch = |event| if let Event::Launch { domain, technique } = event { Some((domain, technique)) } else { None };
+    let launched: Vec<_> = events.iter().filter_map(launch).collect();
+    assert_eq!(launched, [("c".to_owned(), Technique::PostCopy), ("b".to_owned(), Technique::PreCopy)]);
 }

@@ -101,7 +101,7 @@ pub(crate) fn start(
     let hosts = hosts.clone();
     let thread = thread::spawn(move || {
         let evacuation = Evacuation::new(&plan, Vec::new(), hosts, journal(), options());
-        interrupters.send(evacuation.interrupter()).unwrap();
+        interrupters.send(evacuation.control()).unwrap();
         evacuation.run(&mut |timed: &Timed| drop(sender.send(timed.event.clone())))
     });
     let interrupter = interrupter.recv().unwrap();

@@ -164,10 +164,10 @@ impl Run<'_> {
         let (hosts, journal) = (Arc::clone(&self.claim.hosts), Arc::clone(&self.claim.journal));
         let wanted = self.request.planning.wanted(&self.plan)?;
         let evacuation = Evacuation::new(&self.plan, earlier, hosts, journal, self.options()).wanting(wanted);
-        let (interrupter, hooks) = (evacuation.interrupter(), Arc::clone(&self.hooks));
+        let (control, hooks) = (evacuation.control(), Arc::clone(&self.hooks));
         self.claim.interrupts.hand_to(move || {
             hooks.interrupt();
-            interrupter.interrupt();
+            control.interrupt();
         });
         // One that is interrupted is followed by the end of a run that has launched nothing.
         if let Some(problem) = self.hooks.before_run().err().filter(|_| !self.hooks.are_interrupted()) {

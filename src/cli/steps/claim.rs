@@ -83,10 +83,10 @@ impl<'a> Claim<'a> {
         let [source, destination] = self.endpoints().map(|endpoint| &endpoint.name);
         let (hosts, journal) = (Arc::clone(&self.hosts), Arc::clone(&self.journal));
         let recovery = Evacuation::recovery((source, destination), found, hosts, journal, options);
-        let interrupter = recovery.interrupter();
+        let control = recovery.control();
         let mut feed = Feed::to(self.context.screen());
         self.interrupts.during(
-            move || interrupter.interrupt(),
+            move || control.interrupt(),
             || {
                 recovery.run(&mut |timed| match &timed.event {
                     Event::Report(report) if !draws_report(report) => {}

@@ -17,7 +17,7 @@ use indexmap::IndexMap;
 use crate::domain::{Fault, Technique};
 use crate::engine::bandwidth::{Share, shares};
 use crate::engine::events::{Event, Notice};
-use crate::engine::launch_queue::{LaunchQueue, Turn, Waiting};
+use crate::engine::launch_queue::{LaunchQueue, Schedule, Scheduled, Turn, Waiting};
 use crate::engine::migration::attempt::{Ended, Instruction, Update};
 use crate::engine::migration::convergence::SILENCE_SECONDS;
 use crate::engine::migration::{Phase, Progress, Verdict};
@@ -39,6 +39,8 @@ pub(super) enum Input {
     Begun(Vec<Listed>),
     /// The user interrupts.
     Interrupt,
+    /// What waits is to be launched otherwise.
+    Replace(Schedule),
     /// The driver of a domain, by its UUID, tells.
     From(String, Update),
     /// The journal can't be written, in the system's words.
@@ -169,6 +171,7 @@ impl Coordinator {
             // The run is over but for the last look.
             _ if self.stretch == Stretch::Ending => {}
             Input::Interrupt => self.interrupt(),
+            Input::Replace(schedule) => self.replace(&schedule),
             Input::From(uuid, update) => self.update(&uuid, update),
             Input::Tick => {}
         }
@@ -347,6 +350,20 @@ impl Coordinator {
             self.abort_all("interrupted");
             let in_post_copy = self.count(Phase::PostCopy) + self.count(Phase::Recovering);
             self.notice(Notice::Interrupted { in_post_copy });
+        }
+    }
+
+    /// Only a domain that waits is launched otherwise, and what a recovery adopts is what it is.
+    fn replace(&mut self, schedule: &Schedule) {
+        if self.run.adopts() {
+            return;
+        }
+        self.queue.replace(schedule);
+        for Scheduled { uuid, technique, .. } in &schedule.0 {
+            match self.tasks.get_mut(uuid) {
+                Some(task) if matches!(task.stage, Stage::Waiting) => task.technique = *technique,
+                _ => {}
+            }
         }
     }
 

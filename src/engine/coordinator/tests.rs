@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::{Coordinator, Effect, Input, Run, Start, Task};
 use crate::domain::{Condition, Presence, Technique, Transfer};
 use crate::engine::events::{Event, Notice};
+use crate::engine::launch_queue::{Schedule, Scheduled};
 use crate::engine::migration::attempt::{Action, Attempt, Ended, Seen, Update};
 use crate::engine::migration::{Course, OnStall, Verdict};
 use crate::libvirt::{HostError, HostErrorKind, JobStats, Listed, MigrationRequest, Route};
@@ -113,6 +114,9 @@ impl World {
     fn hear(&mut self, input: Input) {
         self.interrupted |= matches!(input, Input::Interrupt);
         self.unrecorded.0 |= matches!(input, Input::Unrecorded(_));
+        if let Input::Replace(schedule) = &input {
+            self.replace(schedule);
+        }
         let now = Duration::from_secs_f64(self.now);
         let effects = self.coordinator.handle(input.clone(), now);
         self.story.push((input, now, format!("{effects:?}")));
@@ -120,8 +124,9 @@ impl World {
             match effect {
                 Effect::Launch(launch) => {
                     assert!(!self.interrupted, "{} is launched after an interrupt", launch.domain);
-                    let index: usize = launch.domain[1..].parse().unwrap();
-                    assert!(self.migrating.len() < self.tasks[index].1, "more in flight than the plan allows");
+                    let (technique, concurrency) = self.tasks[launch.domain[1..].parse::<usize>().unwrap()];
+                    assert!(self.migrating.len() < concurrency, "more in flight than the schedule allows");
+                    assert_eq!(launch.technique, technique, "{} is launched otherwise", launch.domain);
                     self.launch(launch.uuid, launch.technique);
                 }
                 Effect::Instruct(uuid, instruction) => {
@@ -143,6 +148,30 @@ impl World {
                 Effect::Finish(report) => self.report = Some(report),
             }
         }
+    }
+
+    /// What waits is to be launched like this, and nothing else.
+    fn replace(&mut self, schedule: &Schedule) {
+        for Scheduled { uuid, technique, concurrency } in &schedule.0 {
+            let waits = !self.migrating.contains_key(uuid) && !self.done.contains(uuid);
+            if let Some(task) =
+                uuid[1..].parse().ok().and_then(|index: usize| self.tasks.get_mut(index)).filter(|_| waits)
+            {
+                *task = (*technique, *concurrency);
+            }
+        }
+    }
+
+    /// Any order of some domains, and of one that is not in the plan.
+    fn schedule(&mut self) -> Schedule {
+        let number = self.rng.usize(..=self.tasks.len());
+        let uuids = self.rng.choose_multiple(0..=self.tasks.len(), number);
+        let scheduled = |index| Scheduled {
+            uuid: format!("d{index}"),
+            technique: if self.rng.bool() { Technique::PreCopy } else { Technique::PostCopy },
+            concurrency: self.rng.usize(1..4),
+        };
+        Schedule(uuids.into_iter().map(scheduled).collect())
     }
 
     fn list(&self, side: impl Fn(&Place) -> Presence) -> Vec<Listed> {
@@ -284,6 +313,10 @@ impl World {
         let uuids: Vec<_> = self.migrating.keys().cloned().collect();
         match self.rng.choice(uuids) {
             Some(_) if !fair && self.rng.u8(..) < 3 => self.hear(Input::Interrupt),
+            Some(_) if self.rng.u8(..) < 6 => {
+                let schedule = self.schedule();
+                self.hear(Input::Replace(schedule));
+            }
             Some(uuid) if self.rng.u8(..) < 230 => self.happen(&uuid, fair),
             _ => self.hear(Input::Tick),
         }
@@ -376,4 +409,31 @@ fn after_a_loss_nothing_is_launched_and_what_has_not_switched_is_cancelled() {
     let ended = Ended { verdict: Verdict::Migrated, ..Ended::not_wanted(Technique::PreCopy, String::new()) };
     let effects = coordinator.handle(Input::From("d1".to_owned(), Update::Ended(ended)), now);
     assert!(launched(&effects) == 0 && effects.contains(&Effect::ListBoth), "{effects:?}");
+}
+
+#[test]
+fn a_replaced_order_and_technique_are_what_is_launched() {
+    let mut coordinator = coordinator(&[(Technique::PreCopy, 1); 4]);
+    let now = Duration::from_secs(1);
+    let launched = |effects: &[Effect]| -> Vec<(String, Technique)> {
+        let launch = |effect: &Effect| match effect {
+            Effect::Launch(launch) => Some((launch.uuid.clone(), launch.technique)),
+            _ => None,
+        };
+        effects.iter().filter_map(launch).collect()
+    };
+    coordinator.handle(Input::Begin, now);
+    assert_eq!(launched(&coordinator.handle(Input::Begun(Vec::new()), now)), [("d0".to_owned(), Technique::PreCopy)]);
+    // One is in flight already, and one is none of the run's.
+    let scheduled = |uuid: &str| Scheduled { uuid: uuid.to_owned(), technique: Technique::PostCopy, concurrency: 2 };
+    let schedule = Schedule(["d3", "d0", "other", "d2"].map(scheduled).into());
+    let effects = coordinator.handle(Input::Replace(schedule), now);
+    assert_eq!(launched(&effects), [("d3".to_owned(), Technique::PostCopy)]);
+    let mut end = |uuid: &str| {
+        let ended = Ended { verdict: Verdict::Migrated, ..Ended::not_wanted(Technique::PreCopy, String::new()) };
+        launched(&coordinator.handle(Input::From(uuid.to_owned(), Update::Ended(ended)), now))
+    };
+    assert_eq!(end("d3"), [("d2".to_owned(), Technique::PostCopy)]);
+    assert_eq!(end("d0"), [], "what was not named comes behind, as it was");
+    assert_eq!(end("d2"), [("d1".to_owned(), Technique::PreCopy)]);
 }
