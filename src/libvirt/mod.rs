@@ -5,8 +5,8 @@
 //! knows what time it is.
 
 mod connection;
+mod error;
 pub mod facts;
-mod failure;
 mod ffi;
 mod host;
 mod pair;
@@ -22,9 +22,9 @@ use serde::Serialize;
 
 pub use self::connection::Endpoint;
 pub(crate) use self::connection::lock;
+pub(crate) use self::error::no_data;
+pub use self::error::{HostError, HostErrorKind};
 use self::facts::Belongings;
-pub(crate) use self::failure::no_data;
-pub use self::failure::{HostError, HostErrorKind};
 pub use self::host::Host;
 pub use self::pair::Pair;
 pub use self::request::{MigrationRequest, Route};

@@ -6,8 +6,8 @@ use virt::error::{Error, ErrorDomain, ErrorNumber};
 use virt::sys;
 
 use super::connection::lock;
+use super::error::{self, FailedCall, no_data};
 use super::facts::Belongings;
-use super::failure::{self, Failure, no_data};
 use super::ffi;
 use super::host::{Host, lookup};
 use super::state::{condition, fault};
@@ -55,13 +55,13 @@ impl Pair {
         });
         result.map_err(|error| {
             let mut error_of_host = self.source.endpoint().error(&error);
-            let failure = Failure {
+            let failed = FailedCall {
                 message: error.message(),
                 // The source's libvirt hands on what its own connections gave, while that of the client is sound.
                 from_rpc: error.domain().is(ErrorDomain::Rpc) && source.is_alive().unwrap_or(false),
                 peer: destination.is_none().then_some(peer),
             };
-            if let Some(kind) = failure.kind() {
+            if let Some(kind) = failed.kind() {
                 error_of_host.kind = kind;
             }
             error_of_host
@@ -129,7 +129,7 @@ impl Hosts for Pair {
         match error.kind {
             HostErrorKind::NoData => {
                 let why = error.message.rsplit(": ").next().unwrap_or_default();
-                let to = failure::unreached(&error.message).map(|address| format!("{address} ({why})"));
+                let to = error::unreached(&error.message).map(|address| format!("{address} ({why})"));
                 error.message = no_data(to.as_ref().unwrap_or(destination), source, destination);
                 error.host = between();
             }

@@ -72,7 +72,7 @@ const LIBVIRT_PORTS: [&str; 3] = ["16509", "16514", "22"];
 
 /// A failed migration call.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Failure<'a> {
+pub(super) struct FailedCall<'a> {
     /// libvirt's words.
     pub(super) message: &'a str,
     /// Whether it is an error of the RPC layer, that of another connection than the one that the call was made on.
@@ -81,7 +81,7 @@ pub(super) struct Failure<'a> {
     pub(super) peer: Option<&'a str>,
 }
 
-impl Failure<'_> {
+impl FailedCall<'_> {
     /// What tsmig can make of it; `None` if nothing special.
     pub(super) fn kind(self) -> Option<HostErrorKind> {
         let text = self.message.to_lowercase();
@@ -149,7 +149,7 @@ mod tests {
     use HostErrorKind::{Busy, NoData, NoPeer, NoPostCopy, Paused, PeerLost, Taken};
 
     fn kind(peer: Option<&str>, message: &str) -> Option<HostErrorKind> {
-        Failure { message, from_rpc: true, peer }.kind()
+        FailedCall { message, from_rpc: true, peer }.kind()
     }
 
     #[test]
@@ -218,7 +218,8 @@ mod tests {
 
     #[test]
     fn an_error_of_a_domain_is_none_of_the_connection() {
-        let secret = Failure { message: "Secret not found", from_rpc: false, peer: Some("qemu+ssh://host-b/system") };
+        let secret =
+            FailedCall { message: "Secret not found", from_rpc: false, peer: Some("qemu+ssh://host-b/system") };
         assert_eq!(secret.kind(), None);
     }
 }
