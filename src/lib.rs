@@ -22,6 +22,7 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod engine;
+pub mod failure;
 pub mod files;
 pub mod history;
 pub mod libvirt;

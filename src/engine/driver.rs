@@ -12,6 +12,7 @@ use crate::domain::{Presence, Technique};
 use crate::engine::migration::Verdict;
 use crate::engine::migration::attempt::{Action, Attempt, Ended, Instruction, Seen, Update};
 use crate::engine::recovery::journal::{Entry, Journal};
+use crate::failure::Cause;
 use crate::libvirt::{Definition, HostError, Hosts, JobStats};
 use crate::topology::Side;
 
@@ -50,10 +51,10 @@ type Next = ControlFlow<()>;
 
 impl<F: Fn(Update)> Driver<F> {
     /// Whether it is to be launched still, after what took its time before that; if not, why.
-    pub(crate) fn still_wanted(&self) -> Result<(), String> {
+    pub(crate) fn still_wanted(&self) -> Result<(), Cause> {
         for input in self.inbox.try_iter().collect::<Vec<_>>() {
             match input {
-                Input::Told(Instruction::Abort(reason)) => return Err(reason),
+                Input::Told(Instruction::Abort(cause)) => return Err(cause),
                 // It is for later; the other end is in this driver's hands.
                 other => drop(self.sender.send(other)),
             }
@@ -62,7 +63,7 @@ impl<F: Fn(Update)> Driver<F> {
     }
 
     /// Ends before anything has begun.
-    pub(crate) fn not_wanted(&self, technique: Technique, cause: String) {
+    pub(crate) fn not_wanted(&self, technique: Technique, cause: Cause) {
         (self.tell)(Update::Ended(Ended::not_wanted(technique, cause)));
     }
 
@@ -73,7 +74,7 @@ impl<F: Fn(Update)> Driver<F> {
             Ok(()) => self.see_through(attempt, Instant::now()),
             // What is not on record could not be found again.
             Err(error) => {
-                let cause = format!("the journal can't be written: {error}");
+                let cause = Cause::Unrecorded { error: error.to_string() };
                 self.not_wanted(attempt.request().transfer.technique, cause);
             }
         }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::domain::Technique;
 use crate::engine::migration::{Phase, Progress};
+use crate::failure::{Cause, HookFailure, PostCopyEnd};
 use crate::libvirt::Tidied;
 use crate::report::{DomainReport, Job, Report};
 use crate::sentence;
@@ -88,12 +89,7 @@ pub enum Notice {
         in_post_copy: usize,
     },
     /// Nothing more is launched, and what can be cancelled is.
-    Halted {
-        /// Why, in one clause.
-        reason: String,
-        /// What to do, in one clause.
-        advice: String,
-    },
+    Halted { cause: Cause, source: String, destination: String },
     /// Nothing more is launched or switched to post-copy.
     PostCopyStopped {
         /// The domain whose post-copy ended badly.
@@ -125,11 +121,7 @@ pub enum Notice {
         error: String,
     },
     /// A pre-copy does not converge; it is switched to post-copy.
-    Switching {
-        domain: String,
-        /// What was seen, in one clause.
-        cause: String,
-    },
+    Switching { domain: String, cause: Cause },
     /// A post-copy failed and is resumed.
     Resuming {
         domain: String,
@@ -147,11 +139,7 @@ pub enum Notice {
     /// The hosts could not be listed at the end.
     EndUnchecked { error: String },
     /// A hook after a domain failed.
-    HookFailed {
-        domain: String,
-        /// How, in one clause.
-        problem: String,
-    },
+    HookFailed { domain: String, failure: HookFailure },
     /// Events were left out, since the output was not read in time.
     Missed {
         /// How many about progress.
@@ -159,16 +147,6 @@ pub enum Notice {
         /// How many others.
         others: usize,
     },
-}
-
-/// How a post-copy ended badly.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum PostCopyEnd {
-    /// The guest is lost.
-    Lost,
-    /// It has to be recovered.
-    Failed,
 }
 
 /// An event and when it happened.

@@ -22,6 +22,7 @@ use nix::unistd::Pid;
 
 use crate::domain::Technique;
 use crate::engine::events::{Event, Notice, Timed};
+use crate::failure::{HookFailure, HookProblem};
 use crate::libvirt::Endpoint;
 use crate::report::{DomainReport, Outcome};
 
@@ -46,13 +47,6 @@ pub struct Hooks {
     /// again, and not prepared again.
     begun: Mutex<HashSet<String>>,
     interrupts: AtomicUsize,
-}
-
-/// Why a hook was ended before its own end.
-enum Cut {
-    /// It took too long.
-    Late,
-    Interrupted,
 }
 
 impl Default for Hooks {
@@ -93,16 +87,16 @@ impl Hooks {
     /// Runs the hook before the run.
     ///
     /// # Errors
-    /// It failed; in words.
-    pub fn before_run(&self) -> Result<(), String> {
+    /// It failed.
+    pub fn before_run(&self) -> Result<(), HookFailure> {
         self.run("before-run", Vec::new(), 1)
     }
 
     /// Runs the hook after the run. `report` is the file with its report.
     ///
     /// # Errors
-    /// It failed; in words.
-    pub fn after_run(&self, outcome: Outcome, report: Option<&Path>) -> Result<(), String> {
+    /// It failed.
+    pub fn after_run(&self, outcome: Outcome, report: Option<&Path>) -> Result<(), HookFailure> {
         let mut about = vec![("TSMIG_OUTCOME", outcome.to_string())];
         about.extend(report.map(|path| ("TSMIG_REPORT", path.display().to_string())));
         // Those before it were meant for the run.
@@ -110,19 +104,20 @@ impl Hooks {
     }
 
     /// Runs the hook before a domain's migration, once.
-    pub(crate) fn before_domain(&self, domain: &str, uuid: &str, technique: Technique) -> Result<(), String> {
+    pub(crate) fn before_domain(&self, domain: &str, uuid: &str, technique: Technique) -> Result<(), HookFailure> {
         if !self.begun.lock().unwrap_or_else(PoisonError::into_inner).insert(uuid.to_owned()) {
             return Ok(());
         }
         self.run("before-domain", about_domain(domain, uuid, Some(technique)), 1)
     }
 
-    fn after_domain(&self, report: &DomainReport) -> Result<(), Notice> {
+    /// Runs the hook after a domain's migration; what is to be told if it fails.
+    fn after_domain(&self, report: &DomainReport) -> Option<Notice> {
         let mut about = about_domain(&report.domain, &report.uuid, report.technique);
         about.push(("TSMIG_OUTCOME", report.outcome.to_string()));
         about.extend(report.error.clone().map(|error| ("TSMIG_ERROR", error)));
-        self.run("after-domain", about, 2)
-            .map_err(|problem| Notice::HookFailed { domain: report.domain.clone(), problem })
+        let failure = self.run("after-domain", about, 2).err();
+        failure.map(|failure| Notice::HookFailed { domain: report.domain.clone(), failure })
     }
 
     /// The user wants the run to end.
@@ -136,24 +131,24 @@ impl Hooks {
     }
 
     /// Runs a hook to its end, or until there are `last` interrupts.
-    fn run(&self, name: &'static str, about: Variables, last: usize) -> Result<(), String> {
+    fn run(&self, name: &'static str, about: Variables, last: usize) -> Result<(), HookFailure> {
         let Some([program, arguments @ ..]) = self.commands.get(name).map(Vec::as_slice) else { return Ok(()) };
         let is_interrupted = || self.interrupts.load(Ordering::Relaxed) >= last;
+        let failed = |problem, output| {
+            let (hook, program) = (name.to_owned(), program.clone());
+            Err(HookFailure { hook, program, problem, output })
+        };
         if is_interrupted() {
-            return Err(format!("interrupted before the {name} hook {program} ran"));
+            return failed(HookProblem::NotBegun, None);
         }
         let mut command = Command::new(program);
         command.args(arguments).env("TSMIG_HOOK", name).envs(self.about_run.clone()).envs(about);
-        let problem = match run_within(command, self.limit, is_interrupted) {
-            Ok((Ok(status), _)) if status.success() => return Ok(()),
-            Ok((Ok(status), last)) => format!("{status}{last}"),
-            Ok((Err(Cut::Interrupted), last)) => format!("it was interrupted and killed{last}"),
-            Ok((Err(Cut::Late), last)) => {
-                format!("it took more than {} and was killed{last}", humantime::format_duration(self.limit))
-            }
-            Err(error) => error.to_string(),
-        };
-        Err(format!("the {name} hook {program} failed: {problem}"))
+        match run_within(command, self.limit, is_interrupted) {
+            Ok((Ok(status), _)) if status.success() => Ok(()),
+            Ok((Ok(status), output)) => failed(HookProblem::Ended { status: status.to_string() }, output),
+            Ok((Err(cut), output)) => failed(cut, output),
+            Err(error) => failed(HookProblem::System { error: error.to_string() }, None),
+        }
     }
 }
 
@@ -168,7 +163,7 @@ fn run_within(
     mut command: Command,
     limit: Duration,
     is_interrupted: impl Fn() -> bool,
-) -> io::Result<(Result<ExitStatus, Cut>, String)> {
+) -> io::Result<(Result<ExitStatus, HookProblem>, Option<String>)> {
     // No pipe, which something that the hook leaves running would keep open.
     let output = tempfile::tempfile()?;
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output.try_clone()?);
@@ -178,8 +173,8 @@ fn run_within(
         if let Some(status) = child.try_wait()? {
             return Ok((Ok(status), last_line(output)));
         }
-        let cut =
-            if is_interrupted() { Some(Cut::Interrupted) } else { (start.elapsed() >= limit).then_some(Cut::Late) };
+        let late = || HookProblem::TimedOut { limit_seconds: limit.as_secs_f64() };
+        let cut = if is_interrupted() { Some(HookProblem::Interrupted) } else { (start.elapsed() >= limit).then(late) };
         if let Some(cut) = cut {
             let group = i32::try_from(child.id()).map_err(io::Error::other)?;
             // Where it has just ended there is nobody to kill.
@@ -191,25 +186,23 @@ fn run_within(
     }
 }
 
-fn last_line(mut output: File) -> String {
+fn last_line(mut output: File) -> Option<String> {
     let mut bytes = Vec::new();
     let read = output
         .seek(SeekFrom::End(0))
         .and_then(|end| output.seek(SeekFrom::Start(end.saturating_sub(TAIL.unsigned_abs()))))
         .and_then(|_| output.read_to_end(&mut bytes));
     let text = String::from_utf8_lossy(&bytes);
-    match text.lines().rev().map(str::trim).find(|line| !line.is_empty()) {
-        Some(line) if read.is_ok() => format!(": {line}"),
-        _ => String::new(),
-    }
+    let last = text.lines().rev().map(str::trim).find(|line| !line.is_empty() && read.is_ok());
+    last.map(str::to_owned)
 }
 
 /// Runs the hooks after the domains, beside the evacuation, and tells of those that fail.
 pub struct AfterDomains<'a> {
     hooks: &'a Hooks,
     running: usize,
-    sender: Sender<Result<(), Notice>>,
-    ended: Receiver<Result<(), Notice>>,
+    sender: Sender<Option<Notice>>,
+    ended: Receiver<Option<Notice>>,
 }
 
 impl<'a> AfterDomains<'a> {
@@ -232,9 +225,9 @@ impl<'a> AfterDomains<'a> {
         let waits = matches!(timed.event, Event::Report(_));
         while self.running > 0 {
             let ended = if waits { self.ended.recv().ok() } else { self.ended.try_recv().ok() };
-            let Some(result) = ended else { break };
+            let Some(told) = ended else { break };
             self.running -= 1;
-            if let Err(notice) = result {
+            if let Some(notice) = told {
                 tell(&Timed { elapsed_seconds: timed.elapsed_seconds, event: Event::Notice(notice) });
             }
         }
@@ -257,7 +250,8 @@ mod tests {
     #[test]
     fn a_hook_is_told_what_it_is_about() {
         let script = "echo \"$TSMIG_HOOK $TSMIG_DOMAIN $TSMIG_UUID $TSMIG_TECHNIQUE\"; exit 3";
-        let problem = shell("before-domain", script).before_domain("web-1", "u1", Technique::PostCopy).unwrap_err();
+        let problem =
+            shell("before-domain", script).before_domain("web-1", "u1", Technique::PostCopy).unwrap_err().to_string();
         assert_eq!(problem, "the before-domain hook /bin/sh failed: exit status: 3: before-domain web-1 u1 post-copy");
     }
 
@@ -266,7 +260,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("tsmig-hook-{}", std::process::id()));
         let script = format!("sleep 1000 & echo $! > {}; echo waiting; wait", path.display());
         let hooks = Hooks { limit: Duration::from_millis(500), ..shell("before-run", &script) };
-        let problem = hooks.before_run().unwrap_err();
+        let problem = hooks.before_run().unwrap_err().to_string();
         assert!(problem.ends_with("it took more than 500ms and was killed: waiting"), "{problem}");
         let sleeper = fs::read_to_string(&path).unwrap();
         fs::remove_file(&path).unwrap();
@@ -288,11 +282,11 @@ mod tests {
     }
 
     /// Runs a hook that would take long, and returns what it started.
-    fn slow(hooks: &Arc<Hooks>, run: fn(&Hooks) -> Result<(), String>) -> (thread::JoinHandle<String>, i32) {
+    fn slow(hooks: &Arc<Hooks>, run: fn(&Hooks) -> Result<(), HookFailure>) -> (thread::JoinHandle<String>, i32) {
         let hooks = Arc::clone(hooks);
         let path = hooks.commands.values().next().unwrap()[4].clone();
         let _ = fs::remove_file(&path);
-        let hook = thread::spawn(move || run(&hooks).unwrap_err());
+        let hook = thread::spawn(move || run(&hooks).unwrap_err().to_string());
         loop {
             if let Some(text) = fs::read_to_string(&path).ok().filter(|text| text.ends_with('\n')) {
                 fs::remove_file(&path).unwrap();
@@ -314,7 +308,7 @@ mod tests {
         let problem = before.join().unwrap();
         assert!(problem.ends_with("it was interrupted and killed"), "{problem}");
         await_end(child);
-        assert!(hooks.before_run().unwrap_err().starts_with("interrupted before"), "none begins any more");
+        assert!(hooks.before_run().unwrap_err().to_string().starts_with("interrupted before"), "none begins any more");
 
         let (after, child) = slow(&hooks, |hooks| hooks.after_run(Outcome::Evacuated, None));
         hooks.interrupt();
@@ -329,7 +323,7 @@ mod tests {
     #[test]
     fn what_a_hook_leaves_running_does_not_hold_up_the_run() {
         let hooks = shell("before-run", "sleep 30 & echo $! >&2; exit 1");
-        let problem = hooks.before_run().unwrap_err();
+        let problem = hooks.before_run().unwrap_err().to_string();
         let sleeper: i32 = problem.rsplit(' ').next().unwrap().parse().unwrap();
         nix::sys::signal::kill(Pid::from_raw(sleeper), Signal::SIGKILL).unwrap();
         assert!(problem.contains("exit status: 1"), "{problem}");

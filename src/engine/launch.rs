@@ -6,14 +6,15 @@ use crate::engine::coordinator::{Launch, Start};
 use crate::engine::driver::Driver;
 use crate::engine::migration::attempt::{Attempt, Ended, Update};
 use crate::engine::migration::{Course, OnStall, Places, Verdict};
+use crate::failure::Cause;
 use crate::libvirt::{Definition, HostError, HostErrorKind, MigrationRequest};
 use crate::preflight::offline;
 use crate::topology::Side;
 
 /// Why a domain's migration is not begun.
 enum Instead {
-    /// Something is in the way, in one clause.
-    NotWanted(String),
+    /// Something is in the way.
+    NotWanted(Cause),
     /// It has left the source: it ended, or somebody else moves it.
     HasLeft,
 }
@@ -22,7 +23,7 @@ impl From<HostError> for Instead {
     fn from(error: HostError) -> Self {
         match error.kind {
             HostErrorKind::NoSuchDomain => Self::HasLeft,
-            _ => Self::NotWanted(error.to_string()),
+            _ => Self::NotWanted(error.into()),
         }
     }
 }
@@ -72,7 +73,10 @@ fn prepare<F: Fn(Update)>(
     forced: bool,
 ) -> Result<(Definition, Attempt), Instead> {
     let Launch { domain, uuid, technique: planned, .. } = launch;
-    options.hooks.before_domain(domain, uuid, *planned).map_err(Instead::NotWanted)?;
+    options
+        .hooks
+        .before_domain(domain, uuid, *planned)
+        .map_err(|failure| Instead::NotWanted(Cause::HookFailed(failure)))?;
     let before = driver.hosts.definition(uuid)?;
     if *planned == Technique::Offline {
         nothing_left_behind(driver, domain, uuid)?;
@@ -111,7 +115,7 @@ fn nothing_left_behind<F: Fn(Update)>(driver: &Driver<F>, domain: &str, uuid: &s
     let found = driver.hosts.left_behind(uuid)?.ok_or(Instead::HasLeft)?;
     let (source, destination) = (driver.hosts.name(Side::Source), driver.hosts.name(Side::Destination));
     let findings = offline::findings(source, destination, domain, &found);
-    if findings.is_empty() { Ok(()) } else { Err(Instead::NotWanted(findings.join("; "))) }
+    if findings.is_empty() { Ok(()) } else { Err(Instead::NotWanted(Cause::LeftBehind { findings })) }
 }
 
 /// Ends with a definition that left the source before its turn.
@@ -124,6 +128,6 @@ fn definition_has_left<F: Fn(Update)>(driver: &Driver<F>) {
             Verdict::Gone("it was undefined before its turn".to_owned(), places)
         }
     };
-    let ended = Ended::not_wanted(Technique::Offline, String::new());
+    let ended = Ended::not_wanted(Technique::Offline, Cause::Unreported);
     (driver.tell)(Update::Ended(Ended { verdict, foreign: true, ..ended }));
 }

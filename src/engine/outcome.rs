@@ -3,10 +3,9 @@
 //! Pure: a driver's verdict and a last look at both hosts go in, the domain's report comes out.
 
 use crate::domain::{Condition, Fault, Presence, Technique};
-use crate::engine::events::PostCopyEnd;
 use crate::engine::migration::attempt::Ended;
-use crate::engine::migration::convergence::SILENCE_SECONDS;
 use crate::engine::migration::{Phase, Places, Verdict};
+use crate::failure::Cause;
 use crate::libvirt::Route;
 use crate::plan::Refusal;
 use crate::report::{DomainOutcome, DomainReport};
@@ -28,7 +27,7 @@ impl Names<'_> {
 /// The report of a migration that ended.
 pub(crate) fn report(names: Names<'_>, (domain, uuid): (&str, &str), ended: Ended) -> DomainReport {
     let source = names.source;
-    let cause = ended.cause.unwrap_or_else(|| "libvirt reported no error".to_owned());
+    let cause = ended.cause;
     let (outcome, error) = match ended.verdict {
         Verdict::Migrated => (DomainOutcome::Migrated, None),
         Verdict::Remains => (DomainOutcome::Remains, Some(format!("it is at {source} as before: {cause}"))),
@@ -159,7 +158,7 @@ pub(crate) fn newcomer(Names { source, .. }: Names<'_>, state: Condition, planne
 }
 
 /// A domain that was never launched; `halted` is why nothing more was, if not because of an interrupt.
-pub(crate) fn not_launched(Names { source, .. }: Names<'_>, halted: Option<&str>) -> String {
+pub(crate) fn not_launched(Names { source, .. }: Names<'_>, halted: Option<&Cause>) -> String {
     let why = halted
         .map_or("interrupted before its turn".to_owned(), |reason| format!("it was not launched, since {reason}"));
     format!("it is at {source} as before: {why}")
@@ -182,19 +181,6 @@ pub(crate) fn left_on_its_way(names: Names<'_>, domain: &str, route: Route, phas
          hosts shows where it is",
         names.recover()
     )
-}
-
-/// Why a run ends its launching after a post-copy that ended badly, in one clause.
-pub(crate) fn post_copy_ended(domain: &str, end: PostCopyEnd) -> String {
-    match end {
-        PostCopyEnd::Lost => format!("{domain} was lost"),
-        PostCopyEnd::Failed => format!("the post-copy of {domain} failed"),
-    }
-}
-
-/// That no byte of a migration crosses, in one clause.
-pub(crate) fn silence(domain: &str) -> String {
-    format!("no byte of {domain} has crossed for {SILENCE_SECONDS} s")
 }
 
 /// What is to be said of a domain that is paused at a host by an error, before the run began or since.
@@ -335,7 +321,7 @@ mod tests {
         let ended = Ended {
             verdict: Verdict::NeedsRecovery("it is here and there".to_owned()),
             technique: Technique::PostCopy,
-            cause: Some("the link broke".to_owned()),
+            cause: Cause::Host { host: "host-a".to_owned(), error: "the link broke".to_owned() },
             persistent: true,
             foreign: false,
             seconds: 1.0,

@@ -82,7 +82,7 @@ impl Coordinator {
         match &task.stage {
             Stage::Ended(report) => report.clone(),
             Stage::Waiting => {
-                let error = outcome::not_launched(names, self.halted.as_deref());
+                let error = outcome::not_launched(names, self.halted.as_ref());
                 outcome::untouched(about, Some(task.technique), error)
             }
             Stage::InFlight(flight) => {

@@ -6,10 +6,10 @@
 
 use super::Coordinator;
 use crate::domain::Technique;
-use crate::engine::events::{Notice, PostCopyEnd};
+use crate::engine::events::Notice;
 use crate::engine::migration::attempt::Instruction;
 use crate::engine::migration::{Phase, Verdict};
-use crate::engine::outcome;
+use crate::failure::{Cause, PostCopyEnd};
 
 impl Coordinator {
     /// Whether a post-copy in flight is broken.
@@ -57,11 +57,11 @@ impl Coordinator {
         if self.halted.is_some() || self.run.adopts() {
             return;
         }
-        let reason = outcome::post_copy_ended(&domain, end);
+        let cause = Cause::PostCopyEnded { domain: domain.clone(), end };
         for (uuid, _) in self.unswitched() {
-            self.instruct(&uuid, Instruction::Abort(reason.clone()));
+            self.instruct(&uuid, Instruction::Abort(cause.clone()));
         }
-        self.halted = Some(reason);
+        self.halted = Some(cause);
         let (source, destination) = (self.run.source.clone(), self.run.destination.clone());
         self.notice(Notice::PostCopyStopped { domain, end, source, destination });
     }

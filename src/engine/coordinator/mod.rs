@@ -23,6 +23,7 @@ use crate::engine::migration::convergence::SILENCE_SECONDS;
 use crate::engine::migration::{Phase, Progress, Verdict};
 use crate::engine::outcome;
 use crate::engine::recovery::journal::Entry;
+use crate::failure::Cause;
 use crate::libvirt::{HostError, HostErrorKind, Listed, Route};
 use crate::report::{DomainOutcome, DomainReport, Report};
 
@@ -99,7 +100,7 @@ pub(super) struct Coordinator {
     faults: HashMap<String, Fault>,
     stretch: Stretch,
     /// Why nothing more is launched.
-    halted: Option<String>,
+    halted: Option<Cause>,
     post_copy_works: bool,
     /// Whether a guest was seen to run at the destination in post-copy: it can load what the source sends.
     proven: bool,
@@ -339,15 +340,15 @@ impl Coordinator {
         }
     }
 
-    fn abort_all(&mut self, reason: &str) {
+    fn abort_all(&mut self, cause: &Cause) {
         let uuids: Vec<_> = self.flights().map(|(task, _)| task.uuid.clone()).collect();
-        uuids.iter().for_each(|uuid| self.instruct(uuid, Instruction::Abort(reason.to_owned())));
+        uuids.iter().for_each(|uuid| self.instruct(uuid, Instruction::Abort(cause.clone())));
     }
 
     fn interrupt(&mut self) {
         self.interrupts += 1;
         if self.interrupts < self.run.leaves_at() {
-            self.abort_all("interrupted");
+            self.abort_all(&Cause::Interrupted);
             let in_post_copy = self.count(Phase::PostCopy) + self.count(Phase::Recovering);
             self.notice(Notice::Interrupted { in_post_copy });
         }
@@ -368,11 +369,12 @@ impl Coordinator {
     }
 
     /// Launches nothing more and cancels what can be cancelled.
-    fn halt(&mut self, reason: String, advice: String) {
+    fn halt(&mut self, cause: Cause) {
         if self.halted.is_none() && !self.run.adopts() {
-            self.abort_all(&reason);
-            self.halted = Some(reason.clone());
-            self.notice(Notice::Halted { reason, advice });
+            self.abort_all(&cause);
+            self.halted = Some(cause.clone());
+            let (source, destination) = (self.run.source.clone(), self.run.destination.clone());
+            self.notice(Notice::Halted { cause, source, destination });
         }
     }
 
@@ -405,7 +407,7 @@ impl Coordinator {
             Update::Stopped(fault) => task.fault = Some(fault),
             Update::Awaited => flight.awaited_at = Some(now),
             // What has got through before says that the way is open.
-            Update::NoData(error) if !has_moved => self.halt(error.message, "then run this again".to_owned()),
+            Update::NoData(error) if !has_moved => self.halt(Cause::NoData { error: error.message }),
             Update::NoData(_) => {}
             Update::ByPreCopy => flight.technique = Technique::PreCopy,
             Update::Loaded => self.proven = true,
@@ -415,14 +417,14 @@ impl Coordinator {
                     self.notice(Notice::NoPostCopy { destination, error: error.message });
                 }
             }
-            Update::Busy(error) => self.busy(uuid, &error),
+            Update::Busy(error) => self.busy(uuid, error),
             Update::Silent => self.silent(domain),
             Update::Switching(cause) => {
                 flight.technique = Technique::PostCopy;
                 self.notice(Notice::Switching { domain, cause });
                 self.share_bandwidth();
-                if let Some(reason) = self.halted.clone() {
-                    self.instruct(uuid, Instruction::Abort(reason));
+                if let Some(cause) = self.halted.clone() {
+                    self.instruct(uuid, Instruction::Abort(cause));
                 }
             }
             Update::Resuming(error) => {
@@ -462,20 +464,18 @@ impl Coordinator {
 
     /// No byte of one migration crosses: if none of another does either, the network is to blame, else its emulator.
     fn silent(&mut self, domain: String) {
-        let Run { source, destination, .. } = &self.run;
         // Half, since on a link that is cut the last bytes of all do not cross in the same instant.
         let lately = Duration::from_secs_f64(SILENCE_SECONDS / 2.0);
         if self.moved_at.is_some_and(|at| self.now.saturating_sub(at) < lately) {
-            let destination = destination.clone();
+            let destination = self.run.destination.clone();
             self.notice(Notice::Silent { domain, destination });
         } else {
-            let advice = format!("check the network between {source} and {destination}, then run this again");
-            self.halt(outcome::silence(&domain), advice);
+            self.halt(Cause::AllSilent { domain });
         }
     }
 
     /// The destination turned it away: it has not begun, and a later run has nothing to finish.
-    fn busy(&mut self, uuid: &str, error: &HostError) {
+    fn busy(&mut self, uuid: &str, error: HostError) {
         let Some(task) = self.tasks.get_mut(uuid) else { return };
         let Stage::InFlight(flight) = std::mem::replace(&mut task.stage, Stage::Waiting) else { return };
         task.fault = None;
@@ -486,9 +486,9 @@ impl Coordinator {
             return;
         }
         if self.queue.again(flight.waiting, self.now, self.in_flight()) {
-            self.notice(Notice::Busy { domain, host: error.host.clone(), error: error.message.clone() });
+            self.notice(Notice::Busy { domain, host: error.host, error: error.message });
         } else {
-            let ended = Ended::not_wanted(technique, error.to_string());
+            let ended = Ended::not_wanted(technique, error.into());
             self.ended(uuid, outcome::report(self.run.names(), (&domain, uuid), ended));
         }
     }

@@ -12,6 +12,7 @@ use crate::engine::events::{Event, Notice};
 use crate::engine::launch_queue::{Schedule, Scheduled};
 use crate::engine::migration::attempt::{Action, Attempt, Ended, Seen, Update};
 use crate::engine::migration::{Course, OnStall, Verdict};
+use crate::failure::Cause;
 use crate::libvirt::{HostError, HostErrorKind, JobStats, Listed, MigrationRequest, Route};
 use crate::report::{DomainOutcome, Job, Report};
 
@@ -403,10 +404,10 @@ fn after_a_loss_nothing_is_launched_and_what_has_not_switched_is_cancelled() {
     let (source, destination) = Place::Lost.seen();
     let places = crate::engine::migration::Places { source, destination };
     let verdict = Verdict::Lost("it is gone".to_owned(), places);
-    let ended = Ended { verdict, ..Ended::not_wanted(Technique::PostCopy, String::new()) };
+    let ended = Ended { verdict, ..Ended::not_wanted(Technique::PostCopy, Cause::Unreported) };
     let effects = coordinator.handle(Input::From("d0".to_owned(), Update::Ended(ended)), now);
     assert_eq!(launched(&effects), 0, "{effects:?}");
-    let ended = Ended { verdict: Verdict::Migrated, ..Ended::not_wanted(Technique::PreCopy, String::new()) };
+    let ended = Ended { verdict: Verdict::Migrated, ..Ended::not_wanted(Technique::PreCopy, Cause::Unreported) };
     let effects = coordinator.handle(Input::From("d1".to_owned(), Update::Ended(ended)), now);
     assert!(launched(&effects) == 0 && effects.contains(&Effect::ListBoth), "{effects:?}");
 }
@@ -430,7 +431,7 @@ fn a_replaced_order_and_technique_are_what_is_launched() {
     let effects = coordinator.handle(Input::Replace(schedule), now);
     assert_eq!(launched(&effects), [("d3".to_owned(), Technique::PostCopy)]);
     let mut end = |uuid: &str| {
-        let ended = Ended { verdict: Verdict::Migrated, ..Ended::not_wanted(Technique::PreCopy, String::new()) };
+        let ended = Ended { verdict: Verdict::Migrated, ..Ended::not_wanted(Technique::PreCopy, Cause::Unreported) };
         launched(&coordinator.handle(Input::From(uuid.to_owned(), Update::Ended(ended)), now))
     };
     assert_eq!(end("d3"), [("d2".to_owned(), Technique::PostCopy)]);

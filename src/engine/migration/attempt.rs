@@ -6,9 +6,9 @@
 use crate::domain::{Condition, Fault, Presence, Technique, Transfer};
 use crate::engine::bandwidth::Share;
 use crate::engine::migration::convergence::SILENCE_SECONDS;
-use crate::engine::migration::{Action as Move, Cause, Course, Migration, Phase, Progress, Sight, Verdict};
+use crate::engine::migration::{Action as Move, Course, Migration, Phase, Progress, Sight, Verdict};
+use crate::failure::Cause;
 use crate::libvirt::{HostError, HostErrorKind, JobStats, MigrationRequest, Route, Tidied};
-use crate::units::size;
 
 /// Seconds without a byte after which a failed post-copy that can't be resumed does not go on by itself either: TCP tries
 /// again within that time if the link was cut for less than about 50 s.
@@ -25,8 +25,8 @@ const CONNECTING_SECONDS: f64 = 300.0;
 /// What the coordinator tells an attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Instruction {
-    /// Cancel, if it can still be cancelled, for this reason, in one clause.
-    Abort(String),
+    /// Cancel, if it can still be cancelled.
+    Abort(Cause),
     /// The migration's share of the bandwidth has changed.
     Share(Share),
     /// Whether it may switch to post-copy; forbidden until this comes.
@@ -59,8 +59,8 @@ pub(crate) enum Update {
     Busy(HostError),
     /// No byte crosses: it is being cancelled.
     Silent,
-    /// Pre-copy got nowhere: in one clause, what was seen. It is to be switched to post-copy.
-    Switching(String),
+    /// Pre-copy got nowhere: it is to be switched to post-copy.
+    Switching(Cause),
     /// Its post-copy failed, with libvirt's words if there are any, and is resumed.
     Resuming(Option<HostError>),
     /// Something was put right around the domain that has moved.
@@ -78,8 +78,8 @@ pub(crate) enum Update {
 pub(crate) struct Ended {
     pub(crate) verdict: Verdict,
     pub(crate) technique: Technique,
-    /// Why the domain is not at the destination, in one clause.
-    pub(crate) cause: Option<String>,
+    /// Why the domain is not at the destination.
+    pub(crate) cause: Cause,
     /// Whether the domain had a stored definition.
     pub(crate) persistent: bool,
     /// Whether this attempt did not move it: somebody else did, or it was found moved.
@@ -92,11 +92,11 @@ pub(crate) struct Ended {
 
 impl Ended {
     /// A migration that was not asked for, or not begun, since something was in its way.
-    pub(crate) fn not_wanted(technique: Technique, cause: String) -> Self {
+    pub(crate) fn not_wanted(technique: Technique, cause: Cause) -> Self {
         Self {
             verdict: Verdict::Remains,
             technique,
-            cause: Some(cause),
+            cause,
             persistent: false,
             foreign: false,
             seconds: 0.0,
@@ -149,7 +149,6 @@ pub(crate) struct Seen {
 pub(crate) struct Attempt {
     migration: Migration,
     request: MigrationRequest,
-    course: Course,
     /// Whether the user asks for a resumption, known faults or not.
     insists: bool,
     /// Whether a call of libvirt's is out, and which one that is, from 1.
@@ -165,11 +164,8 @@ pub(crate) struct Attempt {
     lost_peer: bool,
     /// Since when the destination waits for memory, as far as was seen before any crossed.
     awaited_since: Option<f64>,
-    told: Option<Cause>,
     /// Whether it was seen stopped by an error.
     stopped: bool,
-    /// Why it is to be cancelled, if the coordinator wants that.
-    wish: String,
     /// Whether it was seen running at the destination in post-copy.
     loaded: bool,
     /// A bandwidth limit in MiB/s that libvirt has not been told yet.
@@ -182,7 +178,6 @@ impl Attempt {
         Self {
             migration: Migration::new(course, 0.0),
             request,
-            course,
             insists,
             calling: false,
             calls: 0,
@@ -191,9 +186,7 @@ impl Attempt {
             error: None,
             lost_peer: false,
             awaited_since: None,
-            told: None,
             stopped: false,
-            wish: String::new(),
             loaded: false,
             limit: None,
         }
@@ -256,10 +249,7 @@ impl Attempt {
     /// The coordinator's word.
     pub(crate) fn told(&mut self, instruction: Instruction) {
         match instruction {
-            Instruction::Abort(reason) => {
-                self.wish = reason;
-                self.migration.want_abort();
-            }
+            Instruction::Abort(cause) => self.migration.want_abort(cause),
             Instruction::Share(share) => {
                 self.limit = Some(share.mib);
                 self.migration.share_again(share.of, share.held_back);
@@ -373,7 +363,7 @@ impl Attempt {
         let job = seen.job.as_ref().ok().and_then(Option::as_ref);
         let (source, destination) = (&seen.source, seen.destination.as_ref());
         let has_loaded = self.loads(source) && destination.is_some_and(runs_in_post_copy);
-        let (phase, cause) = (self.phase(), self.told);
+        let (phase, cause) = (self.phase(), self.migration.cause().cloned());
         let sight = Sight { calling: self.calling, source, destination, job };
         let next = self.migration.observe(now, &sight, self.error.is_some());
         if self.phase() != phase {
@@ -388,17 +378,15 @@ impl Attempt {
             actions.extend(self.limit.filter(|_| job.transferred > 0).map(|mib| self.limit_to(mib)));
             actions.push(Action::Tell(Update::Progress(self.migration.progress())));
         }
-        self.told = self.migration.cause();
-        let first = self.told != cause;
-        if let (Some(cause @ Cause::Stalled { .. }), true) = (self.told, first && self.migration.switches()) {
-            actions.push(Action::Tell(Update::Switching(self.explain(cause))));
+        let new = self.migration.cause().filter(|new| Some(*new) != cause.as_ref());
+        if let Some(cause @ Cause::Stalled { .. }) = new.filter(|_| self.migration.switches()) {
+            actions.push(Action::Tell(Update::Switching(cause.clone())));
         }
         match next {
             None => {}
             Some(Move::StartPostCopy) => actions.push(Action::StartPostCopy),
             Some(Move::Abort) => {
-                let silent = self.told == Some(Cause::Silent) && first;
-                actions.extend(silent.then_some(Action::Tell(Update::Silent)));
+                actions.extend((new == Some(&Cause::Silent)).then_some(Action::Tell(Update::Silent)));
                 actions.push(Action::Abort);
             }
             Some(Move::Resume) => actions.push(Action::AskResumption),
@@ -448,33 +436,16 @@ impl Attempt {
         located: Option<HostError>,
     ) -> Ended {
         let last = self.migration.progress();
-        let seen = self.migration.cause().map(|cause| self.explain(cause));
         Ended {
             verdict,
             technique: self.migration.technique(),
-            cause: seen.or_else(|| Some(located?.to_string())),
+            cause: self.migration.cause().cloned().or(located.map(Cause::from)).unwrap_or(Cause::Unreported),
             persistent: self.request.persistent,
             foreign: self.foreign || self.calls == 0,
             seconds: now,
             downtime_seconds: completed.and_then(|job| job.downtime_seconds),
             bytes: completed.map_or(0, |job| job.transferred).max(last.transferred),
             passes: completed.map_or(0, |job| self.migration.passes(&job)).max(last.pass),
-        }
-    }
-
-    /// In one clause, as it is put after the domain's place.
-    fn explain(&self, cause: Cause) -> String {
-        match cause {
-            Cause::Wanted => self.wish.clone(),
-            Cause::Timeout => format!(
-                "it did not finish within {} s and was cancelled",
-                self.course.timeout_seconds.unwrap_or_default().round()
-            ),
-            Cause::Stalled { pass, remaining } => format!(
-                "pre-copy does not converge: pass {pass} began with {} left, which is no less than passes before it",
-                size(remaining)
-            ),
-            Cause::Silent => format!("no byte has crossed for {SILENCE_SECONDS} s, so it was cancelled"),
         }
     }
 }

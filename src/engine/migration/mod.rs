@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{Condition, Presence, Technique};
 use crate::engine::bandwidth::{LAST_PASS, LAST_SECONDS};
 use crate::engine::migration::convergence::Convergence;
+use crate::failure::Cause;
 use crate::libvirt::JobStats;
 
 use passes::Passes;
@@ -77,24 +78,6 @@ pub struct Course {
     pub on_stall: Option<OnStall>,
     /// Limit to the time at the source, in seconds.
     pub timeout_seconds: Option<f64>,
-}
-
-/// Why a migration was cancelled, or was switched although pre-copy was planned.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Cause {
-    /// It was asked for.
-    Wanted,
-    /// It ran out of time at the source.
-    Timeout,
-    /// Pass after pass, no less was left to send; with the pass and the bytes that were left then.
-    Stalled {
-        /// The pass that was looked at last.
-        pass: u64,
-        /// What was left to send when it began, in bytes.
-        remaining: u64,
-    },
-    /// No byte has crossed for [`SILENCE_SECONDS`](crate::engine::migration::convergence::SILENCE_SECONDS).
-    Silent,
 }
 
 /// What was seen at one time.
@@ -208,8 +191,8 @@ impl Migration {
     }
 
     /// Why it was cancelled, or switched although pre-copy was planned.
-    pub fn cause(&self) -> Option<Cause> {
-        self.cause
+    pub fn cause(&self) -> Option<&Cause> {
+        self.cause.as_ref()
     }
 
     /// For how long its post-copy has been broken without a byte that crossed, in seconds.
@@ -246,9 +229,9 @@ impl Migration {
     }
 
     /// From now on it is to be cancelled, as long as that is possible.
-    pub fn want_abort(&mut self) {
-        if !matches!(self.cause, Some(Cause::Timeout | Cause::Silent)) {
-            self.cause = Some(Cause::Wanted);
+    pub fn want_abort(&mut self, cause: Cause) {
+        if !matches!(self.cause, Some(Cause::TimedOut { .. } | Cause::Silent)) {
+            self.cause = Some(cause);
         }
     }
 
@@ -301,22 +284,24 @@ impl Migration {
         }
         if let Some(job) = job {
             let silent = self.convergence.look(now, job);
-            let out_of_time = self.course.timeout_seconds.is_some_and(|limit| now - self.started > limit);
-            self.cause = match (self.cause, self.convergence.stalled()) {
+            let out_of_time = self.course.timeout_seconds.filter(|limit| now - self.started > *limit);
+            let timed_out = out_of_time.map(|limit_seconds| Cause::TimedOut { limit_seconds });
+            let stalled = self.convergence.stalled().filter(|_| self.acts_on_a_stall());
+            let stalled = stalled.map(|(pass, remaining_bytes)| Cause::Stalled { pass, remaining_bytes });
+            self.cause = match self.cause.take() {
                 // A wish outlives everything. A fault of the network comes before what would go by the network.
-                (Some(cause @ (Cause::Wanted | Cause::Timeout | Cause::Silent)), _) => Some(cause),
+                Some(cause) if !matches!(cause, Cause::Stalled { .. }) => Some(cause),
                 _ if silent => Some(Cause::Silent),
-                _ if out_of_time => Some(Cause::Timeout),
-                (None, Some((pass, remaining))) if self.acts_on_a_stall() => Some(Cause::Stalled { pass, remaining }),
-                (cause, _) => cause,
+                cause => timed_out.or(cause).or(stalled),
             };
         }
         match self.cause {
-            Some(Cause::Wanted | Cause::Timeout | Cause::Silent) => Some(Action::Abort),
             // Asked again until the source is seen in post-copy: success of the request is not the switch, and a
             // request that comes too early fails without harm.
-            _ if self.switches() => (self.may_switch && job.is_some()).then_some(Action::StartPostCopy),
-            Some(Cause::Stalled { .. }) => Some(Action::Abort),
+            None | Some(Cause::Stalled { .. }) if self.switches() => {
+                (self.may_switch && job.is_some()).then_some(Action::StartPostCopy)
+            }
+            Some(_) => Some(Action::Abort),
             None => None,
         }
     }
@@ -432,7 +417,7 @@ mod tests {
         assert_eq!(look(false, 1), None);
         assert_eq!(look(true, 2), Some(Action::StartPostCopy));
         assert_eq!(look(false, 3), None);
-        migration.want_abort();
+        migration.want_abort(Cause::Interrupted);
         let job = job(4, 900, 1);
         assert_eq!(migration.observe(4.0, &during(&running, Some(&job)), false), Some(Action::Abort));
     }
@@ -485,7 +470,7 @@ mod tests {
             .filter_map(|half| migration.observe(f64::from(half) / 2.0, &during(&Present(Running), Some(&job)), false))
             .collect();
         assert_eq!(actions.last(), Some(&Action::Abort));
-        assert_eq!(migration.cause(), Some(Cause::Silent));
+        assert_eq!(migration.cause(), Some(&Cause::Silent));
     }
 
     #[test]
@@ -495,7 +480,7 @@ mod tests {
         let source = Present(PausedPostCopy);
         migration.allow_switch(true);
         migration.observe(1.0, &during(&source, Some(&job(1, 999, 1))), false);
-        migration.want_abort();
+        migration.want_abort(Cause::Interrupted);
         // Late, silent, unwanted; also when the source does not answer, or says that it runs.
         for (now, source) in [(100.0, source), (200.0, Unknown("gone".into())), (300.0, Present(Running))] {
             let job = job(1, 999, 1);
@@ -513,9 +498,9 @@ mod tests {
         let running = Present(Running);
         assert_eq!(late.observe(14.9, &during(&running, Some(&job(1, 999, 1))), false), None);
         assert_eq!(late.observe(15.1, &during(&running, Some(&job(2, 998, 1))), false), Some(Action::Abort));
-        assert_eq!(late.cause(), Some(Cause::Timeout));
+        assert_eq!(late.cause(), Some(&Cause::TimedOut { limit_seconds: 5.0 }));
         let mut unwanted = Migration::new(course(Technique::PostCopy), 0.0);
-        unwanted.want_abort();
+        unwanted.want_abort(Cause::Interrupted);
         assert_eq!(unwanted.observe(0.1, &during(&running, Some(&job(0, 1000, 1))), false), Some(Action::Abort));
     }
 

@@ -1,3 +1,4 @@
 //! The words for what the other modules tell by typed values: each is the value's [`Display`](std::fmt::Display).
 
+mod cause;
 mod notice;

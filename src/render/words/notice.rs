@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use crate::engine::events::{Notice, PostCopyEnd};
+use crate::engine::events::Notice;
 use crate::engine::migration::convergence::SILENCE_SECONDS;
+use crate::failure::Cause;
 use crate::libvirt::{Tidied, no_data};
 
 /// In one sentence.
@@ -18,14 +19,18 @@ impl fmt::Display for Notice {
                 "interrupted: nothing more is launched, pre-copies are cancelled, {in_post_copy} in post-copy must finish; \
                  interrupt again to leave at once"
             ),
-            Notice::Halted { reason, advice } => {
-                write!(f, "{reason}: nothing more is launched, pre-copies are cancelled; {advice}")
+            Notice::Halted { cause, source, destination } => {
+                write!(f, "{cause}: nothing more is launched, pre-copies are cancelled; ")?;
+                if matches!(cause, Cause::AllSilent { .. }) {
+                    write!(f, "check the network between {source} and {destination}, ")?;
+                }
+                f.write_str("then run this again")
             }
             Notice::PostCopyStopped { domain, end, source, destination } => write!(
                 f,
                 "{}: nothing more is launched or switched to post-copy; what is in flight goes on. With `--technique pre-copy` a \
                  guest that {destination} can't take stays at {source}",
-                post_copy_ended(domain, *end)
+                Cause::PostCopyEnded { domain: domain.clone(), end: *end }
             ),
             Notice::NoDataYet { to, source, destination } => {
                 write!(f, "{}; nothing more is launched until data crosses", no_data(to, source, destination))
@@ -72,7 +77,7 @@ impl fmt::Display for Notice {
                 write!(f, "{domain} was moved by somebody else and is at {destination}")
             }
             Notice::EndUnchecked { error } => write!(f, "the end state could not be checked on both hosts: {error}"),
-            Notice::HookFailed { domain, problem } => write!(f, "{domain}: {problem}"),
+            Notice::HookFailed { domain, failure } => write!(f, "{domain}: {failure}"),
             Notice::Missed { progress, others: 0 } => {
                 write!(f, "the output was not read in time: {progress} progress events were left out")
             }
@@ -82,13 +87,5 @@ impl fmt::Display for Notice {
                  report does not need"
             ),
         }
-    }
-}
-
-/// How a post-copy ended badly, in one clause.
-fn post_copy_ended(domain: &str, end: PostCopyEnd) -> String {
-    match end {
-        PostCopyEnd::Lost => format!("{domain} was lost"),
-        PostCopyEnd::Failed => format!("the post-copy of {domain} failed"),
     }
 }

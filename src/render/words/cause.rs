@@ -1,0 +1,56 @@
+//! Why a migration was not begun, was cancelled or failed.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::engine::migration::convergence::SILENCE_SECONDS;
+use crate::failure::{Cause, HookFailure, HookProblem, PostCopyEnd};
+use crate::units::size;
+
+/// In one clause.
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreported => f.write_str("libvirt reported no error"),
+            Self::Host { host, error } => write!(f, "{host}: {error}"),
+            Self::Interrupted => f.write_str("interrupted"),
+            Self::TimedOut { limit_seconds } => {
+                write!(f, "it did not finish within {} s and was cancelled", limit_seconds.round())
+            }
+            Self::Stalled { pass, remaining_bytes } => write!(
+                f,
+                "pre-copy does not converge: pass {pass} began with {} left, which is no less than passes before it",
+                size(*remaining_bytes)
+            ),
+            Self::Silent => write!(f, "no byte has crossed for {SILENCE_SECONDS} s, so it was cancelled"),
+            Self::AllSilent { domain } => write!(f, "no byte of {domain} has crossed for {SILENCE_SECONDS} s"),
+            Self::NoData { error } => f.write_str(error),
+            Self::PostCopyEnded { domain, end: PostCopyEnd::Lost } => write!(f, "{domain} was lost"),
+            Self::PostCopyEnded { domain, end: PostCopyEnd::Failed } => write!(f, "the post-copy of {domain} failed"),
+            Self::Unrecorded { error } => write!(f, "the journal can't be written: {error}"),
+            Self::HookFailed(failure) => failure.fmt(f),
+            Self::LeftBehind { findings } => f.write_str(&findings.join("; ")),
+        }
+    }
+}
+
+/// In one clause.
+impl fmt::Display for HookFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { hook, program, problem, output } = self;
+        if *problem == HookProblem::NotBegun {
+            return write!(f, "interrupted before the {hook} hook {program} ran");
+        }
+        write!(f, "the {hook} hook {program} failed: ")?;
+        match problem {
+            HookProblem::NotBegun => {}
+            HookProblem::Interrupted => f.write_str("it was interrupted and killed")?,
+            HookProblem::TimedOut { limit_seconds } => {
+                let limit = Duration::from_secs_f64(*limit_seconds);
+                write!(f, "it took more than {} and was killed", humantime::format_duration(limit))?;
+            }
+            HookProblem::Ended { status: words } | HookProblem::System { error: words } => f.write_str(words)?,
+        }
+        output.iter().try_for_each(|line| write!(f, ": {line}"))
+    }
+}
