@@ -8,8 +8,8 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use tsmig::domain::{DomainState, Eligibility};
 use tsmig::plan::{Demands, Objective, plan};
-use tsmig::profile::{DomainProfile, Profile, SCHEMA};
-use tsmig::topology::{Link, LinkOrigin};
+use tsmig::profile::{DomainProfile, Profile};
+use tsmig::topology::{CapacityOrigin, Port};
 
 /// A reproducible sequence of numbers in [0, 1): a linear congruential generator (Knuth, MMIX).
 struct Numbers(u64);
@@ -41,15 +41,16 @@ fn host(domains: usize) -> Profile {
             dirty_bytes_per_second: if next() < 1.0 / 3.0 { next() * 50e6 } else { 0.0 },
             outbound_bits_per_second: if index % 4 < 2 { rate(next()) } else { 0.0 },
             inbound_bits_per_second: if index % 2 == 0 { rate(next()) } else { 0.0 },
+            nics: Vec::new(),
             post_copy: if next() < 1.0 / 6.0 { Eligibility::no("a host device") } else { Eligibility::default() },
             migration: Eligibility::default(),
         }
     };
     Profile {
-        schema: SCHEMA.to_owned(),
         host: "source".to_owned(),
         window_seconds: 30.0,
-        link: Link::new(1e10, LinkOrigin::Detected),
+        migration_port: Port::unnamed(1e10, CapacityOrigin::Detected),
+        other_ports: Vec::new(),
         domains: (0..domains).map(&mut domain).collect(),
     }
 }

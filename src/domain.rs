@@ -27,21 +27,45 @@ impl fmt::Display for Technique {
     }
 }
 
-/// How a domain is to cross from one host to the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a domain crosses from one host to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Transfer {
     /// How its memory is moved.
     pub technique: Technique,
-    /// Whether a switch to post-copy is possible: libvirt has to know it from the start.
-    pub post_copy: bool,
-    /// Whether QEMU slows the guest down if pre-copy does not converge.
-    pub auto_converge: bool,
+    /// What carries it.
+    pub transport: Transport,
+    /// What crosses; nothing if only its definition moves.
+    pub streams: Vec<Stream>,
+}
+
+/// What carries the memory of a domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Transport {
+    /// Whether it is encrypted.
+    pub tls: bool,
+    /// How many connections share it.
+    #[schemars(range(min = 1))]
+    pub channels: u32,
+}
+
+impl Transport {
+    /// One TCP connection, not encrypted: libvirt's own choice.
+    pub const PLAIN: Self = Self { tls: false, channels: 1 };
+}
+
+/// Something of a domain that crosses from one host to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stream {
+    /// Its memory, and the state of its devices.
+    Memory,
 }
 
 impl Transfer {
-    /// By a technique alone.
+    /// By a technique, over libvirt's own transport.
     pub fn by(technique: Technique) -> Self {
-        Self { technique, post_copy: false, auto_converge: false }
+        let streams = if technique == Technique::Offline { vec![] } else { vec![Stream::Memory] };
+        Self { technique, transport: Transport::PLAIN, streams }
     }
 }
 

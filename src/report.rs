@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{Fault, Technique};
 
 /// The schema name that a report carries.
-pub const SCHEMA: &str = "tsmig.report/1";
+pub const SCHEMA: &str = "tsmig.report/2";
 
 /// A whole evacuation, ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,8 +21,8 @@ pub struct Report {
     pub job: Job,
     /// The source as the user named it.
     pub source: String,
-    /// The destination as the user named it.
-    pub destination: String,
+    /// The hosts that take its domains, as the user named them.
+    pub destinations: Vec<String>,
     /// How it ended.
     pub outcome: Outcome,
     /// Seconds from the first launch to the last verdict.

@@ -1,4 +1,4 @@
-//! The words for what migrations cross: hosts and the capacity of their NICs.
+//! The words for what migrations cross: hosts, their ports, and the capacity of those.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,33 +12,35 @@ pub enum Side {
     Destination,
 }
 
-/// The capacity of a host's NIC in each direction.
+/// A NIC of a host, or a bond of several.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Link {
+pub struct Port {
+    /// The host's name for it; [`UPLINK`] if that is not known.
+    pub name: String,
     /// Capacity each way, in bits per second.
     pub bits_per_second: f64,
     /// Where the number comes from.
-    pub origin: LinkOrigin,
-    /// The interface whose capacity was detected.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub interface: Option<String>,
+    pub origin: CapacityOrigin,
 }
 
-impl Link {
-    /// A link whose capacity was told or assumed, in bits per second.
-    pub fn new(bits_per_second: f64, origin: LinkOrigin) -> Self {
-        Self { bits_per_second, origin, interface: None }
+/// The name of a port whose capacity is told or assumed, and whose name is not known.
+pub const UPLINK: &str = "uplink";
+
+impl Port {
+    /// A port whose name is not known, with this capacity each way, in bits per second.
+    pub fn unnamed(bits_per_second: f64, origin: CapacityOrigin) -> Self {
+        Self { name: UPLINK.to_owned(), bits_per_second, origin }
     }
 
-    /// Whether traffic of this rate, in bits per second, is nothing beside the link.
+    /// Whether traffic of this rate, in bits per second, is nothing beside its capacity.
     pub fn is_idle(&self, bits_per_second: f64) -> bool {
         bits_per_second.is_nan() || bits_per_second < idle_below(self.bits_per_second)
     }
 }
 
-/// The rate below which traffic counts as idle beside a link of `capacity`, both in bits per second.
+/// The rate below which traffic counts as idle beside a port of `capacity`, both in bits per second.
 ///
-/// 0.2 % of the link: the acknowledgements of flows of 8 to 30 Mbit/s were measured at 53 to 92 kbit/s on a link of
+/// 0.2 % of it: the acknowledgements of flows of 8 to 30 Mbit/s were measured at 53 to 92 kbit/s on a link of
 /// 100 Mbit/s (`docs/bench/profiles`), and twice that makes a migration longer by 0.2 %, less than equal runs differ.
 /// At least 10 kbit/s, since a guest without a task was measured at 0.06 to 0.7 kbit/s; at most 1 Mbit/s, since on a
 /// fast link a guest with more than that has users. Chosen within what was measured.
@@ -46,10 +48,10 @@ pub(crate) fn idle_below(capacity: f64) -> f64 {
     (0.002 * capacity).clamp(1e4, 1e6)
 }
 
-/// Where a link's capacity comes from.
+/// Where a port's capacity comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum LinkOrigin {
+pub enum CapacityOrigin {
     /// Given on the command line.
     Option,
     /// Given in the configuration.
@@ -58,4 +60,46 @@ pub enum LinkOrigin {
     Detected,
     /// Nothing was known.
     Assumed,
+}
+
+/// A host with its ports.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HostPorts {
+    /// The host as the user named it.
+    pub host: String,
+    /// The port that migrations cross.
+    pub migration_port: Port,
+    /// Its other ports.
+    #[serde(default)]
+    pub other_ports: Vec<Port>,
+}
+
+/// The port of the host of that name that migrations cross.
+pub(crate) fn migration_port<'a>(hosts: &'a [HostPorts], host: &str) -> Option<&'a Port> {
+    hosts.iter().find(|ports| ports.host == host).map(|ports| &ports.migration_port)
+}
+
+/// A port of a host, on the way of a migration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Hop {
+    /// The host.
+    pub host: String,
+    /// The name of its port.
+    pub port: String,
+}
+
+/// What of its host's ports a guest's NIC is bound to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Binding {
+    /// Its traffic crosses this port.
+    Port {
+        /// The port's name.
+        name: String,
+    },
+    /// Its traffic stays within the host.
+    Internal,
+    /// Not known; it counts as on the port that migrations cross.
+    #[default]
+    Unknown,
 }

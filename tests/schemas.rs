@@ -102,7 +102,7 @@ fn what_is_missing_or_wrong_is_found_and_what_is_new_is_not() {
         ("/migrations/0/outbound_bits_per_second", &|p| {
             step(p).insert("outbound_bits_per_second".to_owned(), json!(-1));
         }),
-        ("/schema", &|p| p["schema"] = json!("tsmig.plan/2")),
+        ("/schema", &|p| p["schema"] = json!("tsmig.plan/9")),
         ("/predicted/total_seconds", &|p| p["predicted"]["total_seconds"] = json!("soon")),
     ] {
         let found = errors(&published, change);

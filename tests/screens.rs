@@ -35,7 +35,7 @@ impl Look {
         self.show(Event::Start {
             job: Job::Evacuate,
             source: "host-a".to_owned(),
-            destination: "host-b".to_owned(),
+            destinations: vec!["host-b".to_owned()],
             domains: domains.iter().map(|&domain| domain.to_owned()).collect(),
             predicted_seconds: Some(39.0),
         });
@@ -222,7 +222,7 @@ fn text_of_others_never_reaches_the_terminal_raw() {
         schema: report::SCHEMA.to_owned(),
         job: Job::Evacuate,
         source: evil.to_owned(),
-        destination: "host-b\u{1b}[31m".to_owned(),
+        destinations: vec!["host-b\u{1b}[31m".to_owned()],
         outcome: Outcome::Failed,
         total_seconds: 1.0,
         predicted_seconds: None,

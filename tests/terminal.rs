@@ -108,7 +108,7 @@ fn forty_in_flight(columns: u16) -> String {
     draw(Event::Start {
         job: Job::Evacuate,
         source: "host-a".to_owned(),
-        destination: "host-b".to_owned(),
+        destinations: vec!["host-b".to_owned()],
         domains: domains.clone(),
         predicted_seconds: Some(39.0),
     });

@@ -65,11 +65,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 plan:
-  description: The plan, by the schema tsmig.plan/1.
+  description: The plan, by the schema tsmig.plan/2.
   returned: in check mode
   type: dict
 report:
-  description: What became of each domain, by the schema tsmig.report/1.
+  description: What became of each domain, by the schema tsmig.report/2.
   returned: where the run came to a report
   type: dict
 rc:

@@ -176,12 +176,9 @@ pub struct PlanArgs {
 /// Arguments of `profile`.
 #[derive(Debug, Args)]
 pub struct ProfileArgs {
-    /// The host to profile.
-    #[arg(add = ArgValueCompleter::new(hosts))]
-    pub host: String,
-    /// Profile a second host at the same time: the result is what plan --profile reads.
-    #[arg(add = ArgValueCompleter::new(hosts))]
-    pub destination: Option<String>,
+    /// The hosts to profile, all at the same time. Of a source and a destination, the result is what plan --profile reads.
+    #[arg(required = true, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+    pub hosts: Vec<String>,
     /// Write the profile to a file as JSON, too.
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,

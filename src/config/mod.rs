@@ -20,7 +20,7 @@ use serde::{Serialize, Serializer};
 use crate::domain::Technique;
 use crate::engine::Timeout;
 use crate::libvirt::Endpoint;
-use crate::topology::{Link, LinkOrigin};
+use crate::topology::{CapacityOrigin, Port};
 use crate::units::{Rate, Size};
 
 /// The merged configuration.
@@ -288,14 +288,14 @@ impl Config {
 
     /// The capacity of a host's link, if `option` is `--link` or its configured default: what was typed, else the
     /// host's own, else the default; `None` if nobody has told it.
-    pub fn link(&self, name: &str, option: Option<Rate>) -> Option<Link> {
+    pub fn link(&self, name: &str, option: Option<Rate>) -> Option<Port> {
         let of_host = self.host(name).and_then(|host| host.link.as_ref()).map(|link| link.value);
         let (rate, origin) = match (option, of_host) {
-            (Some(rate), _) if self.is_typed("link") => (rate, LinkOrigin::Option),
-            (_, Some(rate)) | (Some(rate), None) => (rate, LinkOrigin::Configuration),
+            (Some(rate), _) if self.is_typed("link") => (rate, CapacityOrigin::Option),
+            (_, Some(rate)) | (Some(rate), None) => (rate, CapacityOrigin::Configuration),
             (None, None) => return None,
         };
-        Some(Link::new(rate.bits_per_second(), origin))
+        Some(Port::unnamed(rate.bits_per_second(), origin))
     }
 
     /// Where a destination takes migrated memory in, if that is configured.
@@ -369,12 +369,12 @@ mod tests {
     fn what_was_typed_beats_the_host_beats_the_default() {
         let mut config = config("[hosts.a]\nlink = '10Gbit'");
         let option = "100Mbit".parse().ok();
-        assert_eq!(config.link("a", option), Some(Link::new(1e10, LinkOrigin::Configuration)));
-        assert_eq!(config.link("b", option), Some(Link::new(1e8, LinkOrigin::Configuration)));
+        assert_eq!(config.link("a", option), Some(Port::unnamed(1e10, CapacityOrigin::Configuration)));
+        assert_eq!(config.link("b", option), Some(Port::unnamed(1e8, CapacityOrigin::Configuration)));
         assert_eq!(config.link("b", None), None);
         let (key, value) = ("link".to_owned(), "100Mbit".to_owned());
         config.settings.push(Setting { key, value, origin: Origin::Option });
-        assert_eq!(config.link("a", option), Some(Link::new(1e8, LinkOrigin::Option)));
+        assert_eq!(config.link("a", option), Some(Port::unnamed(1e8, CapacityOrigin::Option)));
     }
 
     #[test]

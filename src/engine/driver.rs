@@ -167,7 +167,8 @@ impl<F: Fn(Update)> Driver<F> {
             self.journal.record(&Entry::Launch {
                 domain: self.domain.clone(),
                 uuid: self.uuid.clone(),
-                technique: request.transfer.technique,
+                destination: self.hosts.name(Side::Destination).to_owned(),
+                transfer: request.transfer.clone(),
                 persistent: self.before.persistent,
                 autostart: self.before.autostart,
             })?;

@@ -22,8 +22,8 @@ pub enum Event {
         job: Job,
         /// The source's name.
         source: String,
-        /// The destination's name.
-        destination: String,
+        /// The destinations' names.
+        destinations: Vec<String>,
         /// The domains in launch order.
         domains: Vec<String>,
         /// Seconds that the plan predicts.

@@ -39,9 +39,9 @@ pub(super) fn start<F: Fn(Update)>(driver: Driver<F>, launch: &Launch, options: 
     };
     match prepare(&driver, launch, options, forced) {
         Ok((before, attempt)) => Driver { before, ..driver }.launch(attempt),
-        Err(Instead::NotWanted(cause)) => driver.not_wanted(launch.technique, cause),
+        Err(Instead::NotWanted(cause)) => driver.not_wanted(launch.transfer.technique, cause),
         // Whoever moves it, that is watched to its end.
-        Err(Instead::HasLeft) if launch.technique != Technique::Offline => {
+        Err(Instead::HasLeft) if launch.transfer.technique != Technique::Offline => {
             driver.adopt(adopted(launch, &Definition::default(), options));
         }
         Err(Instead::HasLeft) => definition_has_left(&driver),
@@ -49,14 +49,17 @@ pub(super) fn start<F: Fn(Update)>(driver: Driver<F>, launch: &Launch, options: 
 }
 
 fn adopted(launch: &Launch, before: &Definition, options: &Options) -> Attempt {
-    let course = Course { technique: launch.technique, post_copy: false, on_stall: None, timeout_seconds: None };
-    Attempt::new(request(launch, Transfer::by(launch.technique), before, options), course, launch.insists)
+    let course =
+        Course { technique: launch.transfer.technique, post_copy: false, on_stall: None, timeout_seconds: None };
+    Attempt::new(request(launch, launch.transfer.technique, before, options), course, launch.insists)
 }
 
-fn request(launch: &Launch, transfer: Transfer, before: &Definition, options: &Options) -> MigrationRequest {
+fn request(launch: &Launch, technique: Technique, before: &Definition, options: &Options) -> MigrationRequest {
     MigrationRequest {
         uuid: launch.uuid.clone(),
-        transfer,
+        transfer: Transfer { technique, ..launch.transfer.clone() },
+        post_copy: false,
+        auto_converge: false,
         resume: false,
         persistent: before.persistent,
         route: launch.route,
@@ -72,7 +75,8 @@ fn prepare<F: Fn(Update)>(
     options: &Options,
     forced: bool,
 ) -> Result<(Definition, Attempt), Instead> {
-    let Launch { domain, uuid, technique: planned, .. } = launch;
+    let Launch { domain, uuid, transfer, .. } = launch;
+    let planned = &transfer.technique;
     options
         .hooks
         .before_domain(domain, uuid, *planned)
@@ -105,7 +109,7 @@ fn prepare<F: Fn(Update)>(
     let timeout_seconds = Some(timeout.seconds(before.memory_bytes));
     let course = Course { technique, post_copy, on_stall: Some(on_stall), timeout_seconds };
     let auto_converge = technique == Technique::PreCopy && on_stall == OnStall::AutoConverge;
-    let request = request(launch, Transfer { technique, post_copy, auto_converge }, &before, options);
+    let request = MigrationRequest { post_copy, auto_converge, ..request(launch, technique, &before, options) };
     driver.still_wanted().map_err(Instead::NotWanted)?;
     Ok((before, Attempt::new(request, course, launch.insists)))
 }

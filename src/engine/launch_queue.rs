@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::mem;
 use std::time::Duration;
 
-use crate::domain::Technique;
+use crate::domain::Transfer;
 
 /// How often one is tried that is turned away although nothing else is in flight, and the pauses before that. With
 /// others in flight it waits until one of them has ended, however long that takes.
@@ -22,8 +22,8 @@ pub struct Schedule(pub Vec<Scheduled>);
 pub struct Scheduled {
     /// The domain's UUID.
     pub uuid: String,
-    /// How it moves.
-    pub technique: Technique,
+    /// How it crosses.
+    pub transfer: Transfer,
     /// It starts as soon as fewer than this many are in flight.
     pub concurrency: usize,
 }

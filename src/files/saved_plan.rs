@@ -1,17 +1,41 @@
 //! A plan in a file.
 
 use std::collections::HashMap;
+use std::iter;
+
+use serde::Deserialize;
 
 use super::text::Text;
 use super::{FileError, Saved};
-use crate::plan::{self, Plan};
+use crate::domain::Transport;
+use crate::plan::{self, Plan, StepTransfer};
 
 impl Saved for Plan {
     const SCHEMA: &'static str = plan::SCHEMA;
     const WHAT: &'static str = "a plan as `tsmig plan --save FILE` writes it";
 
     fn read(text: &Text<'_>) -> Result<Self, FileError> {
-        let plan: Self = text.document(Self::SCHEMA)?;
+        #[derive(Deserialize)]
+        struct Steps {
+            migrations: Vec<StepTransfer>,
+        }
+        // First, since an error in what is flattened does not know its key.
+        let Steps { migrations } = text.document(Self::SCHEMA)?;
+        let plan: Self = text.parse()?;
+        for (i, host) in iter::once(&plan.source).chain(&plan.destinations).enumerate() {
+            if plan.port(host).is_none() {
+                return Err(text.wrong(&format!("hosts[{i}]"), &format!("{host} is missing")));
+            }
+        }
+        for (i, StepTransfer { technique, transfer }) in migrations.iter().enumerate() {
+            if *technique != transfer.technique {
+                let problem = format!("it is {technique}, and in transfer it is {}", transfer.technique);
+                return Err(text.wrong(&format!("migrations[{i}].technique"), &problem));
+            }
+            if transfer.transport != Transport::PLAIN {
+                return Err(text.wrong(&format!("migrations[{i}].transfer.transport"), "this version has no other"));
+            }
+        }
         let mut uuids = HashMap::new();
         for (i, step) in plan.migrations.iter().enumerate() {
             let key = |name: &str| format!("migrations[{i}].{name}");

@@ -1,51 +1,45 @@
-//! The profiles of two hosts in a file. A lone one means a destination with nothing on it, the same link, and the name
-//! `destination`.
+//! The profiles of hosts in a file, for a plan: the first is the source. A lone one means a destination with nothing on it,
+//! the same ports, and the name `destination`.
 
 use std::collections::HashMap;
+use std::iter;
 
-use serde::Deserialize;
-
-use super::text::{Schema, Text};
+use super::text::Text;
 use super::{FileError, Saved};
-use crate::profile::{self, Both, Profile};
-
-/// What tells a pair from a lone profile, and this schema from others, before anything else is read.
-#[derive(Deserialize)]
-struct Head {
-    schema: Option<String>,
-    source: Option<Schema>,
-    destination: Option<Schema>,
-}
+use crate::profile::{self, Both, Profile, Profiles};
 
 impl Saved for Both {
     const SCHEMA: &'static str = profile::SCHEMA;
     const WHAT: &'static str = "a profile as `tsmig profile --save FILE` writes it";
 
     fn read(text: &Text<'_>) -> Result<Self, FileError> {
-        let (head, _): (Head, _) = text.begin().map_err(|vague| text.closest::<Both, Profile>(vague))?;
-        if head.source.is_none() && head.destination.is_none() {
-            text.check_schema("", head.schema.as_deref(), Self::SCHEMA)?;
-            let source: Profile = text.parse()?;
-            check(text, "", &source)?;
-            let destination = Profile { host: "destination".to_owned(), domains: Vec::new(), ..source.clone() };
-            return Ok(Self { source, destination });
+        let profiles: Profiles = text.document(Self::SCHEMA)?;
+        for (i, profile) in profiles.hosts.iter().enumerate() {
+            check(text, &format!("hosts[{i}]."), profile)?;
         }
-        for (key, part) in [("source", &head.source), ("destination", &head.destination)] {
-            let Some(part) = part else { return Err(text.wrong(key, "it is missing")) };
-            text.check_schema(&format!("{key}."), part.schema.as_deref(), Self::SCHEMA)?;
+        let count = profiles.hosts.len();
+        let mut hosts = profiles.hosts.into_iter();
+        match (hosts.next(), hosts.next(), hosts.next()) {
+            (Some(source), Some(destination), None) => Ok(Self { source, destination }),
+            (Some(source), None, _) => {
+                let destination = Profile { host: "destination".to_owned(), domains: Vec::new(), ..source.clone() };
+                Ok(Self { source, destination })
+            }
+            _ => Err(text.wrong("hosts", &format!("it has {count} of them"))),
         }
-        let both: Self = text.parse()?;
-        check(text, "source.", &both.source)?;
-        check(text, "destination.", &both.destination)?;
-        Ok(both)
     }
 }
 
 fn check(text: &Text<'_>, prefix: &str, profile: &Profile) -> Result<(), FileError> {
     text.check_number(&format!("{prefix}window_seconds"), profile.window_seconds)?;
-    let capacity = profile.link.bits_per_second;
-    if !(capacity.is_finite() && capacity > 0.0) {
-        return Err(text.wrong(&format!("{prefix}link.bits_per_second"), &format!("it is {capacity}")));
+    let ports = iter::once(("migration_port".to_owned(), &profile.migration_port));
+    let others = profile.other_ports.iter().enumerate().map(|(i, port)| (format!("other_ports[{i}]"), port));
+    for (key, port) in ports.chain(others) {
+        let capacity = port.bits_per_second;
+        if !(capacity.is_finite() && capacity > 0.0) {
+            return Err(text.wrong(&format!("{prefix}{key}.bits_per_second"), &format!("it is {capacity}")));
+        }
+        text.check_text(&format!("{prefix}{key}.name"), &port.name)?;
     }
     let (mut uuids, mut names) = (HashMap::new(), HashMap::new());
     for (i, domain) in profile.domains.iter().enumerate() {

@@ -7,7 +7,6 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Deserializer;
-use serde_json::de::StrRead;
 use serde_json::error::Category;
 
 use super::FileError;
@@ -18,7 +17,8 @@ const EXPECTED: &[(&str, &str)] = &[
     ("at_seconds", "seconds, 0 or more"),
     ("bytes", "a whole number of bytes, 0 or more"),
     ("concurrency", "a whole number, 1 or more"),
-    ("destination", "a profile in a file of profiles, the host's name in a plan"),
+    ("destination", "the host's name"),
+    ("destinations", "the list of the hosts' names"),
     ("dirty_bytes_per_second", "a rate in bytes per second, 0 or more"),
     ("domain", "the domain's name"),
     ("domains", "the list of the host's domains"),
@@ -26,10 +26,11 @@ const EXPECTED: &[(&str, &str)] = &[
     ("end_seconds", "seconds, 0 or more, or null where it does not end"),
     ("host", "the host's name"),
     ("inbound_bits_per_second", "a rate in bits per second, 0 or more"),
-    ("link", "{\"bits_per_second\": ..., \"origin\": ...}"),
+    ("hosts", "a source and a destination, or a source alone"),
+    ("migration_port", "{\"name\": ..., \"bits_per_second\": ..., \"origin\": ...}"),
+    ("name", "the name of a domain or of a port, unique on its host"),
     ("memory_bytes", "a whole number of bytes, 0 or more"),
     ("migrations", "the list of the migrations"),
-    ("name", "the domain's name, unique on its host"),
     ("outcome", "what tsmig writes there: evacuated, migrated, remains and so on"),
     ("order", "1, 2, 3 and so on"),
     ("origin", "option, configuration, detected or assumed"),
@@ -38,12 +39,13 @@ const EXPECTED: &[(&str, &str)] = &[
     ("post_copy", "{\"eligible\": true or false, \"reason\": null or a text}"),
     ("migration", "{\"eligible\": true or false, \"reason\": null or a text}"),
     ("resident_bytes", "a whole number of bytes, 0 or more"),
-    ("source", "a profile in a file of profiles, the host's name in a plan"),
+    ("source", "the host's name"),
     ("start_seconds", "seconds, 0 or more, or null where it never starts"),
     ("schema", "the schema's name"),
     ("seconds", "seconds, 0 or more"),
     ("state", "running, paused, in shutdown, shut off, crashed, pmsuspended or no state"),
-    ("technique", "pre-copy, post-copy or offline"),
+    ("technique", "pre-copy, post-copy or offline, and the same as in transfer"),
+    ("transport", "one connection that is not encrypted, {\"tls\": false, \"channels\": 1}"),
     ("total_seconds", "seconds, 0 or more"),
     ("unused_bytes", "a whole number of bytes, 0 or more, or null where it is not known"),
     ("uuid", "the domain's UUID, unique on its host"),
@@ -57,8 +59,8 @@ fn expected(key: &str) -> String {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Schema {
-    pub(super) schema: Option<String>,
+struct Schema {
+    schema: Option<String>,
 }
 
 /// The text of a file, with all that its errors need.
@@ -97,7 +99,8 @@ impl<'a> Text<'a> {
 
     /// The whole text as a value.
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, FileError> {
-        let (value, mut reader) = self.begin()?;
+        let mut reader = Deserializer::from_str(&self.text);
+        let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| self.error(error))?;
         reader.end().map_err(|error| self.no_such_text(&format!("it goes on after its end: {error}")))?;
         Ok(value)
     }
@@ -105,45 +108,31 @@ impl<'a> Text<'a> {
     /// The whole text as a value that carries this schema.
     pub(super) fn document<T: DeserializeOwned>(&self, schema: &str) -> Result<T, FileError> {
         // Keys that have other values in other schemas are not read before the schema is known.
-        let head: Schema = self.parse()?;
-        self.check_schema("", head.schema.as_deref(), schema)?;
+        // What breaks the syntax, such as NaN, is met here without its key.
+        let head: Schema = self.parse().map_err(|vague| self.parse::<T>().err().unwrap_or(vague))?;
+        self.check_schema(head.schema.as_deref(), schema)?;
         self.parse()
     }
 
-    /// The value that the text begins with, and what is left of the text.
-    pub(super) fn begin<T: DeserializeOwned>(&self) -> Result<(T, Deserializer<StrRead<'_>>), FileError> {
-        let mut reader = Deserializer::from_str(&self.text);
-        let value: T = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-            let path = error.path().to_string();
-            let at_top = path == ".";
-            let json = error.into_inner();
-            let problem = json.to_string();
-            // serde names a missing field only in its text, and puts the path at what should hold it.
-            if let Some(field) = problem.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
-                let key = if at_top { field.to_owned() } else { format!("{path}.{field}") };
-                return self.wrong(&key, "it is missing");
-            }
-            match json.classify() {
-                _ if at_top => self.no_such_text(&format!("it is no JSON object: {problem}")),
-                Category::Eof => self.no_such_text(&format!("it ends too early: {problem}")),
-                _ => self.wrong(&path, &problem),
-            }
-        })?;
-        Ok((value, reader))
+    /// What serde says of the text, with the key that it is about.
+    fn error(&self, error: serde_path_to_error::Error<serde_json::Error>) -> FileError {
+        let path = error.path().to_string();
+        let at_top = path == ".";
+        let json = error.into_inner();
+        let problem = json.to_string();
+        // serde names a missing field only in its text, and puts the path at what should hold it.
+        if let Some(field) = problem.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+            let key = if at_top { field.to_owned() } else { format!("{path}.{field}") };
+            return self.wrong(&key, "it is missing");
+        }
+        match json.classify() {
+            _ if at_top => self.no_such_text(&format!("it is no JSON object: {problem}")),
+            Category::Eof => self.no_such_text(&format!("it ends too early: {problem}")),
+            _ => self.wrong(&path, &problem),
+        }
     }
 
-    /// The error that names the key the closest. What breaks the syntax, such as NaN, is already met where parts of
-    /// the text are skipped, and there without its key.
-    pub(super) fn closest<A: DeserializeOwned, B: DeserializeOwned>(&self, vague: FileError) -> FileError {
-        let depth = |error: &FileError| match error {
-            FileError::Key { key, .. } => key.len(),
-            _ => 0,
-        };
-        let others = [self.parse::<A>().err(), self.parse::<B>().err()];
-        others.into_iter().flatten().fold(vague, |a, b| if depth(&b) > depth(&a) { b } else { a })
-    }
-
-    pub(super) fn check_schema(&self, prefix: &str, schema: Option<&str>, known: &str) -> Result<(), FileError> {
+    fn check_schema(&self, schema: Option<&str>, known: &str) -> Result<(), FileError> {
         let problem = match schema {
             Some(schema) if schema == known => return Ok(()),
             Some(schema) => format!("{schema:?} is not known to this version"),
@@ -151,7 +140,7 @@ impl<'a> Text<'a> {
         };
         Err(FileError::Key {
             path: self.path.to_owned(),
-            key: format!("{prefix}schema"),
+            key: "schema".to_owned(),
             problem,
             expected: format!("{known:?}"),
         })

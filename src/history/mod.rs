@@ -19,7 +19,7 @@ use crate::engine::migration::{Phase, Progress};
 use crate::history::traffic_monitor::Reading;
 use crate::plan::Plan;
 use crate::report::DomainReport;
-use crate::topology::Link;
+use crate::topology::HostPorts;
 pub use series::TrafficInterval;
 use series::{Channel, Series};
 
@@ -32,10 +32,8 @@ pub struct History {
     /// When it started, as RFC 3339 has it.
     #[schemars(extend("format" = "date-time"))]
     pub started: String,
-    /// The source's link, as planned with.
-    pub source_link: Link,
-    /// The destination's link, as planned with.
-    pub destination_link: Link,
+    /// The hosts with their ports, as planned with.
+    pub hosts: Vec<HostPorts>,
     /// The domains of the plan in launch order.
     pub domains: Vec<DomainHistory>,
     /// What crossed the NICs, interval after interval.
@@ -102,8 +100,7 @@ impl Recorder {
         Self {
             history: History {
                 started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-                source_link: plan.source_link.clone(),
-                destination_link: plan.destination_link.clone(),
+                hosts: plan.hosts.clone(),
                 domains: plan.migrations.iter().map(domain).collect(),
                 traffic: Vec::new(),
             },

@@ -64,6 +64,8 @@ fn passed(before: Sample, after: Sample) -> (f64, f64) {
     let mut window = SamplingWindow::default();
     window.add(before);
     window.add(after);
-    let rates = window.last().iter().map(|domain| window.rates(domain));
-    rates.fold((0.0, 0.0), |(sent, received), (inbound, outbound)| (sent + outbound, received + inbound))
+    let nics = window.last().iter().flat_map(|domain| window.nics(domain));
+    nics.fold((0.0, 0.0), |(sent, received), nic| {
+        (sent + nic.outbound_bits_per_second, received + nic.inbound_bits_per_second)
+    })
 }

@@ -24,8 +24,12 @@ pub enum Route {
 pub struct MigrationRequest {
     /// The domain's UUID.
     pub uuid: String,
-    /// How its memory is moved.
+    /// How it crosses.
     pub transfer: Transfer,
+    /// Whether a switch to post-copy is possible: libvirt has to know it from the start.
+    pub post_copy: bool,
+    /// Whether QEMU slows the guest down if pre-copy does not converge.
+    pub auto_converge: bool,
     /// Whether this goes on with a post-copy that failed, instead of starting anew.
     pub resume: bool,
     /// Whether its definition moves with it.
@@ -45,7 +49,7 @@ impl MigrationRequest {
         let parameters = MigrateParameters {
             uri: self.migration_uri.clone(),
             bandwidth: if leads_in { Some(LEAD_IN_MIB) } else { self.bandwidth_mib },
-            bandwidth_postcopy: self.bandwidth_mib.filter(|_| self.transfer.post_copy),
+            bandwidth_postcopy: self.bandwidth_mib.filter(|_| self.post_copy),
             ..MigrateParameters::default()
         };
         (flags(self), parameters)
@@ -56,13 +60,12 @@ impl MigrationRequest {
 /// would make a transient domain persistent: so both or none, while it runs. `POSTCOPY` only enables it; the engine starts it.
 /// A resumption has to repeat the flags of the start.
 fn flags(request: &MigrationRequest) -> u32 {
-    let Transfer { technique, post_copy, auto_converge } = request.transfer;
-    let offline = technique == Technique::Offline;
+    let offline = request.transfer.technique == Technique::Offline;
     let flags = [
         (offline, sys::VIR_MIGRATE_OFFLINE),
         (!offline, sys::VIR_MIGRATE_LIVE),
-        (post_copy, sys::VIR_MIGRATE_POSTCOPY),
-        (auto_converge, sys::VIR_MIGRATE_AUTO_CONVERGE),
+        (request.post_copy, sys::VIR_MIGRATE_POSTCOPY),
+        (request.auto_converge, sys::VIR_MIGRATE_AUTO_CONVERGE),
         (request.resume, sys::VIR_MIGRATE_POSTCOPY_RESUME),
         (request.persistent, sys::VIR_MIGRATE_PERSIST_DEST),
         (request.persistent && !offline, sys::VIR_MIGRATE_UNDEFINE_SOURCE),
@@ -78,7 +81,9 @@ mod tests {
     fn request(technique: Technique, persistent: bool, route: Route) -> MigrationRequest {
         MigrationRequest {
             uuid: String::new(),
-            transfer: Transfer { post_copy: technique == Technique::PostCopy, ..Transfer::by(technique) },
+            transfer: Transfer::by(technique),
+            post_copy: technique == Technique::PostCopy,
+            auto_converge: false,
             resume: false,
             persistent,
             route,

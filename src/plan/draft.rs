@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::{HostRefusal, Plan, Rule};
 use crate::domain::Technique;
 use crate::profile::Profile;
+use crate::topology::Hop;
 
 /// What was found out about the hosts beside their profiles.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +42,7 @@ pub(super) struct Seen<'a> {
 impl Draft {
     /// UUIDs of the domains that need memory at the destination, in the order in which they arrive.
     pub fn arrivals(&self) -> impl Iterator<Item = &str> {
-        let live = self.plan.migrations.iter().filter(|step| step.technique != Technique::Offline);
+        let live = self.plan.migrations.iter().filter(|step| step.technique() != Technique::Offline);
         live.map(|step| step.uuid.as_str()).chain(self.movable.iter().map(String::as_str))
     }
 }
@@ -54,6 +55,11 @@ impl Seen<'_> {
             (None, origin @ Some(_)) => Rule { technique: Some(Technique::PreCopy), technique_origin: origin, ..rule },
             _ => rule,
         }
+    }
+
+    /// The ports that a migration crosses.
+    pub(super) fn path(&self) -> Vec<Hop> {
+        vec![self.source.hop(), self.destination.hop()]
     }
 
     /// Memory that a domain takes at the destination, in bytes, if that was found out.

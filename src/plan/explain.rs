@@ -7,7 +7,7 @@ use crate::plan::eligibility::Techniques;
 use crate::plan::model::scene::{Guest, Scene};
 use crate::plan::search::space::Choice;
 use crate::profile::DomainProfile;
-use crate::topology::{Link, idle_below};
+use crate::topology::{Port, idle_below};
 use crate::units::{Rate, size, span};
 
 /// Up to this many migrations are each compared with the other technique. Chosen: a simulation for each, 0.1 ms at
@@ -25,7 +25,7 @@ pub(super) struct Subject<'a> {
     pub(super) domain: &'a DomainProfile,
     pub(super) guest: &'a Guest,
     /// The source's and the destination's.
-    pub(super) links: [&'a Link; 2],
+    pub(super) links: [&'a Port; 2],
     pub(super) techniques: &'a Techniques,
     pub(super) technique: Technique,
     pub(super) predicted: &'a StepPrediction,

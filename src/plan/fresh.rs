@@ -8,7 +8,7 @@ use super::model::{self, Launch, Prediction};
 use super::search::space::Choice;
 use super::search::{self, Found};
 use super::{Demands, Plan, Refusal, SCHEMA, Situation, Stay, Step, StepPrediction, Totals, Window};
-use crate::domain::Technique;
+use crate::domain::{Technique, Transfer};
 
 /// The plan for hosts that are seen so.
 pub(super) fn plan(seen: &Seen<'_>, demands: &Demands) -> Plan {
@@ -33,10 +33,9 @@ pub(super) fn plan(seen: &Seen<'_>, demands: &Demands) -> Plan {
     Plan {
         schema: SCHEMA.to_owned(),
         source: source.host.clone(),
-        destination: destination.host.clone(),
+        destinations: vec![destination.host.clone()],
         objective: demands.objective,
-        source_link: source.link.clone(),
-        destination_link: destination.link.clone(),
+        hosts: vec![source.ports(), destination.ports()],
         bandwidth_bits_per_second: demands.bandwidth_bits_per_second,
         concurrency,
         launch_ahead: demands.concurrency.is_none()
@@ -116,7 +115,7 @@ impl Chosen<'_> {
         let reason = explain::reason(&Subject {
             domain,
             guest: &self.scene.guests[guest],
-            links: [&source.link, &destination.link],
+            links: [&source.migration_port, &destination.migration_port],
             techniques,
             technique,
             predicted: &predicted,
@@ -128,7 +127,9 @@ impl Chosen<'_> {
             uuid: domain.uuid.clone(),
             order: place + 1,
             concurrency,
-            technique,
+            destination: destination.host.clone(),
+            path: self.seen.path(),
+            transfer: Transfer::by(technique),
             forced: matches!(techniques, Techniques::Forced(..)),
             outbound_bits_per_second: domain.outbound_bits_per_second,
             inbound_bits_per_second: domain.inbound_bits_per_second,
@@ -147,7 +148,9 @@ fn offline_step(seen: &Seen<'_>, domain: usize, order: usize, concurrency: usize
         uuid: domain.uuid.clone(),
         order,
         concurrency,
-        technique: Technique::Offline,
+        destination: seen.destination.host.clone(),
+        path: seen.path(),
+        transfer: Transfer::by(Technique::Offline),
         forced: false,
         outbound_bits_per_second: 0.0,
         inbound_bits_per_second: 0.0,

@@ -1,7 +1,7 @@
 //! The plan of an evacuation: which domain goes by which technique, in which order, how many at once, and why.
 //!
 //! Everything below is pure: profiles and rules in, a [`Plan`] out; no clock, no libvirt, no printing. The plan
-//! is plain data with a stable JSON form (schema `tsmig.plan/1`); the engine runs exactly what it says.
+//! is plain data with a stable JSON form (schema `tsmig.plan/2`); the engine runs exactly what it says.
 
 mod draft;
 mod eligibility;
@@ -20,9 +20,9 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::Technique;
+use crate::domain::{Technique, Transfer};
 use crate::profile::Profile;
-use crate::topology::{Link, LinkOrigin};
+use crate::topology::{self, CapacityOrigin, Hop, HostPorts, Port};
 use draft::Seen;
 pub use draft::{Draft, Findings};
 pub use model::{Leg, Position};
@@ -30,7 +30,7 @@ pub use planner::{Basis, Planner};
 pub use predict::{Move, Situation, predict};
 
 /// The schema name that a saved plan carries.
-pub const SCHEMA: &str = "tsmig.plan/1";
+pub const SCHEMA: &str = "tsmig.plan/2";
 
 /// What the planner aims at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
@@ -94,14 +94,12 @@ pub struct Plan {
     pub schema: String,
     /// The source host as the user named it.
     pub source: String,
-    /// The destination host as the user named it.
-    pub destination: String,
+    /// The hosts that take its domains, as the user named them.
+    pub destinations: Vec<String>,
     /// What it aims at.
     pub objective: Objective,
-    /// The source's link, as planned with.
-    pub source_link: Link,
-    /// The destination's link, as planned with.
-    pub destination_link: Link,
+    /// All these hosts with their ports, as planned with.
+    pub hosts: Vec<HostPorts>,
     /// Cap on the sum of all migration traffic, in bits per second.
     pub bandwidth_bits_per_second: Option<f64>,
     /// The most migrations that are ever in flight.
@@ -141,9 +139,14 @@ pub struct Plan {
 impl Plan {
     /// The capacity that a migration finds between the hosts, in bits per second; `None` if it is only assumed.
     pub fn known_link(&self) -> Option<f64> {
-        let links = [&self.source_link, &self.destination_link];
-        let known = links.iter().filter(|link| link.origin != LinkOrigin::Assumed);
-        known.map(|link| link.bits_per_second).min_by(f64::total_cmp)
+        let ports = self.hosts.iter().map(|host| &host.migration_port);
+        let known = ports.filter(|port| port.origin != CapacityOrigin::Assumed);
+        known.map(|port| port.bits_per_second).min_by(f64::total_cmp)
+    }
+
+    /// The port of a host that migrations cross.
+    pub fn port(&self, host: &str) -> Option<&Port> {
+        topology::migration_port(&self.hosts, host)
     }
 
     /// The step that moves a domain, by its UUID.
@@ -166,8 +169,14 @@ pub struct Step {
     /// [`Plan::launch_ahead`].
     #[schemars(range(min = 1))]
     pub concurrency: usize,
-    /// How it moves.
-    pub technique: Technique,
+    /// The host that takes it.
+    pub destination: String,
+    /// The ports that it crosses, the source's first.
+    pub path: Vec<Hop>,
+    /// How it crosses them; in JSON its technique is beside it, too.
+    #[serde(flatten, with = "step_transfer")]
+    #[schemars(with = "StepTransfer")]
+    pub transfer: Transfer,
     /// Whether the user chose the technique.
     #[serde(default)]
     pub forced: bool,
@@ -184,6 +193,36 @@ pub struct Step {
     pub reason: String,
     /// By the contention model.
     pub predicted: StepPrediction,
+}
+
+impl Step {
+    /// How its memory moves.
+    pub fn technique(&self) -> Technique {
+        self.transfer.technique
+    }
+}
+
+/// A step's transfer in JSON, with the technique where most readers look for it.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(crate) struct StepTransfer {
+    /// How it moves.
+    pub(crate) technique: Technique,
+    /// What crosses, and how.
+    pub(crate) transfer: Transfer,
+}
+
+mod step_transfer {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{StepTransfer, Transfer};
+
+    pub(super) fn serialize<S: Serializer>(transfer: &Transfer, serializer: S) -> Result<S::Ok, S::Error> {
+        StepTransfer { technique: transfer.technique, transfer: transfer.clone() }.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Transfer, D::Error> {
+        StepTransfer::deserialize(deserializer).map(|step| step.transfer)
+    }
 }
 
 /// What the model says of one migration.
@@ -303,6 +342,21 @@ pub struct Totals {
     pub total_seconds: Option<f64>,
     /// Application traffic that does not get through meanwhile, in bits; `None` if it does not end.
     pub lost_bits: Option<f64>,
+    /// What it takes at the least, if that is known.
+    #[serde(default)]
+    pub low: Option<Extreme>,
+    /// What it takes at the most, if that is known.
+    #[serde(default)]
+    pub high: Option<Extreme>,
+}
+
+/// An end of the range of what is predicted.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Extreme {
+    /// Seconds from the first launch to the last end.
+    pub total_seconds: f64,
+    /// Application traffic that does not get through meanwhile, in bits.
+    pub lost_bits: f64,
 }
 
 /// Another policy on the same domains, by the same model.

@@ -68,7 +68,7 @@ mod tests {
             schema: report::SCHEMA.to_owned(),
             job: report::Job::Evacuate,
             source: "host-a".to_owned(),
-            destination: "host-b".to_owned(),
+            destinations: vec!["host-b".to_owned()],
             outcome: Outcome::Partial,
             total_seconds: 1.0,
             predicted_seconds: None,

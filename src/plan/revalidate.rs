@@ -3,11 +3,11 @@
 //! Pure. The plan's own schedule is predicted again from the new profiles, by the same model: that is what a change of
 //! traffic, memory or links amounts to.
 
-use std::fmt;
+use std::{fmt, iter};
 
 use super::draft::{Draft, Seen};
 use super::eligibility::{Standing, post_copy_obstacle, standing};
-use crate::domain::{DomainState, Technique};
+use crate::domain::{DomainState, Technique, Transfer};
 use crate::plan::{self, Demands, Move, Plan, Refusal, Rule, Stay, StayKind, Step, Totals, Window};
 use crate::profile::{DomainProfile, Profile};
 use crate::units::span;
@@ -32,7 +32,8 @@ pub(super) fn examined(plan: &Plan, source: &Profile, rules: &[Rule]) -> Vec<Rul
 /// Compares the plan with its hosts as they are seen today.
 pub(super) fn look_again(plan: &Plan, seen: &Seen<'_>) -> Draft {
     let mut today = Today::default();
-    for (planned, host) in [(&plan.source, &seen.source.host), (&plan.destination, &seen.destination.host)] {
+    let hosts = [&seen.source.host, &seen.destination.host];
+    for (planned, host) in iter::once(&plan.source).chain(&plan.destinations).zip(hosts) {
         if planned != host {
             today.differences.push(format!("the plan is for {planned}, not for {host}"));
         }
@@ -48,9 +49,8 @@ pub(super) fn look_again(plan: &Plan, seen: &Seen<'_>) -> Draft {
     let moves = !migrations.is_empty() && seen.findings.blocked.is_empty();
     let now = Plan {
         source: seen.source.host.clone(),
-        destination: seen.destination.host.clone(),
-        source_link: seen.source.link.clone(),
-        destination_link: seen.destination.link.clone(),
+        destinations: vec![seen.destination.host.clone()],
+        hosts: vec![seen.source.ports(), seen.destination.ports()],
         migrations,
         refused: today.refused,
         blocked: seen.findings.blocked.clone(),
@@ -89,7 +89,7 @@ impl Today {
             }
             StepToday::OnlyPreCopy(why) => {
                 self.differences.push(format!("{domain}: post-copy is not possible any more: {why}"));
-                self.steps.push(Step { technique: Technique::PreCopy, ..step.clone() });
+                self.steps.push(Step { transfer: Transfer::by(Technique::PreCopy), ..step.clone() });
             }
         }
     }
@@ -155,7 +155,7 @@ fn beside(plan: &Plan, domain: &DomainProfile, rule: &Rule) -> Beside {
         return Beside::Stays(kind, stay.reason.clone());
     }
     let refused = plan.refused.iter().find(|refusal| refusal.uuid == domain.uuid);
-    let moved_offline = plan.migrations.iter().any(|step| step.technique == Technique::Offline);
+    let moved_offline = plan.migrations.iter().any(|step| step.technique() == Technique::Offline);
     let rule = Rule {
         technique: rule.technique.or(refused.and_then(|refusal| refusal.forced)),
         offline: rule.offline || refused.is_some() && moved_offline,
@@ -207,7 +207,7 @@ fn step_today(step: &Step, seen: &Seen<'_>) -> StepToday {
         let reason = domain.migration.reason.clone();
         return StepToday::Blocked(reason.unwrap_or_else(|| "libvirt gives no reason".to_owned()));
     }
-    match (step.technique, domain.state) {
+    match (step.technique(), domain.state) {
         (Technique::Offline, DomainState::ShutOff) => StepToday::AsPlanned,
         (Technique::Offline, state) => StepToday::Blocked(format!("it is {state}; the plan moves only its definition")),
         (technique, DomainState::Running | DomainState::Paused | DomainState::PmSuspended) => {
@@ -223,12 +223,12 @@ fn step_today(step: &Step, seen: &Seen<'_>) -> StepToday {
 
 /// The totals and the steps of today.
 fn predict_again(steps: Vec<Step>, bandwidth: Option<f64>, seen: &Seen<'_>) -> (Totals, Vec<Step>) {
-    let live = steps.iter().filter(|step| step.technique != Technique::Offline);
+    let live = steps.iter().filter(|step| step.technique() != Technique::Offline);
     let moves: Vec<_> = live
         .filter_map(|step| {
             Some(Move {
                 domain: seen.source.position(&step.uuid)?,
-                technique: step.technique,
+                technique: step.technique(),
                 concurrency: step.concurrency,
             })
         })
@@ -236,10 +236,12 @@ fn predict_again(steps: Vec<Step>, bandwidth: Option<f64>, seen: &Seen<'_>) -> (
     let (totals, predicted) = plan::predict(seen.source, seen.destination, &moves, bandwidth);
     let mut predicted = predicted.into_iter();
     let today = |(place, step): (usize, Step)| {
-        let offline = step.technique == Technique::Offline;
+        let offline = step.technique() == Technique::Offline;
         let predicted = if offline { None } else { predicted.next() };
         Step {
             order: place + 1,
+            destination: seen.destination.host.clone(),
+            path: seen.path(),
             memory_bytes: seen.memory_bytes(&step.uuid).unwrap_or(step.memory_bytes),
             predicted: predicted.unwrap_or(step.predicted),
             ..step
@@ -274,10 +276,8 @@ fn slower(then: &Plan, now: &Plan) -> Vec<String> {
             found.push(format!("{}: now {} instead of {}", step.domain, text(took(step)), text(took(before))));
         }
     }
-    for (host, then, now) in [
-        (&now.source, &then.source_link, &now.source_link),
-        (&now.destination, &then.destination_link, &now.destination_link),
-    ] {
+    for (then, now) in then.hosts.iter().zip(&now.hosts) {
+        let (host, then, now) = (&now.host, &then.migration_port, &now.migration_port);
         if then.bits_per_second != now.bits_per_second {
             let rate = |bits| crate::units::Rate::from_bits_per_second(bits);
             let (then, now) = (rate(then.bits_per_second), rate(now.bits_per_second));
@@ -316,7 +316,7 @@ mod tests {
     fn saved() -> (Plan, Profile, Profile) {
         let (source, destination) = hosts();
         let plan = plan::plan(&source, &destination, &[], &Demands::default());
-        assert!(plan.migrations.iter().any(|step| step.technique == Technique::PostCopy), "web is a sender");
+        assert!(plan.migrations.iter().any(|step| step.technique() == Technique::PostCopy), "web is a sender");
         (plan, source, destination)
     }
 
@@ -356,7 +356,7 @@ mod tests {
                 s.domains.push(domain);
             }),
             ("db: now", |s, _| s.domains[0].resident_bytes <<= 2),
-            ("host-a: its link carries 100 Mbit/s instead of", |s, _| s.link.bits_per_second = 1e8),
+            ("host-a: its link carries 100 Mbit/s instead of", |s, _| s.migration_port.bits_per_second = 1e8),
             ("the plan is for host-a, not for host-c", |s, _| s.host = "host-c".to_owned()),
         ] {
             let found = differences(change);
@@ -370,7 +370,7 @@ mod tests {
         source.domains[1].post_copy = Eligibility::no("memory in a file");
         source.domains[0].migration = Eligibility::no("an assigned device");
         let now = look(&plan, &source, &destination).plan;
-        assert!(now.migrations.iter().all(|step| step.technique == Technique::PreCopy), "{:?}", now.migrations);
+        assert!(now.migrations.iter().all(|step| step.technique() == Technique::PreCopy), "{:?}", now.migrations);
         assert_eq!(now.refused.iter().map(|r| r.domain.as_str()).collect::<Vec<_>>(), ["db"]);
     }
 

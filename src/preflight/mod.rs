@@ -133,7 +133,7 @@ fn notes(facts: &Facts, plan: &Plan) -> Vec<String> {
             source.name,
         ));
     }
-    let by_pre_copy = |step: &Step| step.forced && step.technique == Technique::PreCopy;
+    let by_pre_copy = |step: &Step| step.forced && step.technique() == Technique::PreCopy;
     if versions_differ(facts) && plan.migrations.iter().any(by_pre_copy) {
         notes.push(format!(
             "{} runs {hypervisor} {} and {} {hypervisor} {}: a domain goes by post-copy only if you say so (--post-copy), since a \
@@ -147,7 +147,7 @@ fn notes(facts: &Facts, plan: &Plan) -> Vec<String> {
             hypervisor = source.hypervisor,
         ));
     }
-    let post_copies = plan.migrations.iter().filter(|step| step.technique == Technique::PostCopy).count();
+    let post_copies = plan.migrations.iter().filter(|step| step.technique() == Technique::PostCopy).count();
     if post_copies > 1 {
         notes.push(format!(
             "the first post-copy goes alone until its guest runs at {}: if that can't load it, no other is lost",
@@ -298,7 +298,7 @@ mod tests {
             let plan = plan(source.clone(), &destination, rules, &Demands::default(), Some(facts));
             let post_copy = |domain: &str| {
                 let step = plan.migrations.iter().find(|step| step.domain == domain);
-                step.is_some_and(|step| step.technique == Technique::PostCopy)
+                step.is_some_and(|step| step.technique() == Technique::PostCopy)
             };
             (post_copy("n1"), post_copy("n2"), plan.notes.join("\n"))
         };

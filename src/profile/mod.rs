@@ -1,6 +1,6 @@
-//! The traffic profile of a host: what `tsmig profile` prints and saves, and all that the planner sees.
+//! The traffic profiles of hosts: what `tsmig profile` prints and saves, and all that the planner sees.
 //!
-//! A [`Profile`] is plain data with a stable JSON form (schema `tsmig.profile/1`), so that a plan can be
+//! They are plain data with a stable JSON form (schema `tsmig.profile/2`), so that a plan can be
 //! computed again later, elsewhere, without libvirt. [`sampling`](crate::profile::sampler) makes one from a live host.
 
 pub mod link;
@@ -11,28 +11,56 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{DomainState, Eligibility};
-use crate::topology::Link;
+use crate::topology::{Binding, Hop, HostPorts, Port};
 
 /// The schema name that a saved profile carries.
-pub const SCHEMA: &str = "tsmig.profile/1";
+pub const SCHEMA: &str = "tsmig.profile/2";
+
+/// Hosts over the same sampling window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Profiles {
+    /// Always [`SCHEMA`].
+    #[schemars(extend("const" = SCHEMA))]
+    pub schema: String,
+    /// In the order in which the user named them: a plan takes the first as the source.
+    pub hosts: Vec<Profile>,
+}
+
+impl Profiles {
+    /// The profiles of these hosts.
+    pub fn of(hosts: Vec<Profile>) -> Self {
+        Self { schema: SCHEMA.to_owned(), hosts }
+    }
+}
 
 /// One host over one sampling window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Profile {
-    /// Always [`SCHEMA`].
-    #[schemars(extend("const" = SCHEMA))]
-    pub schema: String,
     /// The host as the user named it.
     pub host: String,
     /// Length of the sampling window, in seconds.
     pub window_seconds: f64,
-    /// The NIC that carries the migration.
-    pub link: Link,
+    /// The port that migrations cross.
+    pub migration_port: Port,
+    /// Its other ports, as far as they are known.
+    #[serde(default)]
+    pub other_ports: Vec<Port>,
     /// All domains of the host, the inactive ones included, sorted by name.
     pub domains: Vec<DomainProfile>,
 }
 
 impl Profile {
+    /// The host with its ports.
+    pub fn ports(&self) -> HostPorts {
+        let (migration_port, other_ports) = (self.migration_port.clone(), self.other_ports.clone());
+        HostPorts { host: self.host.clone(), migration_port, other_ports }
+    }
+
+    /// The port that migrations cross, on the way of one.
+    pub fn hop(&self) -> Hop {
+        Hop { host: self.host.clone(), port: self.migration_port.name.clone() }
+    }
+
     /// The place of a domain among [`Self::domains`], by its UUID.
     pub fn position(&self, uuid: &str) -> Option<usize> {
         self.domains.iter().position(|domain| domain.uuid == uuid)
@@ -45,7 +73,7 @@ impl Profile {
 }
 
 /// The profiles of a source and a destination over the same window: all that a plan is made of.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Both {
     /// Of the host that is to be emptied.
     pub source: Profile,
@@ -78,6 +106,9 @@ pub struct DomainProfile {
     pub outbound_bits_per_second: f64,
     /// Mean rate that its NICs receive, in bits per second.
     pub inbound_bits_per_second: f64,
+    /// Its NICs, whose rates make up the two above.
+    #[serde(default)]
+    pub nics: Vec<NicProfile>,
     /// Whether post-copy may be used on it.
     pub post_copy: Eligibility,
     /// Whether it can be migrated at all.
@@ -85,11 +116,25 @@ pub struct DomainProfile {
     pub migration: Eligibility,
 }
 
+/// A NIC of a domain over the window. Directions are the guest's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct NicProfile {
+    /// The host's name for it.
+    pub name: String,
+    /// Mean rate that it sends, in bits per second.
+    pub outbound_bits_per_second: f64,
+    /// Mean rate that it receives, in bits per second.
+    pub inbound_bits_per_second: f64,
+    /// What of the host's ports its traffic crosses.
+    #[serde(default)]
+    pub port: Binding,
+}
+
 /// Profiles for the unit tests of whatever works on them.
 #[cfg(test)]
 pub(crate) mod fixture {
     use super::*;
-    use crate::topology::LinkOrigin;
+    use crate::topology::CapacityOrigin;
 
     /// A host with these domains, each idle and of one byte.
     pub(crate) fn host(name: &str, domains: &[(&str, &str, DomainState)]) -> Profile {
@@ -104,14 +149,15 @@ pub(crate) mod fixture {
             dirty_bytes_per_second: 0.0,
             outbound_bits_per_second: 0.0,
             inbound_bits_per_second: 0.0,
+            nics: Vec::new(),
             post_copy: Eligibility::default(),
             migration: Eligibility::default(),
         };
         Profile {
-            schema: SCHEMA.to_owned(),
             host: name.to_owned(),
             window_seconds: 1.0,
-            link: Link::new(1e9, LinkOrigin::Assumed),
+            migration_port: Port::unnamed(1e9, CapacityOrigin::Assumed),
+            other_ports: Vec::new(),
             domains: domains.iter().map(domain).collect(),
         }
     }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use crate::domain::{DomainState, Eligibility};
 use crate::libvirt::{DirtyRate, DomainSample, Host, HostError, HostErrorKind, NicCounters, Sample};
 use crate::profile::mobility::Mobility;
-use crate::profile::{self, DomainProfile, Profile};
-use crate::topology::Link;
+use crate::profile::{DomainProfile, NicProfile, Profile};
+use crate::topology::{Binding, Port};
 
 /// Counts what passed each NIC between the samples of one host.
 #[derive(Debug, Default)]
@@ -115,13 +115,19 @@ impl SamplingWindow {
         }
     }
 
-    /// What the NICs of a domain of the last sample were seen to receive and to send, in bits per second.
-    pub fn rates(&self, sample: &DomainSample) -> (f64, f64) {
+    /// What the NICs of a domain of the last sample were seen to send and to receive.
+    pub fn nics(&self, sample: &DomainSample) -> Vec<NicProfile> {
         // Only the NICs that are still there: one that was unplugged carries nothing any more.
-        let seen = sample.nics.iter().filter_map(|nic| self.nics.get(&(sample.uuid.clone(), nic.name.clone())));
-        seen.fold((0.0, 0.0), |(inbound, outbound), traffic| {
-            (inbound + traffic.inbound.bits_per_second(), outbound + traffic.outbound.bits_per_second())
-        })
+        let seen = |nic: &NicCounters| {
+            let traffic = self.nics.get(&(sample.uuid.clone(), nic.name.clone())).copied().unwrap_or_default();
+            NicProfile {
+                name: nic.name.clone(),
+                outbound_bits_per_second: traffic.outbound.bits_per_second(),
+                inbound_bits_per_second: traffic.inbound.bits_per_second(),
+                port: Binding::Unknown,
+            }
+        };
+        sample.nics.iter().map(seen).collect()
     }
 
     /// The domains of the last sample, sorted by name. Those without a mobility have gone since.
@@ -133,7 +139,7 @@ impl SamplingWindow {
     }
 
     fn domain(&self, sample: &DomainSample, mobility: Mobility) -> DomainProfile {
-        let (inbound, outbound) = self.rates(sample);
+        let nics = self.nics(sample);
         let resident = sample.resident_bytes.unwrap_or(sample.memory_bytes);
         let post_copy = match sample.state {
             state if state.can_post_copy() => mobility.post_copy,
@@ -149,8 +155,9 @@ impl SamplingWindow {
             resident_bytes: resident.min(sample.memory_bytes),
             unused_bytes: sample.unused_bytes.map(|unused| unused.min(sample.memory_bytes)),
             dirty_bytes_per_second: self.dirty.get(&sample.uuid).map_or(0.0, |d| d.sum / f64::from(d.count.max(1))),
-            outbound_bits_per_second: outbound,
-            inbound_bits_per_second: inbound,
+            outbound_bits_per_second: nics.iter().fold(0.0, |sum, nic| sum + nic.outbound_bits_per_second),
+            inbound_bits_per_second: nics.iter().fold(0.0, |sum, nic| sum + nic.inbound_bits_per_second),
+            nics,
             post_copy,
             migration: mobility.migration,
         }
@@ -191,7 +198,7 @@ impl Timing {
 /// # Errors
 /// The first host that did not answer.
 pub fn profile_hosts(
-    hosts: &[(&Host, Link)],
+    hosts: &[(&Host, Port)],
     timing: Timing,
     tick: &(dyn Fn(Duration) + Sync),
 ) -> Result<Vec<Profile>, HostError> {
@@ -200,8 +207,8 @@ pub fn profile_hosts(
         let threads: Vec<_> = hosts
             .iter()
             .enumerate()
-            .map(|(index, (host, link))| {
-                scope.spawn(move || profile_host(host, link.clone(), timing, if index == 0 { tick } else { &silent }))
+            .map(|(index, (host, port))| {
+                scope.spawn(move || profile_host(host, port.clone(), timing, if index == 0 { tick } else { &silent }))
             })
             .collect();
         threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
@@ -210,7 +217,7 @@ pub fn profile_hosts(
 
 fn profile_host(
     host: &Host,
-    link: Link,
+    port: Port,
     timing: Timing,
     tick: &(dyn Fn(Duration) + Sync),
 ) -> Result<Profile, HostError> {
@@ -236,10 +243,10 @@ fn profile_host(
         Mobility::ask(host, &domain.name, &domain.uuid, persistent.contains(&domain.uuid))
     })?;
     Ok(Profile {
-        schema: profile::SCHEMA.to_owned(),
         host: host.endpoint().name.clone(),
         window_seconds: window.seconds(),
-        link,
+        migration_port: port,
+        other_ports: Vec::new(),
         domains: window.domains(mobilities),
     })
 }

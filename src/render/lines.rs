@@ -32,12 +32,12 @@ impl Lines {
 
     fn text(&mut self, timed: &Timed) -> Option<String> {
         match &timed.event {
-            Event::Start { job, source, destination, domains, .. } => {
+            Event::Start { job, source, destinations, domains, .. } => {
                 let doing = match job {
                     Job::Evacuate => "evacuating",
                     Job::Recover => "finishing what was begun with",
                 };
-                Some(format!("{doing} {} from {source} to {destination}", count(domains.len())))
+                Some(format!("{doing} {} from {source} to {}", count(domains.len()), destinations.join(", ")))
             }
             Event::Launch { domain, technique } => Some(format!("{domain}: {technique} starts")),
             Event::Adopt { domain, state, .. } => Some(format!("{domain}: {state}")),

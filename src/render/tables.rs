@@ -9,7 +9,7 @@ use super::page::Page;
 use crate::plan::{Alternative, Objective, Plan, Totals};
 use crate::profile::Profile;
 use crate::report::{DomainOutcome, DomainReport, Job, Outcome, Report};
-use crate::topology::{Link, LinkOrigin};
+use crate::topology::{CapacityOrigin, Port, UPLINK};
 use crate::units::{Rate, size, span};
 
 /// The domains of a host with their traffic.
@@ -25,8 +25,8 @@ pub fn profile(profile: &Profile) -> String {
                 size(domain.memory_bytes),
                 size(domain.resident_bytes),
                 format!("{}/s", size(domain.dirty_bytes_per_second as u64)),
-                traffic(domain.outbound_bits_per_second, &profile.link),
-                traffic(domain.inbound_bits_per_second, &profile.link),
+                traffic(domain.outbound_bits_per_second, &profile.migration_port),
+                traffic(domain.inbound_bits_per_second, &profile.migration_port),
                 eligible(domain.post_copy.eligible).to_owned(),
             ],
         );
@@ -37,7 +37,7 @@ pub fn profile(profile: &Profile) -> String {
         escape_line(&profile.host),
         domains(profile.domains.len()),
         span(profile.window_seconds),
-        escape_line(&link(&profile.link)),
+        escape_line(&link(&profile.migration_port)),
     )
 }
 
@@ -49,15 +49,15 @@ pub fn plan(plan: &Plan) -> String {
 /// A [`plan`] on a page of its own width and colours.
 pub fn plan_on(plan: &Plan, page: &Page) -> String {
     let objective = if plan.objective == Objective::Impact { ", objective impact" } else { "" };
+    let links: Vec<_> = plan.hosts.iter().map(|host| link(&host.migration_port)).collect();
     let cap = plan.bandwidth_bits_per_second.map(|cap| format!(", of which migrations take at most {}", rate(cap)));
     let mut text = page.paragraph(&format!(
-        "{} -> {}: {}, at most {} at once{objective}; links {} and {}{}",
+        "{} -> {}: {}, at most {} at once{objective}; links {}{}",
         plan.source,
-        plan.destination,
+        plan.destinations.join(", "),
         domains(plan.migrations.len()),
         plan.concurrency,
-        link(&plan.source_link),
-        link(&plan.destination_link),
+        links.join(" and "),
         cap.unwrap_or_default(),
     ));
     if !plan.migrations.is_empty() {
@@ -103,9 +103,9 @@ fn steps(plan: &Plan, page: &Page) -> Table {
             [
                 step.order.to_string(),
                 step.domain.clone(),
-                step.technique.to_string(),
-                meter(step.outbound_bits_per_second, &plan.source_link),
-                meter(step.inbound_bits_per_second, &plan.destination_link),
+                step.technique().to_string(),
+                meter(step.outbound_bits_per_second, plan.port(&plan.source)),
+                meter(step.inbound_bits_per_second, plan.port(&step.destination)),
                 step.predicted.bytes.map_or_else(|| "-".to_owned(), size),
                 step.predicted.start_seconds.map_or_else(|| "-".to_owned(), span),
                 end(step.predicted.end_seconds),
@@ -184,7 +184,7 @@ pub fn report_on(report: &Report, page: &Page) -> String {
 
 /// The end of an evacuation in one line.
 pub(super) fn outcome_line(report: &Report) -> String {
-    let (source, destination) = (&report.source, &report.destination);
+    let (source, destination) = (&report.source, report.destinations.join(", "));
     if report.job == Job::Recover && report.domains.is_empty() {
         return format!("nothing is left to recover between {source} and {destination}");
     }
@@ -240,12 +240,12 @@ fn right_align(table: &mut Table, columns: &[usize]) {
 const METER: usize = 8;
 
 /// Traffic as a part of the link, as a bar of [`METER`] cells in eighths of a cell; what is not idle shows.
-fn meter(bits_per_second: f64, link: &Link) -> String {
+fn meter(bits_per_second: f64, port: Option<&Port>) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-    if link.is_idle(bits_per_second) {
+    let Some(port) = port.filter(|port| !port.is_idle(bits_per_second)) else {
         return format!("{:<METER$}", "idle");
-    }
-    let part = (bits_per_second / link.bits_per_second).clamp(0.0, 1.0);
+    };
+    let part = (bits_per_second / port.bits_per_second).clamp(0.0, 1.0);
     let eighths = ((part * (METER * 8) as f64).round() as usize).max(1);
     let bar = "█".repeat(eighths / 8) + EIGHTHS[eighths % 8];
     format!("{bar:·<METER$}")
@@ -268,8 +268,8 @@ fn end(seconds: Option<f64>) -> String {
 }
 
 /// A guest's traffic in one direction.
-fn traffic(bits_per_second: f64, link: &Link) -> String {
-    if link.is_idle(bits_per_second) { "idle".to_owned() } else { rate(bits_per_second) }
+fn traffic(bits_per_second: f64, port: &Port) -> String {
+    if port.is_idle(bits_per_second) { "idle".to_owned() } else { rate(bits_per_second) }
 }
 
 fn rate(bits_per_second: f64) -> String {
@@ -287,15 +287,15 @@ fn lost(bits: f64) -> String {
     }
 }
 
-fn link(link: &Link) -> String {
-    let origin = match (link.origin, &link.interface) {
-        (LinkOrigin::Option, _) => "--link",
-        (LinkOrigin::Configuration, _) => "configured",
-        (LinkOrigin::Detected, Some(interface)) => &format!("detected: {interface}"),
-        (LinkOrigin::Detected, None) => "detected",
-        (LinkOrigin::Assumed, _) => "assumed",
+fn link(Port { name, bits_per_second, origin }: &Port) -> String {
+    let origin = match origin {
+        CapacityOrigin::Option => "--link",
+        CapacityOrigin::Configuration => "configured",
+        CapacityOrigin::Detected if name == UPLINK => "detected",
+        CapacityOrigin::Detected => &format!("detected: {name}"),
+        CapacityOrigin::Assumed => "assumed",
     };
-    format!("{}/s ({origin})", Rate::from_bits_per_second(link.bits_per_second))
+    format!("{}/s ({origin})", Rate::from_bits_per_second(*bits_per_second))
 }
 
 fn domains(count: usize) -> String {
@@ -326,7 +326,7 @@ mod tests {
                 schema: crate::report::SCHEMA.to_owned(),
                 job: Job::Evacuate,
                 source: "host-a".to_owned(),
-                destination: "host-b".to_owned(),
+                destinations: vec!["host-b".to_owned()],
                 outcome: Outcome::of(&domains, false),
                 total_seconds: 1.0,
                 predicted_seconds: None,
@@ -348,7 +348,7 @@ mod tests {
 
     #[test]
     fn a_bar_shows_a_part_of_the_link_and_idle_for_what_does_not_matter() {
-        let link = Link::new(1e8, LinkOrigin::Option);
+        let link = Port::unnamed(1e8, CapacityOrigin::Option);
         for (bits_per_second, bar) in [
             (0.0, "idle    "),
             (279.0, "idle    "),
@@ -360,7 +360,7 @@ mod tests {
             (7e8, "████████"),
             (f64::NAN, "idle    "),
         ] {
-            assert_eq!(meter(bits_per_second, &link), bar, "{bits_per_second}");
+            assert_eq!(meter(bits_per_second, Some(&link)), bar, "{bits_per_second}");
         }
     }
 }

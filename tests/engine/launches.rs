@@ -7,7 +7,7 @@ use std::thread;
 
 use crate::scripted::{Script, Scripted};
 use crate::support::{await_phase, journal, options, outcomes, plan, says, start};
-use tsmig::domain::Technique;
+use tsmig::domain::{Technique, Transfer};
 use tsmig::engine::events::{Event, Timed};
 use tsmig::engine::migration::Phase;
 use tsmig::engine::recovery::journal::Journal;
@@ -150,7 +150,7 @@ fn what_waits_is_launched_as_it_was_replaced() {
     let control = evacuation.control();
     let thread = thread::spawn(move || evacuation.run(&mut |timed: &Timed| drop(sender.send(timed.event.clone()))));
     await_phase(&events, "a", Phase::PreCopy);
-    let first = Scheduled { uuid: "c".to_owned(), technique: Technique::PostCopy, concurrency: 1 };
+    let first = Scheduled { uuid: "c".to_owned(), transfer: Transfer::by(Technique::PostCopy), concurrency: 1 };
     control.replace(Schedule(vec![first]));
     hosts.finish("a");
     assert_eq!(outcomes(&thread.join().unwrap()), [DomainOutcome::Migrated; 3]);

@@ -48,8 +48,7 @@ fn a_destination_that_cannot_post_copy_gets_pre_copies_and_is_told_about_once() 
     assert_eq!(report.outcome, Outcome::Evacuated);
     let hints = notices(&events);
     assert!(hints.len() == 1 && hints[0].contains("vm.unprivileged_userfaultfd=1"), "{hints:?}");
-    let asked =
-        |name| hosts.with(name, |domain| domain.requests.iter().map(|r| r.transfer.post_copy).collect::<Vec<_>>());
+    let asked = |name| hosts.with(name, |domain| domain.requests.iter().map(|r| r.post_copy).collect::<Vec<_>>());
     assert_eq!((asked("o1"), asked("o2")), (vec![true, false], vec![false]));
     assert_eq!(report.domains[0].technique, Some(Technique::PreCopy));
 }
@@ -60,8 +59,7 @@ fn a_guest_that_is_paused_as_its_migration_begins_goes_by_pre_copy() {
     let (events, report) = run(&plan(&["o1", "o2"].map(|name| (name, Technique::PostCopy, 1))), &hosts);
     assert_eq!(outcomes(&report), [DomainOutcome::Migrated; 2]);
     assert_eq!(notices(&events), [""; 0]);
-    let asked =
-        |name| hosts.with(name, |domain| domain.requests.iter().map(|r| r.transfer.post_copy).collect::<Vec<_>>());
+    let asked = |name| hosts.with(name, |domain| domain.requests.iter().map(|r| r.post_copy).collect::<Vec<_>>());
     assert_eq!((asked("o1"), asked("o2")), (vec![true, false], vec![true]), "the other may post-copy");
     assert_eq!(report.domains[0].technique, Some(Technique::PreCopy));
 }

@@ -185,11 +185,11 @@ impl Hosts for Scripted {
                 self.arrive(uuid);
                 Ok(())
             }
-            Script::PausesAtItsLaunch if request.transfer.post_copy => {
+            Script::PausesAtItsLaunch if request.post_copy => {
                 self.with(uuid, |domain| domain.source = Presence::Present(Condition::Paused));
                 Err(error(HostErrorKind::Paused, "not supported with non-live or paused migration"))
             }
-            _ if request.transfer.post_copy && !self.post_copies => {
+            _ if request.post_copy && !self.post_copies => {
                 Err(error(HostErrorKind::NoPostCopy, "Postcopy is not supported"))
             }
             Script::Breaks => {

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use crate::scripted::Scripted;
-use tsmig::domain::Technique;
+use tsmig::domain::{Technique, Transfer};
 use tsmig::engine::events::{Event, Timed};
 use tsmig::engine::migration::Phase;
 use tsmig::engine::recovery::journal::Journal;
@@ -16,7 +16,7 @@ use tsmig::engine::{Evacuation, Options, Timeout};
 use tsmig::libvirt::Route;
 use tsmig::plan::{self, Objective, Plan, Step, StepPrediction, Totals};
 use tsmig::report::{DomainOutcome, Report};
-use tsmig::topology::{Link, LinkOrigin};
+use tsmig::topology::{CapacityOrigin, HostPorts, Port};
 
 pub(crate) fn plan(steps: &[(&str, Technique, usize)]) -> Plan {
     let step = |(index, (domain, technique, concurrency)): (usize, &(&str, Technique, usize))| Step {
@@ -24,7 +24,9 @@ pub(crate) fn plan(steps: &[(&str, Technique, usize)]) -> Plan {
         uuid: (*domain).to_owned(),
         order: index + 1,
         concurrency: *concurrency,
-        technique: *technique,
+        destination: "host-b".to_owned(),
+        path: Vec::new(),
+        transfer: Transfer::by(*technique),
         forced: false,
         outbound_bits_per_second: 0.0,
         inbound_bits_per_second: 0.0,
@@ -37,14 +39,17 @@ pub(crate) fn plan(steps: &[(&str, Technique, usize)]) -> Plan {
             downtime_seconds: None,
         },
     };
-    let link = Link::new(1e9, LinkOrigin::Option);
+    let host = |name: &str| HostPorts {
+        host: name.to_owned(),
+        migration_port: Port::unnamed(1e9, CapacityOrigin::Option),
+        other_ports: Vec::new(),
+    };
     Plan {
         schema: plan::SCHEMA.to_owned(),
         source: "host-a".to_owned(),
-        destination: "host-b".to_owned(),
+        destinations: vec!["host-b".to_owned()],
         objective: Objective::Time,
-        source_link: link.clone(),
-        destination_link: link,
+        hosts: ["host-a", "host-b"].map(host).into(),
         bandwidth_bits_per_second: None,
         concurrency: steps.iter().map(|step| step.2).max().unwrap_or(1),
         launch_ahead: false,
@@ -53,7 +58,7 @@ pub(crate) fn plan(steps: &[(&str, Technique, usize)]) -> Plan {
         blocked: vec![],
         notes: vec![],
         stays: Vec::new(),
-        predicted: Totals { total_seconds: Some(1.0), lost_bits: Some(0.0) },
+        predicted: Totals { total_seconds: Some(1.0), lost_bits: Some(0.0), low: None, high: None },
         fastest_seconds: None,
         bound_seconds: None,
         window: None,

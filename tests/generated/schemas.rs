@@ -10,21 +10,12 @@ use serde_json::Value;
 use tsmig::engine::events::Timed;
 use tsmig::files::saved_report::SavedReport;
 use tsmig::plan::Plan;
-use tsmig::profile::{Both, Profile};
-
-/// What `tsmig profile` gives of one host, or of two.
-#[derive(JsonSchema)]
-#[serde(untagged)]
-#[allow(dead_code, reason = "only its schema is made")]
-enum ProfileOrBoth {
-    One(Profile),
-    Two(Both),
-}
+use tsmig::profile::Profiles;
 
 /// Each schema with the name of its file.
 pub fn all() -> [(&'static str, String); 4] {
     [
-        ("profile.json", text::<ProfileOrBoth>("A profile: what `tsmig profile` prints and saves")),
+        ("profile.json", text::<Profiles>("Profiles: what `tsmig profile` prints and saves")),
         ("plan.json", text::<Plan>("A plan: what `tsmig plan` prints and saves")),
         ("events.json", text::<Timed>("An event: a line of `tsmig evacuate` or `recover` with `--output json`")),
         ("report.json", text::<SavedReport>("A report: what `tsmig evacuate --report FILE` writes")),

@@ -140,7 +140,7 @@ fn dry_run(lab: &Lab) -> Result<()> {
     let run = run(lab, &["evacuate", "host-a", "host-b", "--dry-run", "--output", "json"])?;
     ensure!(run.status == 0, "{} {}", run.stdout, run.stderr);
     let plan = run.plan()?;
-    ensure!(plan["schema"] == "tsmig.plan/1", "{plan}");
+    ensure!(plan["schema"] == "tsmig.plan/2", "{plan}");
     ensure!(plan["migrations"].as_array().is_some_and(|steps| steps.len() == 2), "{plan}");
     ensure!(look()? == before, "nothing changed on either host");
     guests.assert_alive(lab)

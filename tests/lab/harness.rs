@@ -127,7 +127,7 @@ impl Run {
     /// The report, the last line of `--output json`.
     pub fn report(&self) -> Result<Value> {
         let last = self.events()?.pop().with_context(|| format!("no report; {}", self.stderr))?;
-        ensure!(last["event"] == "report" && last["schema"] == "tsmig.report/1", "not a report: {last}");
+        ensure!(last["event"] == "report" && last["schema"] == "tsmig.report/2", "not a report: {last}");
         Ok(last)
     }
 

@@ -277,7 +277,8 @@ fn two_runs(lab: &Lab) -> Result<()> {
     // The other run is this process: there are but two hosts, and its source would be a third.
     let other = Journal::open(&directory, "host-c", "host-c")?.0;
     other.begin("host-c", "host-b", destination)?;
-    other.record(&Entry::Plan { memory: [("c1".to_owned(), 100 << 20)].into() })?;
+    let arrival = Arrival { destination: "host-b".to_owned(), memory_bytes: 100 << 20 };
+    other.record(&Entry::Plan { arrivals: [("c1".to_owned(), arrival)].into() })?;
     lab.set_free_memory(Node::HostB, Some(200))?;
     let refused = run(lab, &["evacuate", "host-a", "host-b"]);
     drop(other);
@@ -385,8 +386,11 @@ fn profiling(lab: &Lab) -> Result<()> {
 
 fn link(lab: &Lab) -> Result<()> {
     let told = run(lab, &["profile", "qemu+ssh://host-a/system", "--output", "json"])?;
-    let origin =
-        |run: &Run| Ok::<_, anyhow::Error>(serde_json::from_str::<Value>(&run.stdout)?["link"]["origin"].clone());
+    let origin = |run: &Run| {
+        Ok::<_, anyhow::Error>(
+            serde_json::from_str::<Value>(&run.stdout)?["hosts"][0]["migration_port"]["origin"].clone(),
+        )
+    };
     ensure!(origin(&told)? == "configuration", "found by its URI, and before what the host says: {}", told.stdout);
     // The client's configuration does not know host-a by this name, and a veth pair is no NIC that has a speed.
     let assumed = run(lab, &["profile", "qemu+tcp://host-a-mgmt/system", "--output", "json"])?;

@@ -17,9 +17,9 @@ fn forced(technique: Technique) -> Rule {
 #[test]
 fn a_forced_technique_is_used_and_said() {
     let plan = with(&[forced(Technique::PreCopy), Rule::default(), forced(Technique::PostCopy)], &Demands::default());
-    assert_eq!(step(&plan, "o1").technique, Technique::PreCopy);
+    assert_eq!(step(&plan, "o1").technique(), Technique::PreCopy);
     assert!(step(&plan, "o1").reason.contains("forced by --pre-copy"));
-    assert_eq!(step(&plan, "i1").technique, Technique::PostCopy);
+    assert_eq!(step(&plan, "i1").technique(), Technique::PostCopy);
     assert!(step(&plan, "i1").reason.contains("forced by --post-copy"));
     let rule = Rule { technique_origin: Some("configuration"), ..forced(Technique::PreCopy) };
     assert!(step(&with(&[rule], &Demands::default()), "o1").reason.contains("forced by configuration"));
@@ -75,7 +75,7 @@ fn an_inactive_domain_stays_unless_it_is_asked_for() {
     assert_eq!(stays.migrations.len(), 3);
     let moves = plan_with(&[Rule { offline: true, ..Rule::default() }; 4]);
     let last = moves.migrations.last().expect("four move");
-    assert_eq!((last.domain.as_str(), last.technique, last.order), ("i2", Technique::Offline, 4));
+    assert_eq!((last.domain.as_str(), last.technique(), last.order), ("i2", Technique::Offline, 4));
     assert_eq!((last.predicted.bytes, last.predicted.end_seconds), (Some(0), moves.predicted.total_seconds));
     assert_eq!(moves.predicted, stays.predicted);
 }
@@ -100,7 +100,7 @@ fn post_copies_at_the_same_time_are_capped() {
         assert!(!plan.launch_ahead, "not even for the last second of another");
         plan
     };
-    let in_post_copy = |plan: &Plan| most_in_flight(plan, |step| step.technique == Technique::PostCopy);
+    let in_post_copy = |plan: &Plan| most_in_flight(plan, |step| step.technique() == Technique::PostCopy);
     assert_eq!(in_post_copy(&limited(3)), 3);
     assert_eq!(in_post_copy(&limited(1)), 1);
     let none = limited(0);

@@ -43,7 +43,7 @@ fn better(source: &Profile, destination: &Profile, objective: Objective, slack: 
         let comparable = forced.refused.len() == free.refused.len();
         let taken = by(&free, Technique::PostCopy);
         let more = by(&forced, Technique::PostCopy).into_iter().filter(|name| !taken.contains(name));
-        let risk = least_gain(source, more, source.link.bits_per_second);
+        let risk = least_gain(source, more, source.migration_port.bits_per_second);
         (comparable && beats(&forced, &free, slack, risk))
             .then(|| format!("{choice:b} gives {:?} against {:?}", forced.predicted, free.predicted))
     })

@@ -25,10 +25,15 @@ impl Drop for Scratch {
     }
 }
 
+/// A file of these hosts.
+fn file_of(hosts: &[Value]) -> String {
+    json!({"schema": "tsmig.profile/2", "hosts": hosts}).to_string()
+}
+
 fn profile() -> Value {
     json!({
-        "schema": "tsmig.profile/1", "host": "host-a", "window_seconds": 10.0,
-        "link": {"bits_per_second": 1e8, "origin": "option"},
+        "host": "host-a", "window_seconds": 10.0,
+        "migration_port": {"name": "eth0", "bits_per_second": 1e8, "origin": "option"},
         "domains": [domain("o1", "u1"), domain("i1", "u2")],
     })
 }
@@ -59,21 +64,21 @@ fn error_with(test: &str, pointer: &str, value: Option<Value>) -> String {
         (Value::Object(parent), None) => drop(parent.remove(key)),
         _ => unreachable!("only keys are changed"),
     }
-    error_of(test, &json!({"source": source, "destination": profile()}).to_string())
+    error_of(test, &file_of(&[source, profile()]))
 }
 
 #[test]
-fn a_lone_profile_means_an_empty_destination_with_the_same_link() {
-    let file = Scratch::new("lone", &profile().to_string());
+fn a_lone_profile_means_an_empty_destination_with_the_same_ports() {
+    let file = Scratch::new("lone", &file_of(&[profile()]));
     let Both { source, destination } = load(&file.0).expect("valid");
     assert_eq!((source.host.as_str(), source.domains.len()), ("host-a", 2));
     assert_eq!((destination.host.as_str(), destination.domains.len()), ("destination", 0));
-    assert_eq!(source.link, destination.link);
+    assert_eq!(source.migration_port, destination.migration_port);
 }
 
 #[test]
 fn a_byte_order_mark_is_no_error() {
-    let file = Scratch::new("mark", &format!("\u{feff}{}", profile()));
+    let file = Scratch::new("mark", &format!("\u{feff}{}", file_of(&[profile()])));
     assert!(load::<Both>(&file.0).is_ok());
 }
 
@@ -82,7 +87,7 @@ fn unknown_keys_are_ignored_and_optional_ones_have_defaults() {
     let mut source = profile();
     source["colour"] = json!("blue");
     source["domains"][0]["colour"] = json!("red");
-    let file = Scratch::new("unknown", &json!({"source": source, "destination": profile()}).to_string());
+    let file = Scratch::new("unknown", &file_of(&[source, profile()]));
     let Both { source, .. } = load(&file.0).expect("valid");
     assert_eq!(source.domains[0].dirty_bytes_per_second, 0.0);
     assert!(source.domains[0].migration.eligible);
@@ -91,39 +96,44 @@ fn unknown_keys_are_ignored_and_optional_ones_have_defaults() {
 #[test]
 fn a_wrong_value_is_named_with_its_key_and_what_would_be_right() {
     for (pointer, value, key, right) in [
-        ("/domains/0/outbound_bits_per_second", json!(-1.0), "source.domains[0].outbound_bits_per_second", "0 or more"),
+        (
+            "/domains/0/outbound_bits_per_second",
+            json!(-1.0),
+            "hosts[0].domains[0].outbound_bits_per_second",
+            "0 or more",
+        ),
         (
             "/domains/1/inbound_bits_per_second",
             json!("fast"),
-            "source.domains[1].inbound_bits_per_second",
+            "hosts[0].domains[1].inbound_bits_per_second",
             "bits per second",
         ),
         (
             "/domains/1/inbound_bits_per_second",
             json!(null),
-            "source.domains[1].inbound_bits_per_second",
+            "hosts[0].domains[1].inbound_bits_per_second",
             "bits per second",
         ),
         (
             "/domains/0/dirty_bytes_per_second",
             json!(-0.5),
-            "source.domains[0].dirty_bytes_per_second",
+            "hosts[0].domains[0].dirty_bytes_per_second",
             "bytes per second",
         ),
-        ("/domains/0/memory_bytes", json!(-5), "source.domains[0].memory_bytes", "bytes"),
-        ("/domains/0/resident_bytes", json!(1.5), "source.domains[0].resident_bytes", "whole number"),
-        ("/domains/0/state", json!("dancing"), "source.domains[0].state", "shut off"),
-        ("/domains/0/name", json!(""), "source.domains[0].name", "name"),
-        ("/domains/1/name", json!("o1"), "source.domains[1].name", "unique"),
-        ("/domains/1/uuid", json!("u1"), "source.domains[1].uuid", "unique"),
-        ("/domains/1/uuid", json!("U-1"), "source.domains[1].uuid", "taken by source.domains[0].uuid"),
-        ("/domains/0/name", json!("web\u{1b}[2J"), "source.domains[0].name", "control character"),
-        ("/link/bits_per_second", json!(0), "source.link.bits_per_second", "more than 0"),
-        ("/link/bits_per_second", json!(-1e9), "source.link.bits_per_second", "more than 0"),
-        ("/link/origin", json!("guess"), "source.link.origin", "detected"),
-        ("/window_seconds", json!(-10), "source.window_seconds", "seconds"),
-        ("/schema", json!("tsmig.profile/9"), "source.schema", "tsmig.profile/1"),
-        ("/domains", json!({}), "source.domains", "list"),
+        ("/domains/0/memory_bytes", json!(-5), "hosts[0].domains[0].memory_bytes", "bytes"),
+        ("/domains/0/resident_bytes", json!(1.5), "hosts[0].domains[0].resident_bytes", "whole number"),
+        ("/domains/0/state", json!("dancing"), "hosts[0].domains[0].state", "shut off"),
+        ("/domains/0/name", json!(""), "hosts[0].domains[0].name", "name"),
+        ("/domains/1/name", json!("o1"), "hosts[0].domains[1].name", "unique"),
+        ("/domains/1/uuid", json!("u1"), "hosts[0].domains[1].uuid", "unique"),
+        ("/domains/1/uuid", json!("U-1"), "hosts[0].domains[1].uuid", "taken by hosts[0].domains[0].uuid"),
+        ("/domains/0/name", json!("web\u{1b}[2J"), "hosts[0].domains[0].name", "control character"),
+        ("/migration_port/bits_per_second", json!(0), "hosts[0].migration_port.bits_per_second", "more than 0"),
+        ("/migration_port/bits_per_second", json!(-1e9), "hosts[0].migration_port.bits_per_second", "more than 0"),
+        ("/migration_port/origin", json!("guess"), "hosts[0].migration_port.origin", "detected"),
+        ("/window_seconds", json!(-10), "hosts[0].window_seconds", "seconds"),
+        ("/migration_port/name", json!(""), "hosts[0].migration_port.name", "port"),
+        ("/domains", json!({}), "hosts[0].domains", "list"),
     ] {
         let error = error_with("wrong", pointer, Some(value));
         assert!(error.contains(&format!("{key}: ")) && error.contains(right), "{key}: {error}");
@@ -132,32 +142,32 @@ fn a_wrong_value_is_named_with_its_key_and_what_would_be_right() {
 
 #[test]
 fn a_missing_key_is_named() {
-    for key in ["host", "window_seconds", "domains", "link", "schema"] {
+    for key in ["host", "window_seconds", "domains", "migration_port"] {
         let error = error_with("missing", &format!("/{key}"), None);
-        assert!(error.contains(&format!("source.{key}: it is missing")), "{error}");
+        assert!(error.contains(&format!("hosts[0].{key}: it is missing")), "{error}");
     }
     for key in ["name", "uuid", "state", "memory_bytes", "resident_bytes", "outbound_bits_per_second", "post_copy"] {
         let error = error_with("missing", &format!("/domains/1/{key}"), None);
-        assert!(error.contains(&format!("source.domains[1].{key}: it is missing")), "{error}");
+        assert!(error.contains(&format!("hosts[0].domains[1].{key}: it is missing")), "{error}");
     }
-    let error = error_of("half", &json!({"source": profile()}).to_string());
-    assert!(error.contains("destination: it is missing"), "{error}");
+    let error = error_of("schema", &json!({"hosts": [profile()]}).to_string());
+    assert!(error.contains("schema: it is missing"), "{error}");
 }
 
 #[test]
-fn a_lone_profile_has_no_prefix() {
-    let mut lone = profile();
-    lone["domains"][1]["uuid"] = json!("u1");
-    let error = error_of("prefix", &lone.to_string());
-    assert!(error.contains(": domains[1].uuid: ") && error.contains("domains[0].uuid"), "{error}");
+fn a_plan_is_made_of_one_host_or_two() {
+    for hosts in [vec![], vec![profile(); 3]] {
+        let error = error_of("hosts", &file_of(&hosts));
+        assert!(error.contains(&format!("hosts: it has {} of them; expected a source", hosts.len())), "{error}");
+    }
 }
 
 #[test]
 fn a_number_that_is_none_is_named() {
-    let text = json!({"source": profile(), "destination": profile()}).to_string();
+    let text = file_of(&[profile(), profile()]);
     for number in ["1e999", "NaN", "Infinity"] {
         let error = error_of("number", &text.replacen("120000.0", number, 1));
-        assert!(error.contains(": destination.domains[0].inbound_bits_per_second: "), "{number}: {error}");
+        assert!(error.contains(": hosts[0].domains[0].inbound_bits_per_second: "), "{number}: {error}");
     }
 }
 
@@ -165,23 +175,20 @@ fn a_number_that_is_none_is_named() {
 fn what_is_no_profile_at_all_says_what_would_be() {
     for text in ["", " \n", "not json", "[1, 2]", "{", "3", "{}", "{\"schema\": \"other/1\"}"] {
         let error = error_of("none", text);
-        assert!(error.contains("tsmig profile --save") || error.contains("tsmig.profile/1"), "{text:?}: {error}");
+        assert!(error.contains("tsmig profile --save") || error.contains("tsmig.profile/2"), "{text:?}: {error}");
     }
-    let cut = profile().to_string();
+    let cut = file_of(&[profile()]);
     let error = error_of("cut", &cut[..cut.len() / 2]);
     assert!(error.contains("line 1"), "{error}");
-    let pair = json!({"source": profile(), "destination": profile()}).to_string();
-    for whole in [profile().to_string(), pair] {
-        let error = error_of("more", &format!("{whole}\n}}"));
-        assert!(error.contains("it goes on after its end") && error.contains("line 2"), "{error}");
-    }
+    let error = error_of("more", &format!("{}\n}}", file_of(&[profile()])));
+    assert!(error.contains("it goes on after its end") && error.contains("line 2"), "{error}");
     let error = load::<Both>("/nonexistent/profile.json".as_ref()).expect_err("no such file").to_string();
     assert!(error.starts_with("/nonexistent/profile.json: "), "{error}");
 }
 
 #[test]
 fn a_saved_plan_is_read_back_as_it_was() {
-    let file = Scratch::new("pair", &json!({"source": profile(), "destination": profile()}).to_string());
+    let file = Scratch::new("pair", &file_of(&[profile(), profile()]));
     let Both { source, destination } = load(&file.0).expect("valid");
     let made = plan(&source, &destination, &[], &Demands { window_limit_seconds: Some(600.0), ..Demands::default() });
     let text = serde_json::to_string_pretty(&made).expect("a plan is JSON");
@@ -191,7 +198,7 @@ fn a_saved_plan_is_read_back_as_it_was() {
 
 #[test]
 fn a_wrong_plan_is_refused_by_its_key() {
-    let file = Scratch::new("for-plan", &json!({"source": profile(), "destination": profile()}).to_string());
+    let file = Scratch::new("for-plan", &file_of(&[profile(), profile()]));
     let Both { source, destination } = load(&file.0).expect("valid");
     let made = serde_json::to_value(plan(&source, &destination, &[], &Demands::default())).expect("a plan is JSON");
     let change = |pointer: &str, value: Value| {
@@ -201,8 +208,11 @@ fn a_wrong_plan_is_refused_by_its_key() {
         load::<Plan>(&saved.0).expect_err("it is wrong").to_string()
     };
     for (pointer, value, key, right) in [
-        ("/schema", json!("tsmig.plan/2"), "schema", "tsmig.plan/1"),
+        ("/schema", json!("tsmig.plan/9"), "schema", "tsmig.plan/2"),
         ("/migrations/0/technique", json!("magic"), "migrations[0].technique", "post-copy"),
+        ("/migrations/0/technique", json!("offline"), "migrations[0].technique", "the same as in transfer"),
+        ("/migrations/0/transfer/transport/tls", json!(true), "migrations[0].transfer.transport", "not encrypted"),
+        ("/hosts", json!([]), "hosts[0]", "a source and a destination"),
         ("/migrations/1/order", json!(7), "migrations[1].order", "1, 2, 3"),
         ("/migrations/1/concurrency", json!(0), "migrations[1].concurrency", "1 or more"),
         ("/migrations/0/concurrency", json!(-1), "migrations[0].concurrency", "1 or more"),
@@ -214,5 +224,5 @@ fn a_wrong_plan_is_refused_by_its_key() {
     let error = change("/migrations/1/uuid", twice);
     assert!(error.contains("migrations[1].uuid") && error.contains("migrations[0].uuid"), "{error}");
     let error = load::<Plan>(&file.0).expect_err("profiles are no plan").to_string();
-    assert!(error.contains("schema: it is missing"), "{error}");
+    assert!(error.contains("schema: \"tsmig.profile/2\" is not known to this version"), "{error}");
 }

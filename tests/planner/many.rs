@@ -15,8 +15,8 @@ fn busy(domains: usize, (outbound, inbound): (f64, f64), cases: u32, test: impl 
     let result = runner.run(&hosts(domains..=domains, ordinary), |(mut source, mut destination)| {
         destination.domains.clear();
         let sum = |rate: fn(&DomainProfile) -> f64| source.domains.iter().map(rate).sum::<f64>().max(1.0);
-        let out = outbound * source.link.bits_per_second / sum(|domain| domain.outbound_bits_per_second);
-        let inb = inbound * destination.link.bits_per_second / sum(|domain| domain.inbound_bits_per_second);
+        let out = outbound * source.migration_port.bits_per_second / sum(|domain| domain.outbound_bits_per_second);
+        let inb = inbound * destination.migration_port.bits_per_second / sum(|domain| domain.inbound_bits_per_second);
         for domain in &mut source.domains {
             domain.outbound_bits_per_second *= out;
             domain.inbound_bits_per_second *= inb;

@@ -11,7 +11,7 @@ use tsmig::domain::Technique;
 use tsmig::domain::{DomainState, Eligibility};
 use tsmig::plan::{Demands, LEAST_BANDWIDTH, Move, Objective, Plan, Rule, plan, predict};
 use tsmig::profile::{DomainProfile, Profile};
-use tsmig::topology::{Link, LinkOrigin};
+use tsmig::topology::{CapacityOrigin, Port};
 
 /// A rate in bits per second that a domain may have.
 fn ordinary_rate() -> BoxedStrategy<f64> {
@@ -34,6 +34,7 @@ pub(crate) fn ordinary(index: usize) -> BoxedStrategy<DomainProfile> {
             dirty_bytes_per_second: dirty,
             outbound_bits_per_second: outbound,
             inbound_bits_per_second: inbound,
+            nics: Vec::new(),
             post_copy: if eligible { Eligibility::default() } else { Eligibility::no("a host device is assigned") },
             migration: Eligibility::default(),
         })
@@ -66,10 +67,10 @@ fn extreme(index: usize) -> BoxedStrategy<DomainProfile> {
 
 fn profile(name: &str, bits_per_second: f64, domains: Vec<DomainProfile>) -> Profile {
     Profile {
-        schema: tsmig::profile::SCHEMA.to_owned(),
         host: name.to_owned(),
         window_seconds: 10.0,
-        link: Link::new(bits_per_second, LinkOrigin::Option),
+        migration_port: Port::unnamed(bits_per_second, CapacityOrigin::Option),
+        other_ports: Vec::new(),
         domains,
     }
 }
@@ -130,24 +131,24 @@ fn check(plan: &Plan, source: &Profile, rules: &[Rule], demands: &Demands) -> Re
     prop_assert!(plan.migrations.iter().zip(1..).all(|(step, order)| step.order == order));
 
     let cap = demands.concurrency.unwrap_or(usize::MAX);
-    prop_assert!(most_in_flight(plan, |step| step.technique != Technique::Offline) <= cap.min(plan.concurrency));
+    prop_assert!(most_in_flight(plan, |step| step.technique() != Technique::Offline) <= cap.min(plan.concurrency));
     if let Some(cap) = demands.bandwidth_bits_per_second {
-        let flying = most_in_flight(plan, |step| step.technique != Technique::Offline);
+        let flying = most_in_flight(plan, |step| step.technique() != Technique::Offline);
         prop_assert!(flying <= 1 || flying as f64 * LEAST_BANDWIDTH <= cap, "{flying} within {cap} bit/s");
     }
-    let post_copies = most_in_flight(plan, |step| step.technique == Technique::PostCopy);
+    let post_copies = most_in_flight(plan, |step| step.technique() == Technique::PostCopy);
     prop_assert!(post_copies <= demands.post_copy_limit.unwrap_or(usize::MAX));
     let mut ranks = Vec::new();
     for step in &plan.migrations {
         let index = source.domains.iter().position(|d| d.name == step.domain).expect("it is the source's");
         let (domain, rule) = (&source.domains[index], rules[index]);
         prop_assert!(domain.migration.eligible && !rule.stays);
-        if step.technique == Technique::PostCopy {
+        if step.technique() == Technique::PostCopy {
             prop_assert!(domain.post_copy.eligible && domain.state == DomainState::Running);
         }
-        if step.technique != Technique::Offline {
+        if step.technique() != Technique::Offline {
             ranks.push(rule.rank);
-            prop_assert!(rule.technique.is_none_or(|forced| step.technique == forced));
+            prop_assert!(rule.technique.is_none_or(|forced| step.technique() == forced));
         }
     }
     prop_assert!(ranks.is_sorted());
@@ -181,8 +182,8 @@ proptest! {
         (mut source, mut destination) in hosts(0..=6, extreme), rules in rules(), demands in demands(),
         here in prop_oneof![Just(1.0), Just(1e8), Just(1e300)], there in prop_oneof![Just(1.0), Just(1e8), Just(1e300)],
     ) {
-        source.link.bits_per_second = here;
-        destination.link.bits_per_second = there;
+        source.migration_port.bits_per_second = here;
+        destination.migration_port.bits_per_second = there;
         check(&plan(&source, &destination, &rules, &demands), &source, &rules, &demands)?;
     }
 
@@ -222,14 +223,14 @@ proptest! {
         let plan = plan(&source, &destination, &[], &demands);
         let index = |name: &str| source.domains.iter().position(|d| d.name == name).expect("it is the source's");
         let moves: Vec<Move> = plan.migrations.iter().map(|step| Move {
-            domain: index(&step.domain), technique: step.technique, concurrency: step.concurrency,
+            domain: index(&step.domain), technique: step.technique(), concurrency: step.concurrency,
         }).collect();
-        for (place, step) in plan.migrations.iter().enumerate().filter(|(_, s)| s.technique == Technique::PostCopy) {
+        for (place, step) in plan.migrations.iter().enumerate().filter(|(_, s)| s.technique() == Technique::PostCopy) {
             let mut without = moves.clone();
             without[place].technique = Technique::PreCopy;
             let with = predict(&source, &destination, &moves, cap).0.total_seconds;
             let without = predict(&source, &destination, &without, cap).0.total_seconds;
-            let link = source.link.bits_per_second.min(cap.unwrap_or(f64::INFINITY) / 0.97);
+            let link = source.migration_port.bits_per_second.min(cap.unwrap_or(f64::INFINITY) / 0.97);
             let least = least_gain(&source, [step.domain.as_str()], link);
             if let (Some(with), Some(without)) = (with, without) {
                 prop_assert!(without - with >= least * (1.0 - 1e-9), "{}: {without} s, {with} s, {least} s", step.domain);
@@ -285,7 +286,7 @@ pub(crate) fn check_capacity(
 ) -> Result<(), TestCaseError> {
     let widened = |host: &Profile, factor: f64| {
         let mut host = host.clone();
-        host.link.bits_per_second *= factor;
+        host.migration_port.bits_per_second *= factor;
         host
     };
     let demands = Demands::default();
@@ -297,7 +298,7 @@ pub(crate) fn check_capacity(
         prop_assert!(fastest <= seconds, "{fastest} s, not {seconds} s");
         let taken = after.predicted.total_seconds.unwrap_or(f64::INFINITY);
         let names = source.domains.iter().map(|domain| domain.name.as_str());
-        let seconds = seconds + least_gain(source, names, source.link.bits_per_second);
+        let seconds = seconds + least_gain(source, names, source.migration_port.bits_per_second);
         prop_assert!(taken <= (seconds * 1.05).max(seconds + 1.0), "{taken} s where {seconds} s are the least");
     }
     Ok(())

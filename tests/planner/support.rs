@@ -6,8 +6,8 @@ use tsmig::domain::Technique;
 use tsmig::domain::{DomainState, Eligibility};
 use tsmig::files;
 use tsmig::plan::{Plan, Step};
-use tsmig::profile::{self, Both, DomainProfile, Profile};
-use tsmig::topology::{Link, LinkOrigin};
+use tsmig::profile::{Both, DomainProfile, Profile};
+use tsmig::topology::{CapacityOrigin, Port};
 
 /// 115 MiB: what crosses of a guest of 128 MiB.
 pub(crate) const IMAGE: u64 = 115 << 20;
@@ -25,6 +25,7 @@ pub(crate) fn domain(name: &str, outbound: f64, inbound: f64) -> DomainProfile {
         dirty_bytes_per_second: 0.0,
         outbound_bits_per_second: outbound * 1e6,
         inbound_bits_per_second: inbound * 1e6,
+        nics: Vec::new(),
         post_copy: Eligibility::default(),
         migration: Eligibility::default(),
     }
@@ -33,10 +34,10 @@ pub(crate) fn domain(name: &str, outbound: f64, inbound: f64) -> DomainProfile {
 /// A host with a link of so many Mbit/s.
 pub(crate) fn host(name: &str, link: f64, domains: Vec<DomainProfile>) -> Profile {
     Profile {
-        schema: profile::SCHEMA.to_owned(),
         host: name.to_owned(),
         window_seconds: 10.0,
-        link: Link::new(link * 1e6, LinkOrigin::Option),
+        migration_port: Port::unnamed(link * 1e6, CapacityOrigin::Option),
+        other_ports: Vec::new(),
         domains,
     }
 }
@@ -62,7 +63,7 @@ pub(crate) fn step<'a>(plan: &'a Plan, domain: &str) -> &'a Step {
 
 /// The names of the domains that go by `technique`, sorted.
 pub(crate) fn by(plan: &Plan, technique: Technique) -> Vec<&str> {
-    let steps = plan.migrations.iter().filter(|step| step.technique == technique);
+    let steps = plan.migrations.iter().filter(|step| step.technique() == technique);
     let mut names: Vec<&str> = steps.map(|step| step.domain.as_str()).collect();
     names.sort_unstable();
     names

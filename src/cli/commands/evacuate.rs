@@ -76,7 +76,7 @@ struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    fn read(context: Context<'a>, arguments: &'a EvacuateArgs, endpoints: &(Endpoint, Endpoint)) -> Result<Self> {
+    fn read(context: Context<'a>, arguments: &'a EvacuateArgs, endpoints: &[Endpoint; 2]) -> Result<Self> {
         let (saved, returning) = (arguments.plan.as_deref(), arguments.planning.from_report.as_deref());
         let inputs = [("--plan", saved), ("--from-report", returning)];
         Ok(Self {
@@ -229,7 +229,7 @@ impl Run<'_> {
 
 /// The hooks that the configuration gives a run between two hosts; one that is no program which could be run is an
 /// error of the configuration.
-fn hooks(config: &Config, (source, destination): &(Endpoint, Endpoint)) -> Result<Hooks> {
+fn hooks(config: &Config, [source, destination]: &[Endpoint; 2]) -> Result<Hooks> {
     checks::hooks(config).map_err(usage)?;
     let commands = config.hooks.iter().map(|(name, hook)| (*name, hook.value.clone())).collect();
     let limit = config.hook_timeout.as_ref().map(|limit| limit.value);

@@ -14,7 +14,7 @@ use crate::cli::steps::usage;
 use crate::files;
 use crate::profile::Both;
 use crate::render::tables;
-use crate::topology::LinkOrigin;
+use crate::topology::CapacityOrigin;
 use crate::units::Rate;
 
 pub(super) fn run(context: Context<'_>, arguments: &PlanArgs) -> Result<u8> {
@@ -49,8 +49,8 @@ fn load(path: &Path, link: Option<Rate>) -> Result<Both> {
     let mut both: Both = files::load(path).map_err(usage)?;
     if let Some(rate) = link {
         for profile in [&mut both.source, &mut both.destination] {
-            profile.link.bits_per_second = rate.bits_per_second();
-            profile.link.origin = LinkOrigin::Option;
+            profile.migration_port.bits_per_second = rate.bits_per_second();
+            profile.migration_port.origin = CapacityOrigin::Option;
         }
     }
     Ok(both)

@@ -54,7 +54,7 @@ impl<'a> Claim<'a> {
 
     /// Tells other runs of this machine what a plan brings.
     pub(crate) fn announce(&self, plan: &Plan) -> Result<()> {
-        promise(&self.journal, plan.migrations.iter().map(|step| (step.uuid.clone(), step.memory_bytes)).collect())
+        promise(&self.journal, plan.migrations.iter().map(|step| (&step.uuid, &step.destination, step.memory_bytes)))
     }
 
     /// What is to be finished.

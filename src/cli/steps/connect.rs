@@ -1,24 +1,39 @@
-//! From the hosts that the user named to two open connections.
+//! From the hosts that the user named to open connections.
 
-use std::thread;
+use std::collections::{HashMap, HashSet};
+use std::panic::resume_unwind;
+use std::thread::{self, ScopedJoinHandle};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::usage;
 use crate::config::Config;
 use crate::libvirt::{Endpoint, Host, uri};
 
-/// What two names stand for, which are not to be the same.
-pub(crate) fn endpoints(config: &Config, source: &str, destination: &str) -> Result<(Endpoint, Endpoint)> {
-    let (from, to) = (endpoint(config, source)?, endpoint(config, destination)?);
-    if from.uri == to.uri {
-        return Err(usage(format!("source and destination are the same host: {}", from.uri)));
+/// What the names of a source and a destination stand for.
+pub(crate) fn endpoints(config: &Config, source: &str, destination: &str) -> Result<[Endpoint; 2]> {
+    let endpoints = [endpoint(config, source)?, endpoint(config, destination)?];
+    differ(&endpoints)?;
+    Ok(endpoints)
+}
+
+/// What the names of hosts stand for, of which no two are to be the same.
+pub(crate) fn all_endpoints(config: &Config, names: &[String]) -> Result<Vec<Endpoint>> {
+    let endpoints = names.iter().map(|name| endpoint(config, name)).collect::<Result<Vec<_>>>()?;
+    differ(&endpoints)?;
+    Ok(endpoints)
+}
+
+fn differ(endpoints: &[Endpoint]) -> Result<()> {
+    let mut uris = HashSet::new();
+    match endpoints.iter().find(|endpoint| !uris.insert(&endpoint.uri)) {
+        Some(twice) => Err(usage(format!("the same host is named twice: {}", twice.uri))),
+        None => Ok(()),
     }
-    Ok((from, to))
 }
 
 /// What a name stands for.
-pub(crate) fn endpoint(config: &Config, name: &str) -> Result<Endpoint> {
+fn endpoint(config: &Config, name: &str) -> Result<Endpoint> {
     if name.is_empty() || name.contains(char::is_whitespace) {
         return Err(usage(format!("{name:?} is not a host; give a name such as host-a, or a libvirt URI")));
     }
@@ -27,23 +42,33 @@ pub(crate) fn endpoint(config: &Config, name: &str) -> Result<Endpoint> {
     Ok(endpoint)
 }
 
-/// Opens both hosts at the same time, and makes sure that they are two.
-pub(crate) fn connect((from, to): (Endpoint, Endpoint)) -> Result<(Host, Host)> {
-    let (source, destination) = (from.name.clone(), to.name.clone());
-    let (from, to) = thread::scope(|scope| {
-        let to = scope.spawn(|| Host::open(to));
-        let from = Host::open(from);
-        (from, to.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    });
-    let (from, to) = (from?, to?);
-    let (one, other) = (from.machine_uuid()?, to.machine_uuid()?);
-    if let Some(one) = one.filter(|one| other.as_ref() == Some(one)) {
-        bail!(
-            "{source} and {destination} are the same machine (libvirt host UUID {one}); if they are not, give each \
-             its own host_uuid in libvirtd.conf"
-        );
+/// Opens a source and a destination.
+pub(crate) fn connect(endpoints: [Endpoint; 2]) -> Result<(Host, Host)> {
+    let mut hosts = connect_all(endpoints.into())?.into_iter();
+    hosts.next().zip(hosts.next()).context("a host was not opened")
+}
+
+/// Opens all hosts at the same time, and makes sure that no two are the same.
+pub(crate) fn connect_all(endpoints: Vec<Endpoint>) -> Result<Vec<Host>> {
+    let hosts = thread::scope(|scope| {
+        let open = |endpoint| scope.spawn(|| Host::open(endpoint));
+        let threads: Vec<_> = endpoints.into_iter().map(open).collect();
+        let join = |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+        threads.into_iter().map(join).collect::<Result<Vec<_>, _>>()
+    })?;
+    let mut machines = HashMap::new();
+    for host in &hosts {
+        let name = &host.endpoint().name;
+        if let Some((uuid, other)) =
+            host.machine_uuid()?.and_then(|uuid| Some((uuid.clone(), machines.insert(uuid, name)?)))
+        {
+            bail!(
+                "{other} and {name} are the same machine (libvirt host UUID {uuid}); if they are not, give each its own \
+                 host_uuid in libvirtd.conf"
+            );
+        }
     }
-    Ok((from, to))
+    Ok(hosts)
 }
 
 /// What tells a host from others, whatever it is called.

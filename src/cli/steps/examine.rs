@@ -1,12 +1,10 @@
 //! The hosts that a plan is made for, and what they and other runs say before it is made.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context, Result};
 
 use super::connect::identity;
 use crate::config::Config;
-use crate::engine::recovery::journal::{self, Entry, Journal};
+use crate::engine::recovery::journal::{self, Arrival, Entry, Journal};
 use crate::libvirt::Host;
 use crate::plan::Rule;
 use crate::preflight::facts::Allowance;
@@ -28,7 +26,8 @@ impl Live<'_> {
         if let Some(journal) = self.journal {
             // Before it looks at others: of two runs that plan at the same time one sees the other at least.
             let moving = source.domains.iter().zip(rules).filter(|(d, rule)| !rule.stays && d.state.is_active());
-            promise(journal, moving.map(|(domain, _)| (domain.uuid.clone(), domain.resident_bytes)).collect())?;
+            let destination = &self.to.endpoint().name;
+            promise(journal, moving.map(|(domain, _)| (&domain.uuid, destination, domain.resident_bytes)))?;
         }
         let mut facts = preflight::gather(self.from, self.to, source, rules)?;
         let name = &self.to.endpoint().name;
@@ -41,7 +40,13 @@ impl Live<'_> {
     }
 }
 
-/// Tells other runs of this machine how much memory comes, in bytes by UUID.
-pub(super) fn promise(journal: &Journal, memory: BTreeMap<String, u64>) -> Result<()> {
-    journal.record(&Entry::Plan { memory }).context("the journal can't be written")
+/// Tells other runs of this machine which domains come, by UUID: each with where to, and how much memory it takes, in bytes.
+pub(super) fn promise<'a>(
+    journal: &Journal,
+    domains: impl Iterator<Item = (&'a String, &'a String, u64)>,
+) -> Result<()> {
+    let arrival = |(uuid, destination, memory_bytes): (&String, &String, _)| {
+        (uuid.clone(), Arrival { destination: destination.clone(), memory_bytes })
+    };
+    journal.record(&Entry::Plan { arrivals: domains.map(arrival).collect() }).context("the journal can't be written")
 }

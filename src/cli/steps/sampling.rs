@@ -15,7 +15,7 @@ use crate::profile::link::detect;
 use crate::profile::sampler::{Timing, profile_hosts};
 use crate::profile::{Both, Profile};
 use crate::render;
-use crate::topology::{Link, LinkOrigin};
+use crate::topology::{CapacityOrigin, Port};
 use crate::units::Rate;
 
 /// Capacity that is assumed of a link that nobody has told and libvirt can't see: 1 Gbit/s, in bits per second. It is
@@ -71,7 +71,7 @@ impl<'a> Sampling<'a> {
     }
 
     /// The capacity of a host's link: as told, else as detected, else assumed. What is not certain is said.
-    fn link(&self, host: &Host) -> Result<Link> {
+    fn link(&self, host: &Host) -> Result<Port> {
         let name = &host.endpoint().name;
         if let Some(link) = self.context.config.link(name, self.link) {
             return Ok(link);
@@ -83,11 +83,11 @@ impl<'a> Sampling<'a> {
             if let Some(assumption) = found.assumption {
                 warn(&format!("the capacity of {name}'s link was detected, but {assumption}"));
             }
-            let interface = Some(found.interface);
-            return Ok(Link { bits_per_second: found.bits_per_second, origin: LinkOrigin::Detected, interface });
+            let (name, bits_per_second) = (found.interface, found.bits_per_second);
+            return Ok(Port { name, bits_per_second, origin: CapacityOrigin::Detected });
         }
         let assumed = Rate::from_bits_per_second(ASSUMED_LINK);
         warn(&format!("the capacity of {name}'s link is not known, {assumed}/s is assumed"));
-        Ok(Link::new(ASSUMED_LINK, LinkOrigin::Assumed))
+        Ok(Port::unnamed(ASSUMED_LINK, CapacityOrigin::Assumed))
     }
 }

@@ -83,11 +83,11 @@ impl Coordinator {
             Stage::Ended(report) => report.clone(),
             Stage::Waiting => {
                 let error = outcome::not_launched(names, self.halted.as_ref());
-                outcome::untouched(about, Some(task.technique), error)
+                outcome::untouched(about, Some(task.transfer.technique), error)
             }
             Stage::InFlight(flight) => {
                 let error = outcome::left_on_its_way(names, &task.domain, flight.route, flight.phase);
-                let untouched = outcome::untouched(about, Some(task.technique), error);
+                let untouched = outcome::untouched(about, Some(task.transfer.technique), error);
                 DomainReport { outcome: DomainOutcome::NeedsRecovery, ..untouched }
             }
         }
@@ -109,7 +109,7 @@ impl Coordinator {
             schema: report::SCHEMA.to_owned(),
             job: self.run.job,
             source: self.run.source.clone(),
-            destination: self.run.destination.clone(),
+            destinations: vec![self.run.destination.clone()],
             outcome,
             total_seconds: self.now.as_secs_f64(),
             predicted_seconds: self.run.predicted_seconds,

@@ -19,7 +19,7 @@ impl Coordinator {
 
     /// Whether a task has to wait until the post-copy before it has shown that the destination can load a guest.
     pub(super) fn waits_for_proof(&self, uuid: &str) -> bool {
-        let goes_by_post_copy = self.tasks.get(uuid).is_some_and(|task| task.technique == Technique::PostCopy);
+        let goes_by_post_copy = self.tasks.get(uuid).is_some_and(|task| task.transfer.technique == Technique::PostCopy);
         let waits = goes_by_post_copy && self.post_copy_works && !self.proven && !self.run.adopts();
         waits && self.flights().any(|(_, flight)| flight.technique == Technique::PostCopy)
     }

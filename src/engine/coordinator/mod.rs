@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use crate::domain::{Fault, Technique};
+use crate::domain::{Fault, Technique, Transfer};
 use crate::engine::bandwidth::{Share, shares};
 use crate::engine::events::{Event, Notice};
 use crate::engine::launch_queue::{LaunchQueue, Schedule, Scheduled, Turn, Waiting};
@@ -76,7 +76,7 @@ pub(super) enum Effect {
 pub(super) struct Launch {
     pub(super) domain: String,
     pub(super) uuid: String,
-    pub(super) technique: Technique,
+    pub(super) transfer: Transfer,
     pub(super) start: Start,
     pub(super) share: Share,
     pub(super) route: Route,
@@ -187,7 +187,7 @@ impl Coordinator {
         self.tell(Event::Start {
             job: *job,
             source: source.clone(),
-            destination: destination.clone(),
+            destinations: vec![destination.clone()],
             domains: self.tasks.values().map(|task| task.domain.clone()).collect(),
             predicted_seconds: *predicted_seconds,
         });
@@ -297,7 +297,8 @@ impl Coordinator {
         let uuid = waiting.uuid.clone();
         let (route, post_copy_works, insists) = (self.run.route, self.post_copy_works, self.run.adopts());
         let Some(task) = self.tasks.get_mut(&uuid) else { return };
-        let (domain, technique, start) = (task.domain.clone(), task.technique, task.start.clone());
+        let (domain, transfer, start) = (task.domain.clone(), task.transfer.clone(), task.start.clone());
+        let technique = transfer.technique;
         task.stage = Stage::InFlight(Flight {
             waiting,
             phase: None,
@@ -317,7 +318,7 @@ impl Coordinator {
         let place = self.effects.len();
         self.share_bandwidth();
         let share = self.tasks.get(&uuid).and_then(Task::flight).map_or(Share::ALL, |flight| flight.share);
-        let launch = Launch { domain, uuid, technique, start, share, route, post_copy_works, insists };
+        let launch = Launch { domain, uuid, transfer, start, share, route, post_copy_works, insists };
         self.effects.insert(place, Effect::Launch(launch));
     }
 
@@ -360,9 +361,9 @@ impl Coordinator {
             return;
         }
         self.queue.replace(schedule);
-        for Scheduled { uuid, technique, .. } in &schedule.0 {
+        for Scheduled { uuid, transfer, .. } in &schedule.0 {
             match self.tasks.get_mut(uuid) {
-                Some(task) if matches!(task.stage, Stage::Waiting) => task.technique = *technique,
+                Some(task) if matches!(task.stage, Stage::Waiting) => task.transfer = transfer.clone(),
                 _ => {}
             }
         }
@@ -479,7 +480,7 @@ impl Coordinator {
         let Some(task) = self.tasks.get_mut(uuid) else { return };
         let Stage::InFlight(flight) = std::mem::replace(&mut task.stage, Stage::Waiting) else { return };
         task.fault = None;
-        let (domain, technique) = (task.domain.clone(), task.technique);
+        let (domain, technique) = (task.domain.clone(), task.transfer.technique);
         let end = Entry::End { uuid: uuid.to_owned(), outcome: DomainOutcome::Remains };
         self.effects.push_back(Effect::Record(end));
         if self.interrupts > 0 || self.halted.is_some() {

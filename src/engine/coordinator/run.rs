@@ -45,7 +45,7 @@ impl Run {
             not_in_plan: not_in_plan.cloned().collect(),
             lost_earlier: lost.map(|report| report.domain.clone()),
             ..Self::recovery(
-                (&plan.source, &plan.destination),
+                (&plan.source, plan.destinations.first().map_or("", String::as_str)),
                 earlier.into_iter().filter(|report| !planned(report)).collect(),
                 options,
             )

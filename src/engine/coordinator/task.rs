@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::{Fault, Technique};
+use crate::domain::{Fault, Technique, Transfer};
 use crate::engine::bandwidth::{InFlight, Share};
 use crate::engine::launch_queue::Waiting;
 use crate::engine::migration::{Phase, Progress};
@@ -16,7 +16,7 @@ use crate::report::DomainReport;
 pub(crate) struct Task {
     pub(super) domain: String,
     pub(super) uuid: String,
-    pub(super) technique: Technique,
+    pub(super) transfer: Transfer,
     /// It starts as soon as fewer than this many are in flight.
     pub(super) concurrency: usize,
     pub(super) start: Start,
@@ -69,9 +69,9 @@ impl Flight {
 }
 
 impl Task {
-    pub(super) fn new(domain: &str, uuid: &str, technique: Technique, concurrency: usize, start: Start) -> Self {
+    pub(super) fn new(domain: &str, uuid: &str, transfer: Transfer, concurrency: usize, start: Start) -> Self {
         let (domain, uuid) = (domain.to_owned(), uuid.to_owned());
-        Self { domain, uuid, technique, concurrency, start, stage: Stage::Waiting, fault: None }
+        Self { domain, uuid, transfer, concurrency, start, stage: Stage::Waiting, fault: None }
     }
 
     pub(super) fn flight(&self) -> Option<&Flight> {
@@ -90,13 +90,13 @@ impl Task {
 impl From<&Step> for Task {
     fn from(step: &Step) -> Self {
         let start = Start::Launch { forced: step.forced };
-        Self::new(&step.domain, &step.uuid, step.technique, step.concurrency, start)
+        Self::new(&step.domain, &step.uuid, step.transfer.clone(), step.concurrency, start)
     }
 }
 
 impl From<&Finding> for Task {
     fn from(finding: &Finding) -> Self {
         let start = Start::Adopt { before: finding.before.clone(), state: finding.state.clone() };
-        Self::new(&finding.domain, &finding.uuid, finding.technique, usize::MAX, start)
+        Self::new(&finding.domain, &finding.uuid, finding.transfer.clone(), usize::MAX, start)
     }
 }

@@ -37,7 +37,7 @@ fn run() -> Run {
 fn coordinator(tasks: &[(Technique, usize)]) -> Coordinator {
     let task = |(index, (technique, concurrency)): (usize, &(Technique, usize))| {
         let name = format!("d{index}");
-        Task::new(&name, &name, *technique, *concurrency, Start::Launch { forced: false })
+        Task::new(&name, &name, Transfer::by(*technique), *concurrency, Start::Launch { forced: false })
     };
     Coordinator::new(run(), tasks.iter().enumerate().map(task).collect())
 }
@@ -127,8 +127,8 @@ impl World {
                     assert!(!self.interrupted, "{} is launched after an interrupt", launch.domain);
                     let (technique, concurrency) = self.tasks[launch.domain[1..].parse::<usize>().unwrap()];
                     assert!(self.migrating.len() < concurrency, "more in flight than the schedule allows");
-                    assert_eq!(launch.technique, technique, "{} is launched otherwise", launch.domain);
-                    self.launch(launch.uuid, launch.technique);
+                    assert_eq!(launch.transfer.technique, technique, "{} is launched otherwise", launch.domain);
+                    self.launch(launch.uuid, launch.transfer.technique);
                 }
                 Effect::Instruct(uuid, instruction) => {
                     if let Some(migrating) = self.migrating.get_mut(&uuid) {
@@ -153,12 +153,12 @@ impl World {
 
     /// What waits is to be launched like this, and nothing else.
     fn replace(&mut self, schedule: &Schedule) {
-        for Scheduled { uuid, technique, concurrency } in &schedule.0 {
+        for Scheduled { uuid, transfer, concurrency } in &schedule.0 {
             let waits = !self.migrating.contains_key(uuid) && !self.done.contains(uuid);
             if let Some(task) =
                 uuid[1..].parse().ok().and_then(|index: usize| self.tasks.get_mut(index)).filter(|_| waits)
             {
-                *task = (*technique, *concurrency);
+                *task = (transfer.technique, *concurrency);
             }
         }
     }
@@ -169,7 +169,7 @@ impl World {
         let uuids = self.rng.choose_multiple(0..=self.tasks.len(), number);
         let scheduled = |index| Scheduled {
             uuid: format!("d{index}"),
-            technique: if self.rng.bool() { Technique::PreCopy } else { Technique::PostCopy },
+            transfer: Transfer::by(if self.rng.bool() { Technique::PreCopy } else { Technique::PostCopy }),
             concurrency: self.rng.usize(1..4),
         };
         Schedule(uuids.into_iter().map(scheduled).collect())
@@ -187,10 +187,11 @@ impl World {
 
     fn launch(&mut self, uuid: String, technique: Technique) {
         let post_copy = self.rng.bool() || technique == Technique::PostCopy;
-        let transfer = Transfer { technique, post_copy, auto_converge: false };
         let request = MigrationRequest {
             uuid: uuid.clone(),
-            transfer,
+            transfer: Transfer::by(technique),
+            post_copy,
+            auto_converge: false,
             resume: false,
             persistent: true,
             route: Route::PeerToPeer,
@@ -418,7 +419,7 @@ fn a_replaced_order_and_technique_are_what_is_launched() {
     let now = Duration::from_secs(1);
     let launched = |effects: &[Effect]| -> Vec<(String, Technique)> {
         let launch = |effect: &Effect| match effect {
-            Effect::Launch(launch) => Some((launch.uuid.clone(), launch.technique)),
+            Effect::Launch(launch) => Some((launch.uuid.clone(), launch.transfer.technique)),
             _ => None,
         };
         effects.iter().filter_map(launch).collect()
@@ -426,7 +427,8 @@ fn a_replaced_order_and_technique_are_what_is_launched() {
     coordinator.handle(Input::Begin, now);
     assert_eq!(launched(&coordinator.handle(Input::Begun(Vec::new()), now)), [("d0".to_owned(), Technique::PreCopy)]);
     // One is in flight already, and one is none of the run's.
-    let scheduled = |uuid: &str| Scheduled { uuid: uuid.to_owned(), technique: Technique::PostCopy, concurrency: 2 };
+    let scheduled =
+        |uuid: &str| Scheduled { uuid: uuid.to_owned(), transfer: Transfer::by(Technique::PostCopy), concurrency: 2 };
     let schedule = Schedule(["d3", "d0", "other", "d2"].map(scheduled).into());
     let effects = coordinator.handle(Input::Replace(schedule), now);
     assert_eq!(launched(&effects), [("d3".to_owned(), Technique::PostCopy)]);

@@ -3,7 +3,7 @@
 //!
 //! Pure, around the states of [`Migration`]: what was seen and returned goes in, actions come out.
 
-use crate::domain::{Condition, Fault, Presence, Technique, Transfer};
+use crate::domain::{Condition, Fault, Presence, Technique};
 use crate::engine::bandwidth::Share;
 use crate::engine::migration::convergence::SILENCE_SECONDS;
 use crate::engine::migration::{Action as Move, Course, Migration, Phase, Progress, Sight, Verdict};
@@ -294,8 +294,8 @@ impl Attempt {
                 self.error = Some(error.clone());
                 vec![Action::TellOf(error, Update::NoData)]
             }
-            HostErrorKind::NoPostCopy | HostErrorKind::Paused if self.request.transfer.post_copy => {
-                self.request.transfer = Transfer { post_copy: false, ..self.request.transfer };
+            HostErrorKind::NoPostCopy | HostErrorKind::Paused if self.request.post_copy => {
+                self.request.post_copy = false;
                 self.request.transfer.technique = Technique::PreCopy;
                 self.migration.without_post_copy();
                 let paused = error.kind == HostErrorKind::Paused;
@@ -397,8 +397,8 @@ impl Attempt {
 
     /// The limit before a planned switch stays as it is; one that is not planned needs its limit beforehand.
     fn limit_to(&self, mib: u64) -> Action {
-        let Transfer { technique, post_copy, .. } = self.request.transfer;
-        let falls_back = post_copy && technique == Technique::PreCopy;
+        let technique = self.request.transfer.technique;
+        let falls_back = self.request.post_copy && technique == Technique::PreCopy;
         Action::Limit([technique].into_iter().chain(falls_back.then_some(Technique::PostCopy)).collect(), mib)
     }
 
@@ -414,7 +414,8 @@ impl Attempt {
             return gives_up.then_some(Action::End(verdict)).into_iter().collect();
         }
         let first = !std::mem::replace(&mut self.request.resume, true);
-        self.request.transfer = Transfer { post_copy: true, ..Transfer::by(Technique::PostCopy) };
+        self.request.transfer.technique = Technique::PostCopy;
+        (self.request.post_copy, self.request.auto_converge) = (true, false);
         let tell = first.then(|| match self.error.clone() {
             Some(error) => Action::TellOf(error, |error| Update::Resuming(Some(error))),
             None => Action::Tell(Update::Resuming(None)),

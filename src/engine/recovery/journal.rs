@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::Technique;
+use crate::domain::Transfer;
 use crate::libvirt::Definition;
 use crate::preflight::facts::Promise;
 use crate::report::DomainOutcome;
@@ -33,15 +33,13 @@ pub enum Entry {
         pid: u32,
         /// The source as the user named it.
         source: String,
-        /// The destination as the user named it.
-        destination: String,
-        /// What tells the destination from others, whatever it is called.
-        destination_id: String,
+        /// Its destinations as the user named them, each with what tells it from others, whatever it is called.
+        destinations: BTreeMap<String, String>,
     },
-    /// Domains are to come to the destination, before it is decided which: so that other runs know.
+    /// Domains are to come to a destination, before it is decided which: so that other runs know.
     Plan {
-        /// What each takes of the destination's memory, in bytes, by its UUID.
-        memory: BTreeMap<String, u64>,
+        /// By UUID.
+        arrivals: BTreeMap<String, Arrival>,
     },
     /// libvirt is asked to migrate a domain.
     Launch {
@@ -49,8 +47,10 @@ pub enum Entry {
         domain: String,
         /// Its UUID.
         uuid: String,
-        /// How it is to move.
-        technique: Technique,
+        /// Where it is to go, as the user named it.
+        destination: String,
+        /// How it is to cross.
+        transfer: Transfer,
         /// Whether it has a stored definition.
         persistent: bool,
         /// Whether it starts with its host.
@@ -65,6 +65,15 @@ pub enum Entry {
     },
 }
 
+/// What a domain takes of the host that it is to come to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arrival {
+    /// The host as the user named it.
+    pub destination: String,
+    /// Memory, in bytes.
+    pub memory_bytes: u64,
+}
+
 /// A domain whose migration an earlier run has started and not seen the end of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unfinished {
@@ -72,8 +81,8 @@ pub struct Unfinished {
     pub domain: String,
     /// Its UUID.
     pub uuid: String,
-    /// How it was to move.
-    pub technique: Technique,
+    /// How it was to cross.
+    pub transfer: Transfer,
     /// What the source stored of it before; its memory and what it allows are not recorded.
     pub before: Definition,
     /// The destination as the user named it.
@@ -177,8 +186,7 @@ impl Journal {
         self.record(&Entry::Begin {
             pid: process::id(),
             source: source.to_owned(),
-            destination: destination.to_owned(),
-            destination_id: destination_id.to_owned(),
+            destinations: [(destination.to_owned(), destination_id.to_owned())].into(),
         })
     }
 
@@ -262,33 +270,35 @@ pub fn promises(directory: &Path, source_id: &str, destination_id: &str) -> Vec<
 
 /// What the last run of a journal still brings to a destination.
 fn promised(text: &str, to: &str) -> Option<Promise> {
-    let (mut from, mut comes) = (None, BTreeMap::new());
+    let (mut from, mut there, mut comes) = (None, None, BTreeMap::new());
     for entry in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
         match entry {
-            Entry::Begin { source, destination_id, .. } => {
-                from = (destination_id == to).then_some(source);
+            Entry::Begin { source, destinations, .. } => {
+                there = destinations.into_iter().find(|(_, id)| id == to).map(|(name, _)| name);
+                from = there.is_some().then_some(source);
                 comes.clear();
             }
-            Entry::Plan { memory } => comes = memory,
+            Entry::Plan { arrivals } => comes = arrivals,
             Entry::End { uuid, .. } => drop(comes.remove(&uuid)),
             _ => {}
         }
     }
-    let bytes = comes.values().sum();
+    let arrives = |arrival: &&Arrival| there.as_ref() == Some(&arrival.destination);
+    let bytes = comes.values().filter(arrives).map(|arrival| arrival.memory_bytes).sum();
     Some(Promise { source: from?, bytes }).filter(|promise| promise.bytes > 0)
 }
 
 /// What the lines leave open.
 fn unfinished(text: &str) -> Vec<Unfinished> {
     let mut open = BTreeMap::new();
-    let (mut destination, mut destination_id) = (String::new(), String::new());
+    let mut ids = BTreeMap::new();
     for entry in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
         match entry {
-            Entry::Begin { destination: name, destination_id: id, .. } => (destination, destination_id) = (name, id),
-            Entry::Launch { domain, uuid, technique, persistent, autostart } => {
+            Entry::Begin { destinations, .. } => ids = destinations,
+            Entry::Launch { domain, uuid, destination, transfer, persistent, autostart } => {
                 let before = Definition { persistent, autostart, ..Definition::default() };
-                let (destination, destination_id) = (destination.clone(), destination_id.clone());
-                open.insert(uuid.clone(), Unfinished { domain, uuid, technique, before, destination, destination_id });
+                let destination_id = ids.get(&destination).cloned().unwrap_or_default();
+                open.insert(uuid.clone(), Unfinished { domain, uuid, transfer, before, destination, destination_id });
             }
             // A lost one stays open until somebody has seen to what is left of it.
             Entry::End { uuid, outcome } if !matches!(outcome, DomainOutcome::NeedsRecovery | DomainOutcome::Lost) => {
@@ -303,6 +313,7 @@ fn unfinished(text: &str) -> Vec<Unfinished> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Technique;
 
     fn scratch(name: &str) -> PathBuf {
         let path = env::temp_dir().join(format!("tsmig-journal-{name}-{}", process::id()));
@@ -314,7 +325,8 @@ mod tests {
         Entry::Launch {
             domain: name.to_owned(),
             uuid: format!("uuid of {name}"),
-            technique: Technique::PostCopy,
+            destination: "host-b".to_owned(),
+            transfer: Transfer::by(Technique::PostCopy),
             persistent: true,
             autostart: false,
         }
@@ -411,8 +423,9 @@ mod tests {
     #[test]
     fn a_run_tells_others_what_it_still_brings_as_long_as_it_lives() {
         let directory = scratch("promises");
+        let arrival = |memory_bytes| Arrival { destination: "host-b".to_owned(), memory_bytes };
         let brings = |memory: &[(&str, u64)]| Entry::Plan {
-            memory: memory.iter().map(|(name, bytes)| (format!("uuid of {name}"), *bytes)).collect(),
+            arrivals: memory.iter().map(|(name, bytes)| (format!("uuid of {name}"), arrival(*bytes))).collect(),
         };
         let to_b = || promises(&directory, "own", "id of b");
         let (journal, _) = Journal::open(&directory, "other", "host-c").unwrap();

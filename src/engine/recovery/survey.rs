@@ -3,7 +3,7 @@
 //! Each domain is judged by its state on both hosts; the journal says of which ones it is known that they were on their
 //! way, and how they were before. What is found is then seen to its end by the same drivers that migrate.
 
-use crate::domain::{Condition, Presence, Technique};
+use crate::domain::{Condition, Presence, Technique, Transfer};
 use crate::engine::outcome;
 use crate::engine::recovery::journal::Unfinished;
 use crate::libvirt::{Definition, HostError, HostErrorKind, Hosts, Listed};
@@ -26,8 +26,8 @@ pub struct Finding {
     pub domain: String,
     /// Its UUID.
     pub uuid: String,
-    /// How it moves.
-    pub technique: Technique,
+    /// How it crosses.
+    pub transfer: Transfer,
     /// How it was before it moved.
     pub before: Definition,
     /// What it was found to be, in one clause.
@@ -124,12 +124,12 @@ pub fn survey(
                 }
             },
         };
-        let technique = match (kind, known) {
-            (Kind::PostCopy | Kind::PostCopyFailed, _) => Technique::PostCopy,
-            (_, Some(entry)) => entry.technique,
-            (_, None) => Technique::PreCopy,
+        let transfer = match (kind, known) {
+            (Kind::PostCopy | Kind::PostCopyFailed, _) => Transfer::by(Technique::PostCopy),
+            (_, Some(entry)) => entry.transfer.clone(),
+            (_, None) => Transfer::by(Technique::PreCopy),
         };
-        survey.findings.push(Finding { domain: domain.clone(), uuid: uuid.clone(), technique, before, state });
+        survey.findings.push(Finding { domain: domain.clone(), uuid: uuid.clone(), transfer, before, state });
     }
     Ok(survey)
 }

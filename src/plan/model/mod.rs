@@ -93,7 +93,7 @@ impl Prediction {
     /// As a plan states it.
     pub(super) fn totals(&self) -> Totals {
         let ended = |value: f64| value.is_finite().then_some(value);
-        Totals { total_seconds: ended(self.fast()), lost_bits: ended(self.gentle()) }
+        Totals { total_seconds: ended(self.fast()), lost_bits: ended(self.gentle()), low: None, high: None }
     }
 }
 

@@ -214,8 +214,8 @@ impl Scene {
                     pulling: arriving.rank(g.inbound * INBOUND_KEPT),
                 })
                 .collect(),
-            source_capacity: rate(source.link.bits_per_second),
-            destination_capacity: rate(destination.link.bits_per_second),
+            source_capacity: rate(source.migration_port.bits_per_second),
+            destination_capacity: rate(destination.migration_port.bits_per_second),
             bandwidth: bandwidth.map_or(f64::INFINITY, rate),
             source_inbound: guests.iter().map(|g| g.inbound).chain(stay.iter().map(|t| t.1)).sum(),
             destination_outbound: there.iter().map(|t| t.0).sum(),

@@ -19,7 +19,7 @@ use axis::Axis;
 /// The page.
 pub fn page(saved: &SavedReport) -> String {
     let SavedReport { report, history } = saved;
-    let title = format!("{} → {}", escape(&report.source), escape(&report.destination));
+    let title = format!("{} → {}", escape(&report.source), escape(&report.destinations.join(", ")));
     let mut body = head(report, history.as_ref().map(|history| history.started.as_str()));
     match history {
         Some(history) => {
@@ -48,7 +48,7 @@ fn head(report: &Report, started: Option<&str>) -> String {
     let mut text = format!(
         "<h1>{} → {}</h1>\n<p class=\"{class}\">{}</p>\n",
         escape(&report.source),
-        escape(&report.destination),
+        escape(&report.destinations.join(", ")),
         escape(&outcome_line(report)),
     );
     if let Some(started) = started {

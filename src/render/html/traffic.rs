@@ -5,7 +5,7 @@ use super::axis::Axis;
 use super::{add, escape};
 use crate::history::{History, TrafficInterval};
 use crate::report::Report;
-use crate::topology::Link;
+use crate::topology::migration_port;
 use crate::units::Rate;
 
 const HEIGHT: u32 = 150;
@@ -23,7 +23,7 @@ const LEGEND: [(&str, &str); 4] = [
 struct Direction<'a> {
     title: String,
     note: &'a str,
-    link: &'a Link,
+    capacity_bits_per_second: f64,
     guests: fn(&TrafficInterval) -> Option<f64>,
 }
 
@@ -38,17 +38,18 @@ pub(super) fn draw(body: &mut String, axis: &Axis, report: &Report, history: &Hi
         add(body, format_args!("<li><svg viewBox=\"0 0 18 12\" aria-hidden=\"true\">{drawing}</svg>{meaning}"));
     }
     *body += "</ul>\n";
+    let capacity = |host: &str| migration_port(&history.hosts, host).map_or(0.0, |port| port.bits_per_second);
     for direction in [
         Direction {
             title: format!("{} sends", escape(&report.source)),
             note: "its NIC, outbound",
-            link: &history.source_link,
+            capacity_bits_per_second: capacity(&report.source),
             guests: |interval| interval.source_outbound_bits_per_second,
         },
         Direction {
-            title: format!("{} receives", escape(&report.destination)),
+            title: format!("{} receives", escape(&report.destinations.join(", "))),
             note: "its NIC, inbound",
-            link: &history.destination_link,
+            capacity_bits_per_second: report.destinations.first().map_or(0.0, |host| capacity(host)),
             guests: |interval| interval.destination_inbound_bits_per_second,
         },
     ] {
@@ -58,17 +59,17 @@ pub(super) fn draw(body: &mut String, axis: &Axis, report: &Report, history: &Hi
 }
 
 fn plot(body: &mut String, axis: &Axis, direction: &Direction<'_>, traffic: &[TrafficInterval]) {
-    let Direction { title, note, link, guests } = direction;
+    let Direction { title, note, capacity_bits_per_second, guests } = direction;
     let layers = |interval: &TrafficInterval| {
         let guests = guests(interval).unwrap_or_default().max(0.0);
         let pre_copy = guests + interval.pre_copy_bits_per_second.max(0.0);
         [guests, pre_copy, pre_copy + interval.post_copy_bits_per_second.max(0.0)]
     };
-    let peak = traffic.iter().map(|interval| layers(interval)[2]).fold(link.bits_per_second, f64::max);
+    let peak = traffic.iter().map(|interval| layers(interval)[2]).fold(*capacity_bits_per_second, f64::max);
     let top = peak.max(1.0) * 1.08;
     let y = |rate: f64| (1.0 - rate / top) * f64::from(HEIGHT);
     let x = |seconds: f64| axis.place(seconds) / 100.0 * WIDTH;
-    let capacity = Rate::from_bits_per_second(link.bits_per_second);
+    let capacity = Rate::from_bits_per_second(*capacity_bits_per_second);
 
     add(
         body,
@@ -100,6 +101,6 @@ fn plot(body: &mut String, axis: &Axis, direction: &Direction<'_>, traffic: &[Tr
     }
     add(
         body,
-        format_args!("<path class=\"capacity\" d=\"M0 {0:.2}H{WIDTH}\"/></svg></div>\n", y(link.bits_per_second)),
+        format_args!("<path class=\"capacity\" d=\"M0 {0:.2}H{WIDTH}\"/></svg></div>\n", y(*capacity_bits_per_second)),
     );
 }
