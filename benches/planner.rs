@@ -6,7 +6,8 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use tsmig::domain::{DomainState, Eligibility};
+use tsmig::domain::DomainState;
+use tsmig::obstacle::{Eligibility, Obstacle};
 use tsmig::plan::{Demands, Objective, plan};
 use tsmig::profile::{DomainProfile, Profile};
 use tsmig::topology::{CapacityOrigin, Port};
@@ -42,7 +43,11 @@ fn host(domains: usize) -> Profile {
             outbound_bits_per_second: if index % 4 < 2 { rate(next()) } else { 0.0 },
             inbound_bits_per_second: if index % 2 == 0 { rate(next()) } else { 0.0 },
             nics: Vec::new(),
-            post_copy: if next() < 1.0 / 6.0 { Eligibility::no("a host device") } else { Eligibility::default() },
+            post_copy: if next() < 1.0 / 6.0 {
+                Eligibility::no(Obstacle::MemoryInFile)
+            } else {
+                Eligibility::default()
+            },
             migration: Eligibility::default(),
         }
     };

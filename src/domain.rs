@@ -69,28 +69,6 @@ impl Transfer {
     }
 }
 
-/// A yes, or a no with its reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Eligibility {
-    /// Whether it may be done.
-    pub eligible: bool,
-    /// Why not; `None` if it may.
-    pub reason: Option<String>,
-}
-
-impl Eligibility {
-    /// It may not be done, because of `reason`: a clause that follows the domain's name and a colon.
-    pub fn no(reason: impl Into<String>) -> Self {
-        Self { eligible: false, reason: Some(reason.into()) }
-    }
-}
-
-impl Default for Eligibility {
-    fn default() -> Self {
-        Self { eligible: true, reason: None }
-    }
-}
-
 /// A domain's state in libvirt's terms; `blocked` counts as running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

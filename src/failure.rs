@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::libvirt::HostError;
+use crate::obstacle::Obstacle;
+use crate::sentence;
 
 /// Why a migration was not begun, was cancelled or failed; in words one clause.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -41,7 +43,11 @@ pub enum Cause {
     /// A hook before it failed.
     HookFailed(HookFailure),
     /// What its definition alone would leave behind.
-    LeftBehind { findings: Vec<String> },
+    LeftBehind {
+        #[serde(serialize_with = "sentence::reason")]
+        #[schemars(with = "Obstacle")]
+        obstacle: Box<Obstacle>,
+    },
 }
 
 impl From<HostError> for Cause {

@@ -10,7 +10,7 @@
 //!    launch is journaled before it runs, so a later run can recover ([`engine::recovery`]).
 //! 4. [`render`] draws the events, and has the words for all that the others tell by typed values; [`report`] and [`history`] are what remains of them.
 //!
-//! [`domain`], [`topology`] and [`units`] are the vocabulary and import nothing else. [`config`] and [`cli`] are what the
+//! [`domain`], [`obstacle`], [`topology`] and [`units`] are the vocabulary and import nothing else. [`config`] and [`cli`] are what the
 //! user asks for; only [`cli`] knows the command line. No two modules import each other, even by way of others.
 //!
 //! The words are the field's: a *domain* is a guest as libvirt knows it; *outbound* is what the guest sends,
@@ -26,6 +26,7 @@ pub mod failure;
 pub mod files;
 pub mod history;
 pub mod libvirt;
+pub mod obstacle;
 pub mod plan;
 pub mod preflight;
 pub mod profile;

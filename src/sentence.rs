@@ -1,10 +1,12 @@
 //! What a typed value looks like in JSON: its kind and its fields, and beside them the sentence that `render::words` makes
 //! of it. A reader of the JSON needs the kind, so the sentence is written and not read back.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::marker::PhantomData;
 
-use schemars::Schema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -27,9 +29,13 @@ pub(crate) fn message<T: Serialize + Display, S: Serializer>(what: &T, serialize
 }
 
 /// Writes the value with its sentence as `reason`.
-#[allow(dead_code, reason = "the first that has a reason comes next")]
 pub(crate) fn reason<T: Serialize + Display, S: Serializer>(what: &T, serializer: S) -> Result<S::Ok, S::Error> {
     said(what, "reason").serialize(serializer)
+}
+
+/// Writes each value with its sentence as `reason`.
+pub(crate) fn reasons<T: Serialize + Display, S: Serializer>(all: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(all.iter().map(|what| said(what, "reason")))
 }
 
 /// The schema of what [`message`] writes.
@@ -38,7 +44,6 @@ pub(crate) fn with_message(schema: &mut Schema) {
 }
 
 /// The schema of what [`reason`] writes.
-#[allow(dead_code, reason = "the first that has a reason comes next")]
 pub(crate) fn with_reason(schema: &mut Schema) {
     beside(schema, "reason");
 }
@@ -50,5 +55,27 @@ fn beside(schema: &mut Schema, key: &str) {
         if let Some(required) = kind["required"].as_array_mut() {
             required.push(key.into());
         }
+    }
+}
+
+/// The schema of a value that is flattened into another: a reference to its own, where schemars would copy each kind.
+pub(crate) struct Beside<T>(PhantomData<T>);
+
+impl<T: JsonSchema> JsonSchema for Beside<T> {
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = generator.subschema_for::<T>();
+        // An option that is empty writes no kind.
+        if let Some(none) = schema.get_mut("anyOf").and_then(|either| either.get_mut(1)) {
+            *none = json!({ "properties": { "kind": false } });
+        }
+        schema
     }
 }

@@ -8,6 +8,7 @@ use crate::engine::migration::attempt::{Attempt, Ended, Update};
 use crate::engine::migration::{Course, OnStall, Places, Verdict};
 use crate::failure::Cause;
 use crate::libvirt::{Definition, HostError, HostErrorKind, MigrationRequest};
+use crate::obstacle::Obstacle;
 use crate::preflight::offline;
 use crate::topology::Side;
 
@@ -118,8 +119,8 @@ fn prepare<F: Fn(Update)>(
 fn nothing_left_behind<F: Fn(Update)>(driver: &Driver<F>, domain: &str, uuid: &str) -> Result<(), Instead> {
     let found = driver.hosts.left_behind(uuid)?.ok_or(Instead::HasLeft)?;
     let (source, destination) = (driver.hosts.name(Side::Source), driver.hosts.name(Side::Destination));
-    let findings = offline::findings(source, destination, domain, &found);
-    if findings.is_empty() { Ok(()) } else { Err(Instead::NotWanted(Cause::LeftBehind { findings })) }
+    let obstacle = Obstacle::all(offline::obstacles(source, destination, domain, &found));
+    obstacle.map_or(Ok(()), |obstacle| Err(Instead::NotWanted(Cause::LeftBehind { obstacle: Box::new(obstacle) })))
 }
 
 /// Ends with a definition that left the source before its turn.

@@ -144,7 +144,7 @@ pub(crate) fn untouched((domain, uuid): (&str, &str), technique: Option<Techniqu
 
 /// A domain that was selected and could not be moved: it is still at the source, and the end state says so.
 pub(crate) fn refused(refusal: &Refusal) -> DomainReport {
-    untouched((&refusal.domain, &refusal.uuid), None, refusal.reason.clone())
+    untouched((&refusal.domain, &refusal.uuid), None, refusal.obstacle.to_string())
 }
 
 /// A domain that came to the source after planning; `planned` is why the plan does not move one that it knew.

@@ -76,8 +76,8 @@ impl Sorted {
             match standing(&domains[i], &rule, demands) {
                 Standing::Moves(techniques) => sorted.moving.push((i, techniques)),
                 Standing::Offline => sorted.offline.push(i),
-                Standing::Refused(reason) => {
-                    sorted.refused.push(Refusal { domain, uuid, forced: rule.technique, reason });
+                Standing::Refused(obstacle) => {
+                    sorted.refused.push(Refusal { domain, uuid, forced: rule.technique, obstacle });
                 }
                 Standing::Stays(kind) => sorted.stays.push(Stay::new(&domain, &uuid, kind, kind.to_string())),
             }

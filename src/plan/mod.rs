@@ -21,7 +21,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{Technique, Transfer};
+use crate::obstacle::Obstacle;
 use crate::profile::Profile;
+use crate::sentence;
 use crate::topology::{self, CapacityOrigin, Hop, HostPorts, Port};
 use draft::Seen;
 pub use draft::{Draft, Findings};
@@ -244,14 +246,15 @@ pub struct StepPrediction {
 pub struct Refusal {
     /// The domain's name.
     pub domain: String,
-    /// Its UUID; empty in a plan that an early version saved.
-    #[serde(default)]
+    /// Its UUID.
     pub uuid: String,
     /// The technique that the user gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forced: Option<Technique>,
-    /// What is in the way, and what would help.
-    pub reason: String,
+    /// What is in the way.
+    #[serde(flatten, serialize_with = "sentence::reason")]
+    #[schemars(with = "sentence::Beside<Obstacle>")]
+    pub obstacle: Obstacle,
 }
 
 /// A domain that is to stay at the source.
@@ -314,8 +317,10 @@ impl fmt::Display for StayKind {
 pub struct HostRefusal {
     /// The host as the user named it.
     pub host: String,
-    /// What is in the way, and what would help.
-    pub reason: String,
+    /// What is in the way.
+    #[serde(flatten, serialize_with = "sentence::reason")]
+    #[schemars(with = "sentence::Beside<Obstacle>")]
+    pub obstacle: Obstacle,
 }
 
 /// A maintenance window, and whether the plan fits it.

@@ -8,6 +8,7 @@ use std::{fmt, iter};
 use super::draft::{Draft, Seen};
 use super::eligibility::{Standing, post_copy_obstacle, standing};
 use crate::domain::{DomainState, Technique, Transfer};
+use crate::obstacle::Obstacle;
 use crate::plan::{self, Demands, Move, Plan, Refusal, Rule, Stay, StayKind, Step, Totals, Window};
 use crate::profile::{DomainProfile, Profile};
 use crate::units::span;
@@ -83,9 +84,9 @@ impl Today {
                 self.differences.push(format!("{domain}: {kind} now"));
                 self.stays.push(Stay::new(domain, uuid, kind, kind.to_string()));
             }
-            StepToday::Blocked(reason) => {
-                self.differences.push(format!("{domain}: {reason}"));
-                self.refused.push(Refusal { domain: domain.clone(), uuid: uuid.clone(), forced: None, reason });
+            StepToday::Blocked(obstacle) => {
+                self.differences.push(format!("{domain}: {obstacle}"));
+                self.refused.push(Refusal { domain: domain.clone(), uuid: uuid.clone(), forced: None, obstacle });
             }
             StepToday::OnlyPreCopy(why) => {
                 self.differences.push(format!("{domain}: post-copy is not possible any more: {why}"));
@@ -163,7 +164,7 @@ fn beside(plan: &Plan, domain: &DomainProfile, rule: &Rule) -> Beside {
     };
     match (standing(domain, &rule, &Demands::default()), refused, stayed) {
         (Standing::Stays(kind), ..) => Beside::Stays(kind, kind.to_string()),
-        (Standing::Refused(reason), Some(refusal), _) => Beside::Refused(Refusal { reason, ..refusal.clone() }),
+        (Standing::Refused(obstacle), Some(refusal), _) => Beside::Refused(Refusal { obstacle, ..refusal.clone() }),
         (_, Some(_), _) => Beside::Forgotten(Then::Refused),
         (_, None, Some(stay)) => Beside::Forgotten(Then::Stayed(stay.kind)),
         (_, None, None) => Beside::Forgotten(Then::Absent),
@@ -178,9 +179,9 @@ enum StepToday {
     /// Today's rules let it stay.
     Kept(StayKind),
     /// It is there and can't be moved as planned.
-    Blocked(String),
+    Blocked(Obstacle),
     /// It can be moved, but only so.
-    OnlyPreCopy(String),
+    OnlyPreCopy(Obstacle),
 }
 
 fn step_today(step: &Step, seen: &Seen<'_>) -> StepToday {
@@ -203,13 +204,12 @@ fn step_today(step: &Step, seen: &Seen<'_>) -> StepToday {
     if rule.stays {
         return StepToday::Kept(rule.stays_because);
     }
-    if !domain.migration.eligible {
-        let reason = domain.migration.reason.clone();
-        return StepToday::Blocked(reason.unwrap_or_else(|| "libvirt gives no reason".to_owned()));
+    if let Some(obstacle) = &domain.migration.obstacle {
+        return StepToday::Blocked(obstacle.clone());
     }
     match (step.technique(), domain.state) {
         (Technique::Offline, DomainState::ShutOff) => StepToday::AsPlanned,
-        (Technique::Offline, state) => StepToday::Blocked(format!("it is {state}; the plan moves only its definition")),
+        (Technique::Offline, state) => StepToday::Blocked(Obstacle::NotAsPlanned { state, offline: true }),
         (technique, DomainState::Running | DomainState::Paused | DomainState::PmSuspended) => {
             let obstacle = post_copy_obstacle(domain, &Demands::default());
             match obstacle.filter(|_| technique == Technique::PostCopy) {
@@ -217,7 +217,7 @@ fn step_today(step: &Step, seen: &Seen<'_>) -> StepToday {
                 None => StepToday::AsPlanned,
             }
         }
-        (_, state) => StepToday::Blocked(format!("it is {state}; the plan moves it live")),
+        (_, state) => StepToday::Blocked(Obstacle::NotAsPlanned { state, offline: false }),
     }
 }
 
@@ -290,7 +290,7 @@ fn slower(then: &Plan, now: &Plan) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Eligibility;
+    use crate::obstacle::Eligibility;
     use crate::plan::Findings;
     use crate::profile::fixture;
 
@@ -302,6 +302,10 @@ mod tests {
         }
         source.domains[1].outbound_bits_per_second = 3e8;
         (source, fixture::host("host-b", &[]))
+    }
+
+    fn stated(words: &str) -> Obstacle {
+        Obstacle::Stated { words: words.to_owned() }
     }
 
     fn check(plan: &Plan, source: &Profile, destination: &Profile, rules: &[Rule]) -> Draft {
@@ -345,12 +349,12 @@ mod tests {
             }),
             ("web: it is shut off; the plan moves it live", |s, _| s.domains[1].state = DomainState::ShutOff),
             ("web: post-copy is not possible any more: memory in a file", |s, _| {
-                s.domains[1].post_copy = Eligibility::no("memory in a file");
+                s.domains[1].post_copy = Eligibility::no(stated("memory in a file"));
             }),
             ("web: post-copy is not possible any more: it is pmsuspended", |s, _| {
                 s.domains[1].state = DomainState::PmSuspended;
             }),
-            ("db: an assigned device", |s, _| s.domains[0].migration = Eligibility::no("an assigned device")),
+            ("db: an assigned device", |s, _| s.domains[0].migration = Eligibility::no(stated("an assigned device"))),
             ("new is new at host-a", |s, _| {
                 let domain = DomainProfile { name: "new".to_owned(), uuid: "new".to_owned(), ..s.domains[0].clone() };
                 s.domains.push(domain);
@@ -367,8 +371,8 @@ mod tests {
     #[test]
     fn what_would_lose_a_domain_is_never_run_whatever_the_plan_says() {
         let (plan, mut source, destination) = saved();
-        source.domains[1].post_copy = Eligibility::no("memory in a file");
-        source.domains[0].migration = Eligibility::no("an assigned device");
+        source.domains[1].post_copy = Eligibility::no(stated("memory in a file"));
+        source.domains[0].migration = Eligibility::no(stated("an assigned device"));
         let now = look(&plan, &source, &destination).plan;
         assert!(now.migrations.iter().all(|step| step.technique() == Technique::PreCopy), "{:?}", now.migrations);
         assert_eq!(now.refused.iter().map(|r| r.domain.as_str()).collect::<Vec<_>>(), ["db"]);
@@ -433,12 +437,12 @@ mod tests {
     #[test]
     fn a_refusal_is_looked_at_again() {
         let (then, now): (Change, Change) = (
-            |source| source.domains[0].migration = Eligibility::no("no bridge br1"),
-            |source| source.domains[0].migration = Eligibility::no("no bridge br2"),
+            |source| source.domains[0].migration = Eligibility::no(stated("no bridge br1")),
+            |source| source.domains[0].migration = Eligibility::no(stated("no bridge br2")),
         );
         let (plan, source, destination) = changed([Rule::default(); 2], then, now);
         let checked = look(&plan, &source, &destination);
-        assert_eq!((&checked.differences[..], &*checked.plan.refused[0].reason), (&[][..], "no bridge br2"));
+        assert_eq!((&checked.differences[..], &checked.plan.refused[0].obstacle), (&[][..], &stated("no bridge br2")));
 
         let now = |source: &mut Profile| source.domains[0].migration = Eligibility::default();
         let (plan, mut source, destination) = changed([Rule::default(); 2], then, now);
@@ -455,7 +459,7 @@ mod tests {
     #[test]
     fn a_refusal_by_the_options_of_the_saved_plan_stands() {
         let forced = Rule { technique: Some(Technique::PostCopy), ..Rule::default() };
-        let then: Change = |source| source.domains[0].post_copy = Eligibility::no("memory in a file");
+        let then: Change = |source| source.domains[0].post_copy = Eligibility::no(stated("memory in a file"));
         let (plan, source, destination) = changed([forced, Rule::default()], then, |_| ());
         let checked = look(&plan, &source, &destination);
         assert_eq!((checked.differences, checked.plan.refused), (Vec::new(), plan.refused));

@@ -5,34 +5,29 @@ use super::facts::{DomainFacts, Facts};
 use super::gather::plug_path;
 use crate::libvirt::facts::Network;
 use crate::libvirt::xml::domain::{GuestNic, HostFile, Plug, Role};
+use crate::obstacle::Obstacle;
 
-/// The findings about a domain and the destination.
-pub(super) fn findings(facts: &Facts, uuid: &str, domain: &str, found: &DomainFacts) -> Vec<String> {
-    let host = &facts.destination.name;
-    let mut findings = Vec::new();
-    if let Some(words) = &found.machine {
-        findings.push(format!(
-            "{host} can't run its kind of machine: {words}; install there what {} has, or exclude the domain",
-            facts.source.name
-        ));
-    }
-    if let Some(words) = &found.processor {
-        findings.push(format!(
-            "the processor of {host} is not enough for it: {words}; give the domain a CPU model that both hosts have, and \
-             restart it"
-        ));
-    }
+/// What keeps a domain from the destination.
+pub(super) fn obstacles(facts: &Facts, uuid: &str, domain: &str, found: &DomainFacts) -> Vec<Obstacle> {
+    let (source, destination) = (&facts.source.name, &facts.destination.name);
+    let machine = found.machine.clone().map(|words| {
+        let (source, destination) = (source.clone(), destination.clone());
+        Obstacle::NoMachine { source, destination, words }
+    });
+    let processor = found.processor.clone();
+    let processor = processor.map(|words| Obstacle::NoProcessor { destination: destination.clone(), words });
+    let mut obstacles: Vec<_> = machine.into_iter().chain(processor).collect();
     let missing = |path: &str| facts.files.get(path) == Some(&false);
     // What a definition needs beside its disks can be set right before it is started.
     let needed = |file: &&HostFile| found.belongings.is_none() || matches!(file.role, Role::Disk(_));
-    let files = found.hardware.files.iter().filter(needed);
-    findings.extend(files.filter(|file| missing(&file.path)).filter_map(|file| without_file(host, domain, file)));
+    let files = found.hardware.files.iter().filter(needed).filter(|file| missing(&file.path));
+    obstacles.extend(files.filter_map(|file| without_file(destination, domain, file)));
     for nic in &found.hardware.nics {
         let there = plug_path(&nic.plug).is_none_or(|path| !missing(&path));
-        findings.extend(without_plug(facts, nic, there));
-        findings.extend(collision(facts, uuid, nic));
+        obstacles.extend(without_plug(facts, nic, there));
+        obstacles.extend(collision(facts, uuid, nic));
     }
-    findings
+    obstacles
 }
 
 /// What libvirt drops on the way, as clauses after the domain's name.
@@ -48,58 +43,41 @@ pub(super) fn dropped(facts: &Facts, found: &DomainFacts) -> Vec<String> {
     missing.filter_map(clause).collect()
 }
 
-fn without_file(host: &str, domain: &str, HostFile { path, role }: &HostFile) -> Option<String> {
-    Some(match role {
-        Role::Disk(target) => {
-            format!(
-                "its disk {target} ({path}) is not at {host}; mount the storage with it there, or exclude the domain"
-            )
-        }
-        Role::Medium(target) => format!(
-            "the medium in its drive {target} ({path}) is not at {host}; put it there, or eject it (virsh change-media \
-             {domain} {target} --eject)"
-        ),
-        Role::Boot(what) => format!("its {what} ({path}) is not at {host}; install it there"),
+fn without_file(host: &str, domain: &str, file: &HostFile) -> Option<Obstacle> {
+    let (destination, path) = (host.to_owned(), file.path.clone());
+    Some(match file.role.clone() {
+        Role::Disk(disk) => Obstacle::NoDisk { destination, disk, path },
+        Role::Medium(drive) => Obstacle::NoMedium { name: domain.to_owned(), destination, drive, path },
+        Role::Boot(file) => Obstacle::NoBootFile { destination, file: file.to_owned(), path },
         Role::Dispensable(_) => return None,
     })
 }
 
-fn without_plug(facts: &Facts, nic: &GuestNic, there: bool) -> Option<String> {
-    let host = &facts.destination.name;
-    match &nic.plug {
-        Plug::Bridge { name, .. } if !there => {
-            Some(format!("{host} has no bridge {name} for its NIC {}; create it there", nic.mac))
-        }
-        Plug::Device(name) if !there => Some(format!(
-            "{host} has no network device {name} for its NIC {}; name one there alike, or plug the NIC into a libvirt \
-             network that both hosts have",
-            nic.mac
-        )),
-        Plug::Network(name) => match facts.networks.get(name) {
-            Some(Network::Missing) => Some(format!(
-                "{host} has no libvirt network {name} for its NIC {}; define and start it there (virsh net-dumpxml {name} \
-                 at {}, virsh net-define)",
-                nic.mac, facts.source.name
-            )),
-            Some(Network::Inactive) => Some(format!(
-                "the libvirt network {name} for its NIC {} is not active at {host}; start it there (virsh net-start \
-                 {name})",
-                nic.mac
-            )),
-            Some(Network::Active) | None => None,
+fn without_plug(facts: &Facts, nic: &GuestNic, there: bool) -> Option<Obstacle> {
+    let (destination, mac) = (facts.destination.name.clone(), nic.mac.clone());
+    match nic.plug.clone() {
+        Plug::Bridge { name: bridge, .. } if !there => Some(Obstacle::NoBridge { destination, bridge, mac }),
+        Plug::Device(device) if !there => Some(Obstacle::NoDevice { destination, device, mac }),
+        Plug::Network(network) => match facts.networks.get(&network)? {
+            Network::Missing => {
+                Some(Obstacle::NoNetwork { source: facts.source.name.clone(), destination, network, mac })
+            }
+            Network::Inactive => Some(Obstacle::NetworkInactive { destination, network, mac }),
+            Network::Active => None,
         },
         Plug::Bridge { .. } | Plug::Device(_) | Plug::Other => None,
     }
 }
 
 /// The same MAC address in the same network would take the traffic of both away. In different ones it is no harm.
-fn collision(facts: &Facts, uuid: &str, nic: &GuestNic) -> Option<String> {
+fn collision(facts: &Facts, uuid: &str, nic: &GuestNic) -> Option<Obstacle> {
     let others = facts.residents.iter().filter(|resident| resident.uuid != uuid && !nic.mac.is_empty());
     let taken = others.into_iter().find(|resident| resident.hardware.nics.contains(nic))?;
-    Some(format!(
-        "its MAC address {} is taken at {} by {}; give one of the two another",
-        nic.mac, facts.destination.name, taken.name
-    ))
+    Some(Obstacle::MacTaken {
+        destination: facts.destination.name.clone(),
+        mac: nic.mac.clone(),
+        taken_by: taken.name.clone(),
+    })
 }
 
 #[cfg(test)]
@@ -112,7 +90,8 @@ mod tests {
         facts.source.name = "host-a".to_owned();
         facts.destination.name = "host-b".to_owned();
         let hardware = hardware(devices);
-        findings(facts, "u1", "web", &DomainFacts { hardware, ..DomainFacts::default() })
+        let found = DomainFacts { hardware, ..DomainFacts::default() };
+        obstacles(facts, "u1", "web", &found).iter().map(ToString::to_string).collect()
     }
 
     fn hardware(devices: &str) -> Hardware {

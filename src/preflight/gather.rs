@@ -22,7 +22,7 @@ pub fn gather(source: &Host, destination: &Host, profile: &Profile, rules: &[Rul
     facts.residents = destination.residents()?;
     let shown = Shown::default();
     let leaves = |(domain, rule): &(&DomainProfile, &Rule)| {
-        !rule.stays && domain.migration.eligible && (rule.offline || domain.state != DomainState::ShutOff)
+        !rule.stays && domain.migration.obstacle.is_none() && (rule.offline || domain.state != DomainState::ShutOff)
     };
     let leaving: Vec<_> = profile.domains.iter().zip(rules).filter(leaves).map(|(domain, _)| domain).collect();
     let read_only = facts.source.read_only;

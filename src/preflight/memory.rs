@@ -11,23 +11,17 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::facts::Facts;
 use crate::libvirt::xml::domain::Backing;
+use crate::obstacle::{Obstacle, Room, RoomBasis};
 use crate::profile::{DomainProfile, Profile};
 use crate::units::size;
 
 /// The destination's memory after all have come that find room.
 #[derive(Debug, Default)]
 pub(super) struct Filling {
-    /// The domains that find none, by UUID, each with the finding.
-    pub(super) crowded: HashMap<String, String>,
+    /// The domains that find none, by UUID, each with the obstacle.
+    pub(super) crowded: HashMap<String, Obstacle>,
     /// What is worth knowing beside that.
     pub(super) notes: Vec<String>,
-}
-
-/// Ordinary memory that the destination can give.
-struct Room {
-    bytes: u64,
-    /// What was counted, in words.
-    counted: String,
 }
 
 /// Lets domains come in this order.
@@ -38,36 +32,27 @@ pub(super) fn fill<'a>(
     facts: &Facts,
 ) -> Filling {
     let host = &facts.destination.name;
-    let mut room = room(destination, facts);
+    let room = room(destination, facts);
+    let mut ordinary = room.as_ref().map_or(0, Room::bytes);
     let mut huge = facts.memory.as_ref().map(|memory| memory.huge.clone()).unwrap_or_default();
     let (mut filling, mut taken) = (Filling::default(), 0);
     for uuid in arrivals {
         let Some(domain) = source.domain(uuid) else { continue };
-        let need = need(domain, facts);
-        let (left, kind, counted) = match backing(facts, uuid) {
+        let (destination, needed_bytes) = (host.clone(), need(domain, facts));
+        let lacks = match backing(facts, uuid) {
             Backing::Huge(page) => {
-                let Some((page, left)) = pool(&mut huge, page) else { continue };
-                (left, format!("huge pages of {}", size(page)), String::new())
+                let Some((page_bytes, left)) = pool(&mut huge, page) else { continue };
+                let obstacle = |left_bytes| Obstacle::NoHugePages { destination, needed_bytes, left_bytes, page_bytes };
+                take(left, needed_bytes).err().map(obstacle)
             }
             Backing::Lazy | Backing::Whole => {
-                let Some(room) = &mut room else { continue };
-                taken += need;
-                (&mut room.bytes, "memory".to_owned(), format!(" (counted: {})", room.counted))
+                let Some(room) = room.clone() else { continue };
+                taken += needed_bytes;
+                let obstacle = |left_bytes| Obstacle::NoMemory { destination, needed_bytes, left_bytes, room };
+                take(&mut ordinary, needed_bytes).err().map(obstacle)
             }
         };
-        if need <= *left {
-            *left -= need;
-        } else {
-            filling.crowded.insert(
-                uuid.to_owned(),
-                format!(
-                    "it needs {} of {kind} at {host}, which has {} left when the domains before it in the plan are \
-                     there{counted}; free some there, or exclude some domains",
-                    size(need),
-                    size(*left)
-                ),
-            );
-        }
+        filling.crowded.extend(lacks.map(|obstacle| (uuid.to_owned(), obstacle)));
     }
     for promise in &facts.allowance.promised {
         filling.notes.push(format!(
@@ -76,16 +61,21 @@ pub(super) fn fill<'a>(
             promise.source
         ));
     }
-    if let Some(room) = room.filter(|room| taken > room.bytes && filling.crowded.is_empty()) {
+    if let Some(room) = room.filter(|_| taken > ordinary && filling.crowded.is_empty()) {
         filling.notes.push(format!(
-            "{} of memory are left at {host} when all are there (counted: {}, less {} for the plan); runs from other \
+            "{} of memory are left at {host} when all are there (counted: {room}, less {} for the plan); runs from other \
              machines or of other users are not known here",
-            size(room.bytes),
-            room.counted,
+            size(ordinary),
             size(taken)
         ));
     }
     filling
+}
+
+/// Takes as much as is needed; if there is less, that is the error.
+fn take(left: &mut u64, need: u64) -> Result<(), u64> {
+    *left = left.checked_sub(need).ok_or(*left)?;
+    Ok(())
 }
 
 /// Memory that each domain takes at the destination, in bytes, by UUID.
@@ -115,35 +105,21 @@ fn pool(huge: &mut BTreeMap<u64, u64>, page: Option<u64>) -> Option<(u64, &mut u
 /// `None` if nobody tells.
 fn room(destination: &Profile, facts: &Facts) -> Option<Room> {
     let allowance = &facts.allowance;
-    let (mut bytes, mut counted, keeps) = match (allowance.guests, &facts.memory) {
+    let ordinary = |backing| !matches!(backing, Backing::Huge(_));
+    let (basis, basis_bytes, taken_bytes, keeps) = match (allowance.guests, &facts.memory) {
         (Some(guests), _) => {
-            let residents = resident(destination, facts, |backing, _| !matches!(backing, Backing::Huge(_)));
-            let counted =
-                format!("{} for guests by the configuration, less {} that are taken", size(guests), size(residents));
-            (guests.saturating_sub(residents), counted, 0)
+            (RoomBasis::Configured, guests, resident(destination, facts, |backing, _| ordinary(backing)), 0)
         }
-        (None, Some(memory)) if memory.by_kernel => {
-            (memory.available, format!("{} available", size(memory.available)), 0)
-        }
+        (None, Some(memory)) if memory.by_kernel => (RoomBasis::Available, memory.available, 0, 0),
         (None, Some(memory)) => {
-            let shared = resident(destination, facts, |backing, shared| shared && !matches!(backing, Backing::Huge(_)));
-            let mut counted = format!("{} free or in caches", size(memory.available));
-            if shared > 0 {
-                counted += &format!(", less {} of shared memory of its guests", size(shared));
-            }
-            (memory.available.saturating_sub(shared), counted, kernel_keeps(memory.total))
+            let shared = resident(destination, facts, |backing, shared| shared && ordinary(backing));
+            (RoomBasis::FreeOrCached, memory.available, shared, kernel_keeps(memory.total))
         }
         (None, None) => return None,
     };
-    let reserve = allowance.reserve.unwrap_or(keeps);
-    let promised: u64 = allowance.promised.iter().map(|promise| promise.bytes).sum();
-    for (less, what) in [(reserve, "for the host itself"), (promised, "that other runs still bring")] {
-        if less > 0 {
-            bytes = bytes.saturating_sub(less);
-            counted += &format!(", less {} {what}", size(less));
-        }
-    }
-    Some(Room { bytes, counted })
+    let reserved_bytes = allowance.reserve.unwrap_or(keeps);
+    let promised_bytes = allowance.promised.iter().map(|promise| promise.bytes).sum();
+    Some(Room { basis, basis_bytes, taken_bytes, reserved_bytes, promised_bytes })
 }
 
 /// What is resident of the destination's guests whose memory is `of` that kind: how it is taken, and whether it is shared.
@@ -173,7 +149,7 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// These domains (resident and whole memory in MiB, backing) come in the plan's order; with each place the finding of
+    /// These domains (resident and whole memory in MiB, backing) come in the plan's order; with each place the sentence of
     /// the domain there that has no room.
     fn come(mut facts: Facts, domains: &[(u64, u64, Backing)]) -> (Vec<(usize, String)>, Vec<String>) {
         let names: Vec<_> = (1..=domains.len()).map(|n| format!("n{n}")).collect();
@@ -191,7 +167,7 @@ mod tests {
         let plan = plan(&source, &destination, &[], &Demands::default());
         let arrivals = plan.migrations.iter().map(|step| step.uuid.as_str());
         let filling = fill(arrivals, &source, &destination, &facts);
-        let order = plan.migrations.iter().filter_map(|s| Some((s.order, filling.crowded.get(&s.uuid)?.clone())));
+        let order = plan.migrations.iter().filter_map(|s| Some((s.order, filling.crowded.get(&s.uuid)?.to_string())));
         (order.collect(), filling.notes)
     }
 

@@ -1,8 +1,7 @@
 //! What would go wrong, found before anything moves.
 //!
-//! [`gather()`] asks both hosts for [`facts`]; everything else is pure: each check makes findings of the facts, one plain
-//! sentence each with what is wrong and what would mend it. A finding about a domain refuses it in the plan; one about a
-//! host blocks the whole plan. What can't be known stays open here, and libvirt's own checks decide when the migration
+//! [`gather()`] asks both hosts for [`facts`]; everything else is pure: each check makes of the facts a list of
+//! obstacles, which are worded elsewhere. One of a domain refuses it in the plan; one of a host blocks the whole plan. What can't be known stays open here, and libvirt's own checks decide when the migration
 //! begins, with the domain still running at the source.
 
 mod destination;
@@ -15,7 +14,8 @@ mod source;
 
 use std::collections::HashMap;
 
-use crate::domain::{Eligibility, Fault, Technique};
+use crate::domain::{Fault, Technique};
+use crate::obstacle::{Eligibility, Obstacle};
 use crate::plan::{Draft, Findings, HostRefusal, Plan, Planner, Step};
 use crate::profile::{Both, Profile};
 
@@ -72,27 +72,25 @@ fn versions_differ(facts: &Facts) -> bool {
 }
 
 /// Marks each domain of `source` that no longer fits into the destination's memory in the plan's order.
-fn mark_crowded(source: &mut Profile, crowded: &HashMap<String, String>) {
+fn mark_crowded(source: &mut Profile, crowded: &HashMap<String, Obstacle>) {
     for domain in &mut source.domains {
-        if let Some(reason) = crowded.get(&domain.uuid) {
-            domain.migration = Eligibility::no(reason.clone());
+        if let Some(obstacle) = crowded.get(&domain.uuid) {
+            domain.migration = Eligibility::no(obstacle.clone());
         }
     }
 }
 
 /// Marks each domain of `source` that the facts or the profiles show to be stuck there.
 fn mark(source: &mut Profile, destination: &Profile, facts: &Facts) {
-    for domain in source.domains.iter_mut().filter(|domain| domain.migration.eligible) {
+    for domain in source.domains.iter_mut().filter(|domain| domain.migration.obstacle.is_none()) {
         if let Some(found) = facts.domains.get(&domain.uuid) {
-            let mut findings = source::findings(&facts.source.name, &domain.name, found);
-            findings.extend(destination::findings(facts, &domain.uuid, &domain.name, found));
+            let mut obstacles = source::obstacles(&facts.source.name, &domain.name, found);
+            obstacles.extend(destination::obstacles(facts, &domain.uuid, &domain.name, found));
             if let Some(belongings) = &found.belongings {
                 let (source, destination) = (&facts.source.name, &facts.destination.name);
-                findings.extend(offline::findings(source, destination, &domain.name, belongings));
+                obstacles.extend(offline::obstacles(source, destination, &domain.name, belongings));
             }
-            if !findings.is_empty() {
-                domain.migration = Eligibility::no(findings.join("; "));
-            }
+            domain.migration = Eligibility { obstacle: Obstacle::all(obstacles) };
         }
     }
     // Last: of a domain that is on its way already, that is the news, and not that the destination has it, too.
@@ -102,19 +100,16 @@ fn mark(source: &mut Profile, destination: &Profile, facts: &Facts) {
 /// What keeps a whole host from taking part.
 fn blocked(facts: &Facts) -> Vec<HostRefusal> {
     let (source, destination) = (&facts.source, &facts.destination);
-    let refusal = |host: &str, reason: String| HostRefusal { host: host.to_owned(), reason };
-    let mut found = Vec::new();
-    for host in [source, destination].into_iter().filter(|host| host.read_only) {
-        let reason = "the connection is read-only, and nothing moves over it; connect as a user who may manage domains \
-                      there (root, or one of the group libvirt), and by no read-only socket";
-        found.push(refusal(&host.name, reason.to_owned()));
-    }
+    let refusal = |host: &str, obstacle| HostRefusal { host: host.to_owned(), obstacle };
+    let read_only = [source, destination].into_iter().filter(|host| host.read_only);
+    let mut found: Vec<_> = read_only.map(|host| refusal(&host.name, Obstacle::ReadOnly)).collect();
     if source.hypervisor != destination.hypervisor {
-        let reason = format!(
-            "its hypervisor is {}, and that of {} is {}; choose a destination with the same",
-            destination.hypervisor, source.name, source.hypervisor
-        );
-        found.push(refusal(&destination.name, reason));
+        let obstacle = Obstacle::OtherHypervisor {
+            hypervisor: destination.hypervisor.clone(),
+            source: source.name.clone(),
+            source_hypervisor: source.hypervisor.clone(),
+        };
+        found.push(refusal(&destination.name, obstacle));
     }
     found
 }
@@ -228,7 +223,7 @@ mod tests {
         facts.domains.insert("u1".to_owned(), found);
         let plan = plan_with(&facts);
         assert_eq!(plan.migrations.len(), 1);
-        let reason = &plan.refused[0].reason;
+        let reason = plan.refused[0].obstacle.to_string();
         assert!(
             reason.contains("2 snapshots") && reason.contains("; ") && reason.contains("no such machine"),
             "{reason}"

@@ -2,50 +2,35 @@
 //! or deletes it.
 
 use crate::libvirt::facts::{Belongings, KeptFile};
+use crate::obstacle::Obstacle;
 
-/// The findings about a domain that is to move from `source` to `destination`. The first words of each say what it has.
-pub(crate) fn findings(source: &str, destination: &str, domain: &str, found: &Belongings) -> Vec<String> {
-    let mut findings = Vec::new();
-    // Not paused: QEMU writes the NVRAM at the destination only when the domain runs there.
-    let take_along = format!("start the domain (virsh start {domain}) and move it while it runs");
+/// What keeps the definition of a domain from moving from `source` to `destination`.
+pub(crate) fn obstacles(source: &str, destination: &str, domain: &str, found: &Belongings) -> Vec<Obstacle> {
+    let (name, source, destination) = (domain.to_owned(), source.to_owned(), destination.to_owned());
+    let mut obstacles = Vec::new();
     if let Some(state) = found.active {
-        findings.push(format!("it is {state} at {source}, and only its definition was to move; run this again"));
+        obstacles.push(Obstacle::Started { state, source: source.clone() });
     }
     if found.saved {
-        findings.push(format!(
-            "it has a managed-save image, which libvirt leaves at {source}; {take_along}, or \
-             delete the image (virsh managedsave-remove {domain})"
-        ));
+        obstacles.push(Obstacle::ManagedSave { name: name.clone(), source: source.clone() });
     }
     if found.checkpoints > 0 {
-        let count = if found.checkpoints == 1 { "a checkpoint" } else { "checkpoints" };
-        findings.push(format!(
-            "it has {count}, which libvirt deletes at {source} and does not copy; delete what there is (virsh \
-             checkpoint-list {domain}, virsh checkpoint-delete {domain} NAME --metadata) and begin with a full backup at \
-             {destination}"
-        ));
+        let (name, source, destination) = (name.clone(), source.clone(), destination.clone());
+        obstacles.push(Obstacle::Checkpoints { name, source, destination, count: found.checkpoints });
     }
     if found.tpm {
-        findings.push(format!(
-            "it has a TPM, whose state libvirt does not copy to {destination}; {take_along}, or exclude it"
-        ));
+        obstacles.push(Obstacle::Tpm { name: name.clone(), destination: destination.clone() });
     }
-    for file in found.files.iter().filter(|file| !is_shared(file)) {
-        let KeptFile { what, path, at_destination } = file;
-        findings.push(match at_destination {
-            Some(true) => format!(
-                "its {what} ({path}) is in a directory of {source}'s own, and what {destination} has there may be older; \
-                 {take_along}, or exclude it"
-            ),
-            Some(false) => {
-                format!("its {what} ({path}) is not at {destination}; copy it there, or {take_along}")
-            }
-            None => format!(
-                "libvirt can't tell whether its {what} ({path}) is at {destination}; {take_along}, or exclude it"
-            ),
-        });
-    }
-    findings
+    let kept = found.files.iter().filter(|file| !is_shared(file)).map(|file| Obstacle::KeptFile {
+        name: name.clone(),
+        source: source.clone(),
+        destination: destination.clone(),
+        file: file.what.to_owned(),
+        path: file.path.clone(),
+        at_destination: file.at_destination,
+    });
+    obstacles.extend(kept);
+    obstacles
 }
 
 /// What is taken to be at the destination already, as clauses after the domain's name.
@@ -69,7 +54,8 @@ mod tests {
     use crate::domain::DomainState;
 
     fn of(found: &Belongings) -> String {
-        findings("host-a", "host-b", "web", found).join("\n")
+        let obstacles = obstacles("host-a", "host-b", "web", found);
+        obstacles.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     }
 
     fn nvram(path: &str, at_destination: Option<bool>) -> Belongings {

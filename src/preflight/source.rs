@@ -2,46 +2,32 @@
 
 use super::facts::DomainFacts;
 use crate::libvirt::facts::Occupation;
-use crate::profile::mobility::hangs;
+use crate::obstacle::Obstacle;
 
-/// The findings about a domain of `host`.
-pub(super) fn findings(host: &str, domain: &str, found: &DomainFacts) -> Vec<String> {
-    let mut findings = Vec::new();
+/// What keeps a domain of `host` there.
+pub(super) fn obstacles(host: &str, domain: &str, found: &DomainFacts) -> Vec<Obstacle> {
+    let (source, name) = (host.to_owned(), domain.to_owned());
+    let mut obstacles = Vec::new();
     if found.hangs {
-        findings.push(hangs(domain));
+        obstacles.push(Obstacle::Hangs { name: name.clone() });
     }
     match found.job {
-        Some(Occupation::Migration) => findings.push(format!(
-            "it is being migrated already; wait until that has ended (virsh domjobinfo {domain}), or let `tsmig recover` see it to \
-             its end, and run tsmig again"
-        )),
-        Some(Occupation::Other(kind)) => findings.push(format!(
-            "a {kind} job runs on it; wait for its end (virsh domjobinfo {domain}) or cancel it (virsh domjobabort \
-             {domain})"
-        )),
+        Some(Occupation::Migration) => obstacles.push(Obstacle::MigratesAlready { name: name.clone() }),
+        Some(Occupation::Other(job)) => obstacles.push(Obstacle::Job { name: name.clone(), job: job.to_owned() }),
         None => {}
     }
     if found.snapshots > 0 {
-        let (count, them) = if found.snapshots == 1 { ("a snapshot", "it") } else { ("snapshots", "them") };
-        let count = if found.snapshots == 1 { count.to_owned() } else { format!("{} {count}", found.snapshots) };
-        findings.push(format!(
-            "it has {count}, and libvirt migrates no domain with any; delete {them} (virsh snapshot-list {domain}, virsh \
-             snapshot-delete)"
-        ));
+        obstacles.push(Obstacle::Snapshots { name, count: found.snapshots });
     }
     // libvirt names the first obstacle, which may be one of the above.
-    if let Some(refusal) = found.refusal.as_ref().filter(|_| findings.is_empty()) {
-        let words = &refusal.message;
-        findings.push(if refusal.unsafe_storage {
-            format!(
-                "a disk of it is not on storage that both hosts share, says the libvirt of {host} ({words}); move the disk \
-                 to shared storage, or exclude the domain"
-            )
-        } else {
-            format!("the libvirt of {host} does not migrate it: {words}; mend that, or exclude the domain")
+    if let Some(refusal) = found.refusal.as_ref().filter(|_| obstacles.is_empty()) {
+        let words = refusal.message.clone();
+        obstacles.push(match refusal.unsafe_storage {
+            true => Obstacle::UnsafeStorage { source, words },
+            false => Obstacle::LibvirtRefuses { source, words },
         });
     }
-    findings
+    obstacles
 }
 
 #[cfg(test)]
@@ -50,7 +36,7 @@ mod tests {
     use crate::libvirt::facts::LibvirtRefusal;
 
     fn of(found: DomainFacts) -> Vec<String> {
-        findings("host-a", "web", &found)
+        obstacles("host-a", "web", &found).iter().map(ToString::to_string).collect()
     }
 
     #[test]

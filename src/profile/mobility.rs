@@ -1,8 +1,8 @@
 //! Whether and how a domain may move, by its hardware.
 
-use crate::domain::Eligibility;
 use crate::libvirt::xml::domain::Hardware;
 use crate::libvirt::{Host, HostError, HostErrorKind};
+use crate::obstacle::{Eligibility, Obstacle};
 
 /// What a profile has of a domain beside its samples.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,7 +23,8 @@ impl Mobility {
     pub(super) fn ask(host: &Host, name: &str, uuid: &str, persistent: bool) -> Result<Option<Self>, HostError> {
         Ok(match host.hardware(uuid) {
             Err(error) if error.kind == HostErrorKind::Hangs => {
-                Some(Self { persistent, migration: Eligibility::no(hangs(name)), ..Self::default() })
+                let migration = Eligibility::no(Obstacle::Hangs { name: name.to_owned() });
+                Some(Self { persistent, migration, ..Self::default() })
             }
             hardware => hardware?.map(|hardware| Self { persistent, ..Self::of(&hardware) }),
         })
@@ -31,26 +32,14 @@ impl Mobility {
 
     fn of(hardware: &Hardware) -> Self {
         let mut mobility = Self::default();
-        let n = hardware.assigned_devices;
-        if n > 0 {
-            let (plural, them) = if n == 1 { ("", "it") } else { ("s", "them") };
-            mobility.migration = Eligibility::no(format!(
-                "it has {n} assigned host device{plural}, which can't be migrated live; detach {them} or shut the domain down"
-            ));
+        if hardware.assigned_devices > 0 {
+            mobility.migration = Eligibility::no(Obstacle::AssignedDevices { count: hardware.assigned_devices });
         }
         if hardware.memory_in_file {
-            mobility.post_copy = Eligibility::no("its memory is backed by a file, which post-copy does not survive");
+            mobility.post_copy = Eligibility::no(Obstacle::MemoryInFile);
         }
         mobility
     }
-}
-
-/// What keeps a domain that hangs at its host, and what to do.
-pub(crate) fn hangs(domain: &str) -> String {
-    format!(
-        "its emulator does not answer libvirt (virsh domcontrol {domain}); see what it waits for, such as storage that is \
-         gone, or exclude the domain"
-    )
 }
 
 #[cfg(test)]
@@ -73,21 +62,20 @@ mod tests {
     #[test]
     fn a_host_device_blocks_the_migration() {
         let found = mobility("", "<hostdev mode='subsystem' type='pci'/><interface type='hostdev'/>");
-        assert!(!found.migration.eligible);
-        assert!(found.migration.reason.is_some_and(|r| r.contains("2 assigned host devices")));
+        assert!(found.migration.obstacle.is_some_and(|o| o.to_string().contains("2 assigned host devices")));
     }
 
     #[test]
     fn a_teamed_host_device_does_not() {
         let teamed = "<interface type='hostdev'><teaming type='transient' persistent='n0'/></interface>";
-        assert!(mobility("", teamed).migration.eligible);
+        assert_eq!(mobility("", teamed).migration.obstacle, None);
     }
 
     #[test]
     fn file_backed_memory_is_never_post_copied() {
         let found = mobility("<memoryBacking><source type='file'/></memoryBacking>", "");
-        assert!(found.migration.eligible);
-        assert!(!found.post_copy.eligible);
+        assert_eq!(found.migration.obstacle, None);
+        assert_eq!(found.post_copy.obstacle, Some(Obstacle::MemoryInFile));
     }
 
     #[test]

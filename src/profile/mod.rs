@@ -10,7 +10,8 @@ pub mod sampler;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{DomainState, Eligibility};
+use crate::domain::DomainState;
+use crate::obstacle::Eligibility;
 use crate::topology::{Binding, Hop, HostPorts, Port};
 
 /// The schema name that a saved profile carries.

@@ -8,8 +8,9 @@ use std::iter::zip;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::domain::{DomainState, Eligibility};
+use crate::domain::DomainState;
 use crate::libvirt::{DirtyRate, DomainSample, Host, HostError, HostErrorKind, NicCounters, Sample};
+use crate::obstacle::{Eligibility, Obstacle};
 use crate::profile::mobility::Mobility;
 use crate::profile::{DomainProfile, NicProfile, Profile};
 use crate::topology::{Binding, Port};
@@ -143,7 +144,7 @@ impl SamplingWindow {
         let resident = sample.resident_bytes.unwrap_or(sample.memory_bytes);
         let post_copy = match sample.state {
             state if state.can_post_copy() => mobility.post_copy,
-            state => Eligibility::no(format!("it is {state}, and only a running domain can be post-copied")),
+            state => Eligibility::no(Obstacle::NotRunning { state }),
         };
         DomainProfile {
             name: sample.name.clone(),
@@ -402,7 +403,7 @@ mod tests {
         paused.state = DomainState::Paused;
         let domains = profile_of(vec![(0.0, vec![paused])]);
         assert_eq!(
-            domains[0].post_copy.reason.as_deref(),
+            domains[0].post_copy.obstacle.as_ref().map(ToString::to_string).as_deref(),
             Some("it is paused, and only a running domain can be post-copied")
         );
     }

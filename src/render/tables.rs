@@ -16,7 +16,6 @@ use crate::units::{Rate, size, span};
 pub fn profile(profile: &Profile) -> String {
     let mut table = table(&["domain", "state", "memory", "resident", "dirties", "outbound", "inbound", "post-copy"]);
     for domain in &profile.domains {
-        let eligible = |eligible| if eligible { "yes" } else { "no" };
         row(
             &mut table,
             [
@@ -27,7 +26,7 @@ pub fn profile(profile: &Profile) -> String {
                 format!("{}/s", size(domain.dirty_bytes_per_second as u64)),
                 traffic(domain.outbound_bits_per_second, &profile.migration_port),
                 traffic(domain.inbound_bits_per_second, &profile.migration_port),
-                eligible(domain.post_copy.eligible).to_owned(),
+                if domain.post_copy.obstacle.is_none() { "yes" } else { "no" }.to_owned(),
             ],
         );
     }
@@ -67,10 +66,10 @@ pub fn plan_on(plan: &Plan, page: &Page) -> String {
         }
     }
     for blocked in &plan.blocked {
-        text += &page.bad(&page.entry(&blocked.host, &format!("NOTHING CAN MOVE: {}", blocked.reason)));
+        text += &page.bad(&page.entry(&blocked.host, &format!("NOTHING CAN MOVE: {}", blocked.obstacle)));
     }
     for refusal in &plan.refused {
-        text += &page.bad(&page.entry(&refusal.domain, &format!("CAN'T MOVE: {}", refusal.reason)));
+        text += &page.bad(&page.entry(&refusal.domain, &format!("CAN'T MOVE: {}", refusal.obstacle)));
     }
     for stay in &plan.stays {
         text += &page.entry(&stay.domain, &format!("stays: {}", stay.reason));

@@ -10,6 +10,7 @@ use tsmig::domain::{Condition, Fault, Presence, Technique};
 use tsmig::engine::events::Event;
 use tsmig::engine::migration::Phase;
 use tsmig::engine::{Evacuation, Options, Timeout};
+use tsmig::obstacle::Obstacle;
 use tsmig::plan;
 use tsmig::report::{DomainOutcome, Outcome};
 
@@ -43,7 +44,7 @@ fn a_refused_domain_is_in_the_report_and_in_the_status() {
         domain: "gpu".to_owned(),
         uuid: "gpu".to_owned(),
         forced: None,
-        reason: "an assigned host device".to_owned(),
+        obstacle: Obstacle::Stated { words: "an assigned host device".to_owned() },
     });
     let (_, report) = run(&plan, &hosts);
     assert_eq!(outcomes(&report), [DomainOutcome::Migrated, DomainOutcome::Remains]);

@@ -1,8 +1,9 @@
 //! What the planner keeps to: forced techniques, exclusions, order, and caps.
 
 use crate::support::{balanced, by, domain, example, host, most_in_flight, step};
+use tsmig::domain::DomainState;
 use tsmig::domain::Technique;
-use tsmig::domain::{DomainState, Eligibility};
+use tsmig::obstacle::{Eligibility, Obstacle};
 use tsmig::plan::{Demands, LEAST_BANDWIDTH, Objective, Plan, Rule, plan};
 
 fn with(rules: &[Rule], demands: &Demands) -> Plan {
@@ -28,14 +29,15 @@ fn a_forced_technique_is_used_and_said() {
 #[test]
 fn a_forced_post_copy_that_is_not_possible_is_refused_not_changed() {
     let (mut source, destination) = balanced();
-    source.domains[0].post_copy = Eligibility::no("its memory is backed by a file");
+    source.domains[0].post_copy = Eligibility::no(Obstacle::MemoryInFile);
     source.domains[1].state = DomainState::Paused;
     let rules = [forced(Technique::PostCopy), forced(Technique::PostCopy)];
     let plan = plan(&source, &destination, &rules, &Demands::default());
     let refused: Vec<_> = plan.refused.iter().map(|r| r.domain.as_str()).collect();
     assert_eq!(refused, ["o1", "o2"]);
-    assert!(plan.refused[0].reason.contains("--post-copy") && plan.refused[0].reason.contains("backed by a file"));
-    assert!(plan.refused[1].reason.contains("paused"));
+    let reasons: Vec<_> = plan.refused.iter().map(|r| r.obstacle.to_string()).collect();
+    assert!(reasons[0].contains("--post-copy") && reasons[0].contains("backed by a file"));
+    assert!(reasons[1].contains("paused"));
 }
 
 #[test]
@@ -61,7 +63,8 @@ fn states_that_can_not_move_are_refused() {
         let mut odd = domain("odd", 1.0, 1.0);
         odd.state = state;
         let plan = plan(&host("a", 100.0, vec![odd]), &host("b", 100.0, vec![]), &[], &Demands::default());
-        assert!(plan.refused[0].reason.contains(word), "{}", plan.refused[0].reason);
+        let reason = plan.refused[0].obstacle.to_string();
+        assert!(reason.contains(word), "{reason}");
     }
 }
 

@@ -1,8 +1,8 @@
 //! What the planner decides: on the shipped profiles, and where the answer is plain.
 
 use crate::support::{IMAGE, balanced, by, domain, example, host, least_gain, step};
-use tsmig::domain::DomainState;
-use tsmig::domain::Technique;
+use tsmig::domain::{DomainState, Technique};
+use tsmig::obstacle::{Eligibility, Obstacle};
 use tsmig::plan::{Demands, Move, Objective, Plan, Rule, plan, predict};
 use tsmig::profile::{DomainProfile, Profile};
 
@@ -71,7 +71,7 @@ fn a_mixed_host_is_planned_with_all_its_oddities() {
     let plan = planned(&example("mixed-ten"), Objective::Time);
     assert_eq!(plan.refused.len(), 1);
     assert_eq!(plan.refused[0].domain, "gpu");
-    assert!(plan.refused[0].reason.contains("0000:41:00.0"));
+    assert!(plan.refused[0].obstacle.to_string().contains("0000:41:00.0"));
     assert_eq!(plan.stays.iter().map(|s| s.domain.as_str()).collect::<Vec<_>>(), ["template"]);
     assert_eq!(step(&plan, "stream").technique(), Technique::PostCopy);
     let db = step(&plan, "db");
@@ -146,7 +146,7 @@ fn what_pre_copy_cannot_converge_goes_by_post_copy_even_on_a_fast_link() {
 fn a_plan_that_can_not_finish_says_so() {
     let (mut source, destination) = balanced();
     source.domains[0].dirty_bytes_per_second = 50e6;
-    source.domains[0].post_copy = tsmig::domain::Eligibility::no("a host device is assigned");
+    source.domains[0].post_copy = Eligibility::no(Obstacle::MemoryInFile);
     let plan = planned(&(source, destination), Objective::Time);
     assert_eq!((plan.predicted.total_seconds, plan.predicted.lost_bits), (None, None));
     let stuck = step(&plan, "o1");

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use tsmig::files::load;
-use tsmig::plan::{Demands, Plan, plan};
+use tsmig::obstacle::{Eligibility, Obstacle};
+use tsmig::plan::{Demands, Plan, Refusal, plan};
 use tsmig::profile::Both;
 
 /// A file of its own for each test, gone with it.
@@ -90,7 +91,34 @@ fn unknown_keys_are_ignored_and_optional_ones_have_defaults() {
     let file = Scratch::new("unknown", &file_of(&[source, profile()]));
     let Both { source, .. } = load(&file.0).expect("valid");
     assert_eq!(source.domains[0].dirty_bytes_per_second, 0.0);
-    assert!(source.domains[0].migration.eligible);
+    assert!(source.domains[0].migration.obstacle.is_none());
+}
+
+#[test]
+fn an_obstacle_is_read_as_it_is_written_and_by_hand_its_words_are_enough() {
+    let snapshots = Obstacle::Snapshots { name: "o1".to_owned(), count: 2 };
+    let forced = Obstacle::PostCopyForced { by: "--post-copy".to_owned(), obstacle: Box::new(Obstacle::MemoryInFile) };
+    let obstacle = Obstacle::all(vec![snapshots, forced]).expect("two");
+    let written = serde_json::to_value(Eligibility::no(obstacle.clone())).expect("JSON");
+    assert_eq!((&written["eligible"], &written["kind"]), (&json!(false), &json!("several")));
+    assert_eq!(written["obstacles"][0]["count"], json!(2));
+    assert_eq!(written["obstacles"][1]["obstacle"]["reason"], json!(Obstacle::MemoryInFile.to_string()));
+    let stated = |words: &str| Obstacle::Stated { words: words.to_owned() };
+    for (eligibility, read) in [
+        (written, Some(obstacle.clone())),
+        (json!({"eligible": false, "reason": "a device"}), Some(stated("a device"))),
+        (json!({"eligible": false, "kind": "unheard-of", "reason": "a device"}), Some(stated("a device"))),
+        (json!({"eligible": false, "reason": ""}), Some(Obstacle::NotMigratable)),
+        (json!({"eligible": false}), Some(Obstacle::NotMigratable)),
+        (json!({"eligible": true, "reason": null}), None),
+    ] {
+        assert_eq!(serde_json::from_value::<Eligibility>(eligibility).expect("valid").obstacle, read);
+    }
+    assert_eq!(serde_json::to_value(Eligibility::default()).expect("JSON"), json!({"eligible": true, "reason": null}));
+    let refusal = Refusal { domain: "o1".to_owned(), uuid: "u1".to_owned(), forced: None, obstacle };
+    let written = serde_json::to_value(&refusal).expect("JSON");
+    assert_eq!(written["reason"], json!(refusal.obstacle.to_string()));
+    assert_eq!(serde_json::from_value::<Refusal>(written).expect("valid"), refusal);
 }
 
 #[test]

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::support::{by, least_gain, most_in_flight};
-use tsmig::domain::Technique;
-use tsmig::domain::{DomainState, Eligibility};
+use tsmig::domain::{DomainState, Technique};
+use tsmig::obstacle::{Eligibility, Obstacle};
 use tsmig::plan::{Demands, LEAST_BANDWIDTH, Move, Objective, Plan, Rule, plan, predict};
 use tsmig::profile::{DomainProfile, Profile};
 use tsmig::topology::{CapacityOrigin, Port};
@@ -35,7 +35,7 @@ pub(crate) fn ordinary(index: usize) -> BoxedStrategy<DomainProfile> {
             outbound_bits_per_second: outbound,
             inbound_bits_per_second: inbound,
             nics: Vec::new(),
-            post_copy: if eligible { Eligibility::default() } else { Eligibility::no("a host device is assigned") },
+            post_copy: if eligible { Eligibility::default() } else { Eligibility::no(Obstacle::MemoryInFile) },
             migration: Eligibility::default(),
         })
         .boxed()
@@ -59,7 +59,11 @@ fn extreme(index: usize) -> BoxedStrategy<DomainProfile> {
             memory_bytes: memory,
             resident_bytes: resident,
             state,
-            migration: if eligible { Eligibility::default() } else { Eligibility::no("it has snapshots") },
+            migration: if eligible {
+                Eligibility::default()
+            } else {
+                Eligibility::no(Obstacle::AssignedDevices { count: 1 })
+            },
             ..domain
         })
         .boxed()
@@ -142,9 +146,9 @@ fn check(plan: &Plan, source: &Profile, rules: &[Rule], demands: &Demands) -> Re
     for step in &plan.migrations {
         let index = source.domains.iter().position(|d| d.name == step.domain).expect("it is the source's");
         let (domain, rule) = (&source.domains[index], rules[index]);
-        prop_assert!(domain.migration.eligible && !rule.stays);
+        prop_assert!(domain.migration.obstacle.is_none() && !rule.stays);
         if step.technique() == Technique::PostCopy {
-            prop_assert!(domain.post_copy.eligible && domain.state == DomainState::Running);
+            prop_assert!(domain.post_copy.obstacle.is_none() && domain.state == DomainState::Running);
         }
         if step.technique() != Technique::Offline {
             ranks.push(rule.rank);

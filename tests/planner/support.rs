@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use tsmig::domain::Technique;
-use tsmig::domain::{DomainState, Eligibility};
+use tsmig::domain::{DomainState, Technique};
 use tsmig::files;
+use tsmig::obstacle::Eligibility;
 use tsmig::plan::{Plan, Step};
 use tsmig::profile::{Both, DomainProfile, Profile};
 use tsmig::topology::{CapacityOrigin, Port};

@@ -245,8 +245,8 @@ fn timeouts(config: &Config, plan: &Plan) -> HashMap<String, Timeout> {
 /// Nothing moves if a host can't take part, if some domain can't move and the others were not asked for, or if the plan
 /// does not fit its window and that was not accepted.
 fn stop_where_refused(plan: &Plan, arguments: &EvacuateArgs) -> Result<()> {
-    let blocked = plan.blocked.iter().map(|blocked| format!("  {}: {}", blocked.host, blocked.reason));
-    let refused = plan.refused.iter().map(|refused| format!("  {}: {}", refused.domain, refused.reason));
+    let blocked = plan.blocked.iter().map(|blocked| format!("  {}: {}", blocked.host, blocked.obstacle));
+    let refused = plan.refused.iter().map(|refused| format!("  {}: {}", refused.domain, refused.obstacle));
     let findings: Vec<_> = blocked.chain(refused).collect();
     let advice = if !plan.blocked.is_empty() {
         "nothing was moved, since a host can't take part"

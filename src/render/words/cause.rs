@@ -29,7 +29,7 @@ impl fmt::Display for Cause {
             Self::PostCopyEnded { domain, end: PostCopyEnd::Failed } => write!(f, "the post-copy of {domain} failed"),
             Self::Unrecorded { error } => write!(f, "the journal can't be written: {error}"),
             Self::HookFailed(failure) => failure.fmt(f),
-            Self::LeftBehind { findings } => f.write_str(&findings.join("; ")),
+            Self::LeftBehind { obstacle } => obstacle.fmt(f),
         }
     }
 }

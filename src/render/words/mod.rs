@@ -2,3 +2,4 @@
 
 mod cause;
 mod notice;
+mod obstacle;

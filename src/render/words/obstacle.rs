@@ -1,0 +1,193 @@
+//! What keeps a domain or a host from taking part: a clause that follows its name and a colon, and what would help.
+
+use std::fmt;
+
+use crate::domain::DomainState;
+use crate::obstacle::{Obstacle, Room, RoomBasis};
+use crate::units::size;
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sentence = match self {
+            Self::Several { obstacles } => obstacles.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+            Self::Stated { words } => words.clone(),
+            Self::NotMigratable => "it can't be migrated".to_owned(),
+            Self::NotPostCopiable => "it does not support post-copy".to_owned(),
+            Self::PostCopyNotAllowed => "at most 0 domains may be in post-copy".to_owned(),
+            Self::PostCopyForced { by, obstacle } => {
+                format!("post-copy is forced by {by} but not possible: {obstacle}")
+            }
+            Self::NotRunning { state } => format!("it is {state}, and only a running domain can be post-copied"),
+            Self::State { state: DomainState::ShuttingDown } => {
+                "it is shutting down: try again once it is off or runs".to_owned()
+            }
+            Self::State { state: DomainState::Crashed } => {
+                "it has crashed: restart it or turn it off first".to_owned()
+            }
+            Self::State { state: DomainState::Unknown } => "libvirt does not know its state".to_owned(),
+            Self::State { state } => format!("it is {state}"),
+            Self::NotAsPlanned { state, offline: true } => {
+                format!("it is {state}; the plan moves only its definition")
+            }
+            Self::NotAsPlanned { state, offline: false } => format!("it is {state}; the plan moves it live"),
+            Self::Started { state, source } => {
+                format!("it is {state} at {source}, and only its definition was to move; run this again")
+            }
+            Self::Hangs { name } => format!(
+                "its emulator does not answer libvirt (virsh domcontrol {name}); see what it waits for, such as storage \
+                 that is gone, or exclude the domain"
+            ),
+            Self::AssignedDevices { count } => {
+                let (plural, them) = if *count == 1 { ("", "it") } else { ("s", "them") };
+                format!(
+                    "it has {count} assigned host device{plural}, which can't be migrated live; detach {them} or shut the \
+                     domain down"
+                )
+            }
+            Self::MemoryInFile => "its memory is backed by a file, which post-copy does not survive".to_owned(),
+            Self::MigratesAlready { name } => format!(
+                "it is being migrated already; wait until that has ended (virsh domjobinfo {name}), or let `tsmig \
+                 recover` see it to its end, and run tsmig again"
+            ),
+            Self::Job { name, job } => format!(
+                "a {job} job runs on it; wait for its end (virsh domjobinfo {name}) or cancel it (virsh domjobabort \
+                 {name})"
+            ),
+            Self::Snapshots { name, count } => {
+                let (snapshots, them) =
+                    if *count == 1 { ("a snapshot".to_owned(), "it") } else { (format!("{count} snapshots"), "them") };
+                format!(
+                    "it has {snapshots}, and libvirt migrates no domain with any; delete {them} (virsh snapshot-list \
+                     {name}, virsh snapshot-delete)"
+                )
+            }
+            Self::UnsafeStorage { source, words } => format!(
+                "a disk of it is not on storage that both hosts share, says the libvirt of {source} ({words}); move the \
+                 disk to shared storage, or exclude the domain"
+            ),
+            Self::LibvirtRefuses { source, words } => format!(
+                "the libvirt of {source} does not migrate it: {words}; mend that, or exclude the domain"
+            ),
+            Self::NoMachine { source, destination, words } => format!(
+                "{destination} can't run its kind of machine: {words}; install there what {source} has, or exclude the \
+                 domain"
+            ),
+            Self::NoProcessor { destination, words } => format!(
+                "the processor of {destination} is not enough for it: {words}; give the domain a CPU model that both \
+                 hosts have, and restart it"
+            ),
+            Self::NoDisk { destination, disk, path } => format!(
+                "its disk {disk} ({path}) is not at {destination}; mount the storage with it there, or exclude the domain"
+            ),
+            Self::NoMedium { name, destination, drive, path } => format!(
+                "the medium in its drive {drive} ({path}) is not at {destination}; put it there, or eject it (virsh \
+                 change-media {name} {drive} --eject)"
+            ),
+            Self::NoBootFile { destination, file, path } => {
+                format!("its {file} ({path}) is not at {destination}; install it there")
+            }
+            Self::NoBridge { destination, bridge, mac } => {
+                format!("{destination} has no bridge {bridge} for its NIC {mac}; create it there")
+            }
+            Self::NoDevice { destination, device, mac } => format!(
+                "{destination} has no network device {device} for its NIC {mac}; name one there alike, or plug the NIC \
+                 into a libvirt network that both hosts have"
+            ),
+            Self::NoNetwork { source, destination, network, mac } => format!(
+                "{destination} has no libvirt network {network} for its NIC {mac}; define and start it there (virsh \
+                 net-dumpxml {network} at {source}, virsh net-define)"
+            ),
+            Self::NetworkInactive { destination, network, mac } => format!(
+                "the libvirt network {network} for its NIC {mac} is not active at {destination}; start it there (virsh \
+                 net-start {network})"
+            ),
+            Self::MacTaken { destination, mac, taken_by } => format!(
+                "its MAC address {mac} is taken at {destination} by {taken_by}; give one of the two another"
+            ),
+            Self::UuidTaken { destination, state } => format!(
+                "a domain with its UUID is {state} at {destination}; find out which of the two is the real one, and stop \
+                 none before that"
+            ),
+            Self::NameTaken { destination, other_uuid } => format!(
+                "{destination} has another domain of this name (UUID {other_uuid}); rename one of the two with virsh \
+                 domrename"
+            ),
+            Self::NoMemory { destination, needed_bytes, left_bytes, room } => {
+                no_room("memory", destination, (*needed_bytes, *left_bytes), &format!(" (counted: {room})"))
+            }
+            Self::NoHugePages { destination, needed_bytes, left_bytes, page_bytes } => {
+                no_room(&format!("huge pages of {}", size(*page_bytes)), destination, (*needed_bytes, *left_bytes), "")
+            }
+            Self::ManagedSave { name, source } => format!(
+                "it has a managed-save image, which libvirt leaves at {source}; {}, or delete the image (virsh \
+                 managedsave-remove {name})",
+                take_along(name)
+            ),
+            Self::Checkpoints { name, source, destination, count } => format!(
+                "it has {}, which libvirt deletes at {source} and does not copy; delete what there is (virsh \
+                 checkpoint-list {name}, virsh checkpoint-delete {name} NAME --metadata) and begin with a full backup at \
+                 {destination}",
+                if *count == 1 { "a checkpoint" } else { "checkpoints" }
+            ),
+            Self::Tpm { name, destination } => format!(
+                "it has a TPM, whose state libvirt does not copy to {destination}; {}, or exclude it",
+                take_along(name)
+            ),
+            Self::KeptFile { name, source, destination, file, path, at_destination } => {
+                let take_along = take_along(name);
+                match at_destination {
+                    Some(true) => format!(
+                        "its {file} ({path}) is in a directory of {source}'s own, and what {destination} has there may \
+                         be older; {take_along}, or exclude it"
+                    ),
+                    Some(false) => {
+                        format!("its {file} ({path}) is not at {destination}; copy it there, or {take_along}")
+                    }
+                    None => format!(
+                        "libvirt can't tell whether its {file} ({path}) is at {destination}; {take_along}, or exclude it"
+                    ),
+                }
+            }
+            Self::ReadOnly => "the connection is read-only, and nothing moves over it; connect as a user who may manage domains there \
+                 (root, or one of the group libvirt), and by no read-only socket".to_owned(),
+            Self::OtherHypervisor { hypervisor, source, source_hypervisor } => format!(
+                "its hypervisor is {hypervisor}, and that of {source} is {source_hypervisor}; choose a destination with \
+                 the same"
+            ),
+        };
+        f.write_str(&sentence)
+    }
+}
+
+/// Not paused: QEMU writes the NVRAM at the destination only when the domain runs there.
+fn take_along(domain: &str) -> String {
+    format!("start the domain (virsh start {domain}) and move it while it runs")
+}
+
+fn no_room(what: &str, destination: &str, (needed, left): (u64, u64), counted: &str) -> String {
+    format!(
+        "it needs {} of {what} at {destination}, which has {} left when the domains before it in the plan are \
+         there{counted}; free some there, or exclude some domains",
+        size(needed),
+        size(left)
+    )
+}
+
+/// What was counted.
+impl fmt::Display for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (basis, taken) = (size(self.basis_bytes), size(self.taken_bytes));
+        match self.basis {
+            RoomBasis::Configured => {
+                write!(f, "{basis} for guests by the configuration, less {taken} that are taken")?;
+            }
+            RoomBasis::Available => write!(f, "{basis} available")?,
+            RoomBasis::FreeOrCached if self.taken_bytes == 0 => write!(f, "{basis} free or in caches")?,
+            RoomBasis::FreeOrCached => {
+                write!(f, "{basis} free or in caches, less {taken} of shared memory of its guests")?;
+            }
+        }
+        let rest = [(self.reserved_bytes, "for the host itself"), (self.promised_bytes, "that other runs still bring")];
+        rest.iter().filter(|(less, _)| *less > 0).try_for_each(|(less, why)| write!(f, ", less {} {why}", size(*less)))
+    }
+}
