@@ -5,6 +5,7 @@
 fn command_lines() {
     trycmd::TestCases::new()
         .env("XDG_CONFIG_HOME", env!("CARGO_TARGET_TMPDIR"))
+        .env("XDG_STATE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"))
         .env("LC_ALL", "C.UTF-8")
         .case("tests/cmd/*.trycmd")
         .case("README.md");

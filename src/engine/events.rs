@@ -158,3 +158,11 @@ pub struct Timed {
     #[serde(flatten)]
     pub event: Event,
 }
+
+impl Timed {
+    /// An event that happened then, in seconds since the start of the evacuation.
+    pub fn at(seconds: f64, event: Event) -> Self {
+        // To the millisecond: more would only be noise in a log.
+        Self { elapsed_seconds: (seconds * 1000.0).round() / 1000.0, event }
+    }
+}

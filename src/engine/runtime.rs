@@ -106,9 +106,9 @@ impl Evacuation {
             let now = start.elapsed();
             for effect in self.coordinator.handle(input, now) {
                 match effect {
-                    Effect::Tell(event) => tell(&timed(now, event)),
+                    Effect::Tell(event) => tell(&Timed::at(now.as_secs_f64(), event)),
                     Effect::Finish(report) => {
-                        tell(&timed(now, Event::Report(report.clone())));
+                        tell(&Timed::at(now.as_secs_f64(), Event::Report(report.clone())));
                         return report;
                     }
                     effect => self.hands.carry_out(effect),
@@ -122,11 +122,6 @@ impl Evacuation {
             };
         }
     }
-}
-
-fn timed(now: Duration, event: Event) -> Timed {
-    // To the millisecond: more would only be noise in a log.
-    Timed { elapsed_seconds: (now.as_secs_f64() * 1000.0).round() / 1000.0, event }
 }
 
 impl Hands {

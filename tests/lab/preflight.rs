@@ -276,7 +276,7 @@ fn two_runs(lab: &Lab) -> Result<()> {
 
     // The other run is this process: there are but two hosts, and its source would be a third.
     let other = Journal::open(&directory, "host-c", "host-c")?.0;
-    other.begin("host-c", "host-b", destination)?;
+    other.begin("host-c", [("host-b".to_owned(), destination.to_owned())].into())?;
     let arrival = Arrival { destination: "host-b".to_owned(), memory_bytes: 100 << 20 };
     other.record(&Entry::Plan { arrivals: [("c1".to_owned(), arrival)].into() })?;
     lab.set_free_memory(Node::HostB, Some(200))?;

@@ -11,7 +11,7 @@ use crate::render::tables;
 
 pub(super) fn run(context: Context<'_>, arguments: &ProfileArgs) -> Result<u8> {
     let sampling = Sampling::new(context, &arguments.sampling)?;
-    let endpoints = all_endpoints(context.config, &arguments.hosts)?;
+    let endpoints = all_endpoints(context.config, arguments.hosts.iter().map(String::as_str))?;
     let file = context.result_file("--save", arguments.save.as_deref(), &[])?;
     let hosts = connect_all(endpoints)?;
     let profiles = Profiles::of(sampling.of(&hosts.iter().collect::<Vec<_>>())?);

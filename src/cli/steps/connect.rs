@@ -12,23 +12,17 @@ use crate::libvirt::{Endpoint, Host, uri};
 
 /// What the names of a source and a destination stand for.
 pub(crate) fn endpoints(config: &Config, source: &str, destination: &str) -> Result<[Endpoint; 2]> {
-    let endpoints = [endpoint(config, source)?, endpoint(config, destination)?];
-    differ(&endpoints)?;
-    Ok(endpoints)
+    let mut endpoints = all_endpoints(config, [source, destination])?.into_iter();
+    endpoints.next().zip(endpoints.next()).map(<[Endpoint; 2]>::from).context("a host has no name")
 }
 
 /// What the names of hosts stand for, of which no two are to be the same.
-pub(crate) fn all_endpoints(config: &Config, names: &[String]) -> Result<Vec<Endpoint>> {
-    let endpoints = names.iter().map(|name| endpoint(config, name)).collect::<Result<Vec<_>>>()?;
-    differ(&endpoints)?;
-    Ok(endpoints)
-}
-
-fn differ(endpoints: &[Endpoint]) -> Result<()> {
+pub(crate) fn all_endpoints<'a>(config: &Config, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Endpoint>> {
+    let endpoints = names.into_iter().map(|name| endpoint(config, name)).collect::<Result<Vec<_>>>()?;
     let mut uris = HashSet::new();
     match endpoints.iter().find(|endpoint| !uris.insert(&endpoint.uri)) {
         Some(twice) => Err(usage(format!("the same host is named twice: {}", twice.uri))),
-        None => Ok(()),
+        None => Ok(endpoints),
     }
 }
 

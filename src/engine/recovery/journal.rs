@@ -182,12 +182,8 @@ impl Journal {
     ///
     /// # Errors
     /// It can't be written.
-    pub fn begin(&self, source: &str, destination: &str, destination_id: &str) -> io::Result<()> {
-        self.record(&Entry::Begin {
-            pid: process::id(),
-            source: source.to_owned(),
-            destinations: [(destination.to_owned(), destination_id.to_owned())].into(),
-        })
+    pub fn begin(&self, source: &str, destinations: BTreeMap<String, String>) -> io::Result<()> {
+        self.record(&Entry::Begin { pid: process::id(), source: source.to_owned(), destinations })
     }
 
     /// Writes an entry, and returns when it is on the disk.
@@ -332,6 +328,10 @@ mod tests {
         }
     }
 
+    fn host_b() -> BTreeMap<String, String> {
+        [("host-b".to_owned(), "id of b".to_owned())].into()
+    }
+
     fn end(name: &str, outcome: DomainOutcome) -> Entry {
         Entry::End { uuid: format!("uuid of {name}"), outcome }
     }
@@ -346,7 +346,7 @@ mod tests {
         {
             let (journal, before) = Journal::open(&directory, "id", "host-a").unwrap();
             assert_eq!(before, []);
-            journal.begin("host-a", "host-b", "id of b").unwrap();
+            journal.begin("host-a", host_b()).unwrap();
             for name in ["done", "open", "broken", "lost"] {
                 journal.record(&launch(name)).unwrap();
             }
@@ -429,7 +429,7 @@ mod tests {
         };
         let to_b = || promises(&directory, "own", "id of b");
         let (journal, _) = Journal::open(&directory, "other", "host-c").unwrap();
-        journal.begin("host-c", "host-b", "id of b").unwrap();
+        journal.begin("host-c", host_b()).unwrap();
         assert_eq!(to_b(), []);
         journal.record(&brings(&[("one", 1), ("two", 2), ("three", 4)])).unwrap();
         journal.record(&brings(&[("one", 1), ("two", 2)])).unwrap();
