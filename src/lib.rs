@@ -3,14 +3,14 @@
 //! Data flows one way:
 //!
 //! 1. [`profile`] reads the counters of both hosts over a window and makes a profile of each.
-//! 2. [`preflight`] asks both hosts what would go wrong, and [`plan`] computes, from the profiles, what was found and the
+//! 2. `preflight` asks both hosts what would go wrong, and [`plan`] computes, from the profiles, what was found and the
 //!    user's rules, which domain goes by which technique, in which order, how many at once, and what that takes. It is
 //!    pure; a saved plan goes the same way. A dry run stops here.
 //! 3. [`engine`] runs the plan against the two hosts ([`libvirt`]) and tells what happens by [`engine::events`]. Each
 //!    launch is journaled before it runs, so a later run can recover ([`engine::recovery`]).
-//! 4. [`render`] draws the events, and has the words for all that the others tell by typed values; [`report`] and [`history`] are what remains of them.
+//! 4. [`render`] draws the events, and has the words for all that the others tell by typed values; [`report`] and `history` are what remains of them.
 //!
-//! [`domain`], [`obstacle`], [`topology`] and [`units`] are the vocabulary and import nothing else. [`config`] and [`cli`] are what the
+//! [`domain`], [`obstacle`], [`topology`] and `units` are the vocabulary and import nothing else. `config` and [`cli`] are what the
 //! user asks for; only [`cli`] knows the command line. No two modules import each other, even by way of others.
 //!
 //! The words are the field's: a *domain* is a guest as libvirt knows it; *outbound* is what the guest sends,
@@ -19,19 +19,21 @@
 //! at neither; the *dirty rate* is how fast it writes to memory that then has to be copied again.
 
 pub mod cli;
-pub mod config;
+mod config;
 pub mod domain;
 pub mod engine;
 pub mod failure;
 pub mod files;
-pub mod history;
+mod history;
 pub mod libvirt;
 pub mod obstacle;
 pub mod plan;
-pub mod preflight;
+mod preflight;
 pub mod profile;
 pub mod render;
 pub mod report;
 mod sentence;
 pub mod topology;
-pub mod units;
+mod units;
+
+pub use config::keys;

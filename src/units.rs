@@ -19,7 +19,6 @@ use serde::Deserialize;
 #[serde(try_from = "String")]
 pub struct Rate(f64);
 
-/// Why a text is no [`Rate`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{given:?} is not a rate: {why}; write for example 100Mbit, 1Gbit, 12MB/s or 1GiB/s")]
 pub struct RateError {
@@ -28,7 +27,6 @@ pub struct RateError {
 }
 
 impl Rate {
-    /// The rate in bits per second.
     pub fn bits_per_second(self) -> f64 {
         self.0
     }
@@ -123,7 +121,6 @@ impl fmt::Display for Rate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size(u64);
 
-/// Why a text is no [`Size`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{given:?} is not a size: {why}; write for example 512MiB or 64GiB")]
 pub struct SizeError {
@@ -132,7 +129,6 @@ pub struct SizeError {
 }
 
 impl Size {
-    /// The size in bytes.
     pub fn bytes(self) -> u64 {
         self.0
     }

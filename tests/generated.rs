@@ -17,7 +17,7 @@ use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
 use clap_mangen::roff::{Roff, bold, italic, roman};
 use tsmig::cli::Cli;
 use tsmig::cli::resolve;
-use tsmig::config::keys::{self, Key};
+use tsmig::keys::{self, Key};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

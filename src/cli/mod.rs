@@ -1,9 +1,9 @@
 //! The command line: arguments only, no logic. The help texts here are also the man pages.
 
-pub mod checks;
+mod checks;
 pub mod commands;
 pub mod resolve;
-pub mod selection;
+mod selection;
 mod steps;
 
 use std::ffi::OsStr;
@@ -29,14 +29,13 @@ use crate::units::{Rate, RateError, duration};
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
-    /// Where results go and what else is said.
+    pub(crate) command: Command,
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub(crate) output: OutputArgs,
     /// Read this configuration after the usual ones (/etc/tsmig/config.toml, then
     /// $XDG_CONFIG_HOME/tsmig/config.toml).
     #[arg(long, global = true, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
 }
 
 const AFTER_HELP: &str = "\
@@ -47,9 +46,8 @@ Exit status: 0 all selected domains are at the destination (or the plan or profi
 moved; 2 usage or configuration; 3 some domains don't run at the destination: they remain at the source, ended by \
 themselves, or an error has paused them; 4 a domain is between the hosts or lost; 130 interrupted.";
 
-/// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Profile both hosts, plan, migrate all selected domains, report.
     Evacuate(EvacuateArgs),
     /// Print the plan that evacuate would run; nothing is moved.
@@ -65,9 +63,8 @@ pub enum Command {
     Report(ReportArgs),
 }
 
-/// What is printed and how.
 #[derive(Debug, Clone, Args)]
-pub struct OutputArgs {
+pub(crate) struct OutputArgs {
     /// Form of the result on standard output. With json, evacuate prints one event per line.
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     pub output: Format,
@@ -78,16 +75,15 @@ pub struct OutputArgs {
 
 /// Form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// For people.
     Text,
     /// For programs.
     Json,
 }
 
-/// Arguments of `evacuate`.
 #[derive(Debug, Args)]
-pub struct EvacuateArgs {
+pub(crate) struct EvacuateArgs {
     /// The host to evacuate.
     #[arg(add = ArgValueCompleter::new(hosts))]
     pub source: String,
@@ -126,17 +122,14 @@ pub struct EvacuateArgs {
     /// Write the report to a file as JSON, too.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
-    /// How the traffic is sampled.
     #[command(flatten)]
     pub sampling: SamplingArgs,
-    /// What the plan has to keep to.
     #[command(flatten)]
     pub planning: PlanningArgs,
 }
 
-/// Arguments of `recover`.
 #[derive(Debug, Args)]
-pub struct RecoverArgs {
+pub(crate) struct RecoverArgs {
     /// The host that was evacuated.
     pub source: String,
     /// The hosts that take the domains.
@@ -151,9 +144,8 @@ pub struct RecoverArgs {
     pub report: Option<PathBuf>,
 }
 
-/// Arguments of `plan`.
 #[derive(Debug, Args)]
-pub struct PlanArgs {
+pub(crate) struct PlanArgs {
     /// The host to evacuate.
     #[arg(required_unless_present = "profile", add = ArgValueCompleter::new(hosts))]
     pub source: Option<String>,
@@ -166,39 +158,32 @@ pub struct PlanArgs {
     /// Write the plan to a file as JSON, too.
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
-    /// How the traffic is sampled.
     #[command(flatten)]
     pub sampling: SamplingArgs,
-    /// What the plan has to keep to.
     #[command(flatten)]
     pub planning: PlanningArgs,
 }
 
-/// Arguments of `profile`.
 #[derive(Debug, Args)]
-pub struct ProfileArgs {
+pub(crate) struct ProfileArgs {
     /// The hosts to profile, all at the same time. Of a source and a destination, the result is what plan --profile reads.
     #[arg(required = true, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
     pub hosts: Vec<String>,
     /// Write the profile to a file as JSON, too.
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
-    /// How the traffic is sampled.
     #[command(flatten)]
     pub sampling: SamplingArgs,
 }
 
-/// Arguments of `config`.
 #[derive(Debug, Args)]
-pub struct ConfigArgs {
-    /// What to do with it.
+pub(crate) struct ConfigArgs {
     #[command(subcommand)]
     pub command: ConfigCommand,
 }
 
-/// What `config` does.
 #[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
+pub(crate) enum ConfigCommand {
     /// Check the configuration: the given file, or all that are read. Every problem that a run would find is named:
     /// values, options that exclude each other, hooks that can't run.
     Check {
@@ -215,9 +200,8 @@ pub enum ConfigCommand {
     Hosts,
 }
 
-/// Arguments of `report`.
 #[derive(Debug, Args)]
-pub struct ReportArgs {
+pub(crate) struct ReportArgs {
     /// A report that evacuate --report FILE wrote.
     #[arg(value_name = "REPORT")]
     pub file: PathBuf,
@@ -226,9 +210,8 @@ pub struct ReportArgs {
     pub html: Option<PathBuf>,
 }
 
-/// How traffic is sampled.
 #[derive(Debug, Clone, Args)]
-pub struct SamplingArgs {
+pub(crate) struct SamplingArgs {
     /// How long to watch the traffic.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub window: Duration,
@@ -242,7 +225,7 @@ pub struct SamplingArgs {
 
 /// What a plan has to keep to. A PATTERN is a domain's name, or a glob such as web-*.
 #[derive(Debug, Clone, Args)]
-pub struct PlanningArgs {
+pub(crate) struct PlanningArgs {
     /// Move only these domains; repeatable.
     #[arg(long, value_name = "PATTERN")]
     pub only: Vec<String>,
@@ -288,9 +271,8 @@ pub struct PlanningArgs {
     pub window_limit: Option<Duration>,
 }
 
-/// `--technique`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum TechniqueArg {
+pub(crate) enum TechniqueArg {
     /// The planner chooses per domain.
     Auto,
     /// Pre-copy for all.
@@ -309,9 +291,8 @@ impl fmt::Display for TechniqueArg {
     }
 }
 
-/// `--concurrency`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Concurrency(pub Option<NonZeroUsize>);
+pub(crate) struct Concurrency(pub Option<NonZeroUsize>);
 
 /// The configured hosts that begin so, for the shells; a configuration that can't be read offers none.
 fn hosts(begun: &OsStr) -> Vec<CompletionCandidate> {

@@ -64,7 +64,7 @@ pub fn resolve(arguments: impl IntoIterator<Item = OsString>) -> Result<(Cli, Co
 ///
 /// # Errors
 /// The options are wrong.
-pub fn evacuation(config: &Config, options: &[String]) -> Result<(EvacuateArgs, Vec<Setting>), clap::Error> {
+pub(crate) fn evacuation(config: &Config, options: &[String]) -> Result<(EvacuateArgs, Vec<Setting>), clap::Error> {
     let arguments = ["tsmig", "evacuate", "SOURCE", "DESTINATION"].into_iter().map(str::to_owned);
     let matches = with_defaults(config).try_get_matches_from(arguments.chain(options.iter().cloned()))?;
     let evacuate = matches.subcommand().map_or(&matches, |(_, matches)| matches);

@@ -17,38 +17,13 @@ use crate::profile::Profile;
 /// What is wrong with the patterns.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectError {
-    /// Not a glob.
     #[error("{option} {pattern:?}: {reason}")]
-    Invalid {
-        /// The option.
-        option: &'static str,
-        /// Its value.
-        pattern: String,
-        /// What the glob parser says.
-        reason: String,
-    },
+    Invalid { option: &'static str, pattern: String, reason: String },
     /// No domain of the source matches, and none that has moved.
     #[error("{option} {pattern:?} matches no domain of {host}; it has: {domains}")]
-    NoMatch {
-        /// The option.
-        option: &'static str,
-        /// Its value.
-        pattern: String,
-        /// The source.
-        host: String,
-        /// The names of its domains.
-        domains: String,
-    },
-    /// Two options ask for opposites.
+    NoMatch { option: &'static str, pattern: String, host: String, domains: String },
     #[error("{domain} is matched by {one} and by {other}; name it in one of them")]
-    Both {
-        /// The domain.
-        domain: String,
-        /// An option with its pattern.
-        one: String,
-        /// The other option with its pattern.
-        other: String,
-    },
+    Both { domain: String, one: String, other: String },
 }
 
 struct Pattern {

@@ -6,7 +6,7 @@
 
 mod file;
 pub mod keys;
-pub mod show;
+pub(crate) mod show;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -23,7 +23,6 @@ use crate::libvirt::Endpoint;
 use crate::topology::{CapacityOrigin, Port};
 use crate::units::{Rate, Size};
 
-/// The merged configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// The files that were looked for, and whether they were there.
@@ -36,7 +35,6 @@ pub struct Config {
     pub domains: Vec<DomainRule>,
     /// Commands to run around an evacuation, by their keys in [`keys::HOOKS`]: a program and its arguments.
     pub hooks: BTreeMap<&'static str, Located<Vec<String>>>,
-    /// How long a hook may take.
     pub hook_timeout: Option<Located<Duration>>,
     /// The options of this command line, with where their values are from.
     pub settings: Vec<Setting>,
@@ -44,34 +42,24 @@ pub struct Config {
     pub problems: Vec<Problem>,
 }
 
-/// What is known of a host.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct HostConfig {
-    /// Its libvirt URI.
     pub uri: Option<Located<String>>,
-    /// Where it takes migrated memory in.
     pub migration_uri: Option<Located<String>>,
-    /// Capacity of its NIC each way.
     pub link: Option<Located<Rate>>,
-    /// Memory that its guests may have.
     pub memory: Option<Located<Size>>,
-    /// Memory that stays free for the host.
     pub memory_reserve: Option<Located<Size>>,
 }
 
 /// What holds for the domains that a pattern matches; `None` if it says nothing.
 #[derive(Debug, Clone)]
 pub struct DomainRule {
-    /// The pattern as it was written.
     pub pattern: Located<String>,
     glob: GlobMatcher,
     /// How they move; `None` in it leaves that to the planner.
     pub technique: Option<Located<Option<Technique>>>,
-    /// When they are launched.
     pub order: Option<Located<Order>>,
-    /// Whether they stay.
     pub keep: Option<Located<bool>>,
-    /// How long each may take.
     pub timeout: Option<Located<Timeout>>,
 }
 
@@ -82,14 +70,10 @@ impl DomainRule {
     }
 }
 
-/// When a domain is launched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// Before all others.
     First,
-    /// When the planner says.
     Any,
-    /// After all others.
     Last,
 }
 
@@ -106,18 +90,13 @@ impl fmt::Display for Order {
 /// A value of a file, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located<T> {
-    /// The value.
     pub value: T,
-    /// Where it is from.
     pub origin: Origin,
 }
 
-/// A place in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The file.
     pub path: PathBuf,
-    /// From 1.
     pub line: usize,
     /// From 1, in characters.
     pub column: usize,
@@ -134,7 +113,6 @@ impl fmt::Display for Place {
 pub struct Problem {
     /// Where; `None` if it was typed.
     pub place: Option<Place>,
-    /// What is wrong, and what would be right.
     pub text: String,
 }
 
@@ -147,14 +125,10 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Where a value is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// tsmig's own.
     Default,
-    /// A configuration file.
     File(Place),
-    /// The command line.
     Option,
 }
 
@@ -175,29 +149,18 @@ impl Serialize for Origin {
     }
 }
 
-/// An option's effective value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
     /// The option's long name.
     pub key: String,
-    /// Its value as text.
     pub value: String,
-    /// Where it is from.
     pub origin: Origin,
 }
 
-/// A configuration that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file can't be read.
     #[error("{path}: can't be read: {source}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// The files say something wrong.
+    Unreadable { path: PathBuf, source: io::Error },
     #[error("{}", lines(.0))]
     Invalid(Vec<Problem>),
 }
@@ -276,7 +239,6 @@ impl Config {
         self.problems.extend(later.problems);
     }
 
-    /// Whether the user typed this option.
     pub fn is_typed(&self, option: &str) -> bool {
         self.settings.iter().any(|setting| setting.key == option && setting.origin == Origin::Option)
     }

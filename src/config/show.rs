@@ -6,13 +6,10 @@ use serde::Serialize;
 
 use super::{Config, Located, Setting};
 
-/// The schema name that the effective configuration carries.
 pub const SCHEMA: &str = "tsmig.config/1";
 
-/// The effective configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Effective {
-    /// Always [`SCHEMA`].
     pub schema: String,
     /// The files that are looked for, in their order.
     pub files: Vec<FileRow>,
@@ -20,10 +17,8 @@ pub struct Effective {
     pub settings: Vec<Setting>,
 }
 
-/// A file that is looked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FileRow {
-    /// Its path.
     pub path: PathBuf,
     /// Whether it is there, and was read.
     pub read: bool,

@@ -36,7 +36,6 @@ const TAIL: i64 = 4096;
 /// What a hook is told in its environment.
 type Variables = Vec<(&'static str, String)>;
 
-/// The hooks of a run.
 #[derive(Debug)]
 pub struct Hooks {
     /// By name: a program and its arguments.
@@ -125,7 +124,6 @@ impl Hooks {
         self.interrupts.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether the user wants the run to end.
     pub fn are_interrupted(&self) -> bool {
         self.interrupts.load(Ordering::Relaxed) > 0
     }
@@ -206,7 +204,6 @@ pub struct AfterDomains<'a> {
 }
 
 impl<'a> AfterDomains<'a> {
-    /// None runs yet.
     pub fn new(hooks: &'a Hooks) -> Self {
         let (sender, ended) = mpsc::channel();
         Self { hooks, running: 0, sender, ended }

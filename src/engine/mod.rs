@@ -11,7 +11,7 @@ mod bandwidth;
 mod coordinator;
 mod driver;
 pub mod events;
-pub mod hooks;
+pub(crate) mod hooks;
 mod launch;
 mod launch_queue;
 pub mod migration;

@@ -3,11 +3,11 @@
 //! A file is checked here once and for all, so that the planner can take numbers as they are: rates that are
 //! not negative, links that carry something, names and UUIDs that mean one domain each.
 
-pub mod result_file;
-pub mod saved_plan;
-pub mod saved_profile;
+pub(crate) mod result_file;
+mod saved_plan;
+mod saved_profile;
 pub mod saved_report;
-pub mod text;
+mod text;
 
 use std::io;
 use std::path::{Path, PathBuf};

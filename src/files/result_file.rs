@@ -71,20 +71,12 @@ impl ResultFile {
 /// Why a file can't take a result.
 #[derive(Debug, thiserror::Error)]
 pub enum ResultFileError {
-    /// The system does not let it.
     #[error("{}: can't be written: {source}", path.display())]
-    Unwritable {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
+    Unwritable { path: PathBuf, source: io::Error },
     /// It is read, too.
     #[error("{}: {option} would overwrite what is read as {input}; give another file", path.display())]
     IsRead {
-        /// The file.
         path: PathBuf,
-        /// The option that names it.
         option: String,
         /// What it is read as.
         input: String,

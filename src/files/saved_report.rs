@@ -1,4 +1,4 @@
-//! A report in a file: how the evacuation ended, and how it went ([`History`]).
+//! A report in a file: how the evacuation ended, and how it went (`History`).
 
 use std::collections::HashMap;
 

@@ -15,15 +15,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What a host's guests sent and received together.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Reading {
-    /// The host.
     pub side: Side,
-    /// Since when.
     pub from: Instant,
-    /// Until when.
     pub to: Instant,
-    /// What they sent.
     pub outbound_bits_per_second: f64,
-    /// What they received.
     pub inbound_bits_per_second: f64,
 }
 

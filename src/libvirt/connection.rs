@@ -33,9 +33,7 @@ const KEEPALIVE_COUNT: u32 = 4;
 /// A host's name as the user wrote it, and the libvirt URI that it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// As the user wrote it.
     pub name: String,
-    /// The libvirt URI.
     pub uri: String,
 }
 
@@ -215,7 +213,6 @@ impl Line {
         Self { door, current: Mutex::default(), prepare: Box::new(prepare) }
     }
 
-    /// The host at its other end.
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.door.endpoint
     }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::xml::domain::Hardware;
 use crate::domain::DomainState;
 
-/// A host as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostFacts {
     /// As the user named it.
@@ -40,7 +39,6 @@ pub struct Belongings {
 pub struct KeptFile {
     /// What it is to the guest: `NVRAM`.
     pub what: &'static str,
-    /// Its path.
     pub path: String,
     /// Whether the destination has a file of this path; `None` if its libvirt can't tell.
     pub at_destination: Option<bool>,
@@ -49,7 +47,6 @@ pub struct KeptFile {
 /// What libvirt is busy with on a domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Occupation {
-    /// It is being migrated.
     Migration,
     /// Anything else, such as a backup.
     Other(&'static str),
@@ -58,20 +55,14 @@ pub enum Occupation {
 /// The source's libvirt would not begin a migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LibvirtRefusal {
-    /// Because of storage that is not shared.
     pub unsafe_storage: bool,
-    /// libvirt's words.
     pub message: String,
 }
 
-/// An active domain of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resident {
-    /// Its name.
     pub name: String,
-    /// Its UUID.
     pub uuid: String,
-    /// Its hardware.
     pub hardware: Hardware,
 }
 
@@ -82,13 +73,11 @@ pub struct Memory {
     pub available: u64,
     /// Whether that is the kernel's own judgement of what it can give to processes.
     pub by_kernel: bool,
-    /// All of it.
     pub total: u64,
     /// Free in huge pages, by the size of a page; sizes that the host did not tell of are missing.
     pub huge: BTreeMap<u64, u64>,
 }
 
-/// A libvirt network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
     /// The host does not know it.
@@ -99,10 +88,8 @@ pub enum Network {
     Active,
 }
 
-/// A network device of a host.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NetDevice {
-    /// The host's name for it.
     pub name: String,
     /// Its hardware address at present; the members of a bond share one.
     pub address: String,
@@ -114,13 +101,10 @@ pub struct NetDevice {
     pub physical: bool,
 }
 
-/// A bond of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bond {
-    /// The host's name for it.
     pub name: String,
     /// The bonding driver's mode, if it is known: `active-backup`, `802.3ad`...
     pub mode: Option<String>,
-    /// The names of its members.
     pub members: Vec<String>,
 }

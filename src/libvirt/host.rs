@@ -18,12 +18,10 @@ use super::state::fault;
 use super::{DomainSample, HostError, HostErrorKind, JobStats};
 use crate::domain::Fault;
 
-/// A host that is connected.
 pub struct Host {
     pub(super) line: Line,
     /// Final statistics of outgoing migrations that ended, by domain UUID, as the host's events brought them.
     pub(super) completed: Arc<Mutex<HashMap<String, JobStats>>>,
-    /// Its other lines.
     pub(super) pool: Arc<Pool>,
 }
 
@@ -163,7 +161,6 @@ impl Host {
         self.ask_domain(uuid, |domain| ffi::state(domain).map(|(state, reason)| fault(state, reason)))
     }
 
-    /// Asks about one domain.
     pub(super) fn ask_domain<T: Send + 'static>(
         &self,
         uuid: &str,

@@ -1,12 +1,12 @@
 //! What tsmig asks of the two hosts, and libvirt's answer to it.
 //!
 //! [`Hosts`] is the seam of the engine: a source and a destination between which domains migrate. Its real side
-//! is [`Pair`]; the engine's tests put a scripted pair behind it. Times are never read here: whoever asks
+//! is `Pair`; the engine's tests put a scripted pair behind it. Times are never read here: whoever asks
 //! knows what time it is.
 
 mod connection;
 mod error;
-pub mod facts;
+pub(crate) mod facts;
 mod ffi;
 mod host;
 mod pair;
@@ -14,21 +14,21 @@ mod probes;
 mod request;
 mod state;
 mod statistics;
-pub mod uri;
-pub mod xml;
+pub(crate) mod uri;
+pub(crate) mod xml;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use self::connection::Endpoint;
-pub(crate) use self::connection::lock;
+pub(crate) use self::connection::{Endpoint, lock};
 pub(crate) use self::error::no_data;
 pub use self::error::{HostError, HostErrorKind};
-use self::facts::Belongings;
-pub use self::host::Host;
-pub use self::pair::Pair;
+pub use self::facts::Belongings;
+pub(crate) use self::host::Host;
+pub(crate) use self::pair::Pair;
 pub use self::request::{MigrationRequest, Route};
-pub use self::statistics::{DirtyRate, DomainSample, JobStats, NicCounters, Sample};
+pub use self::statistics::JobStats;
+pub(crate) use self::statistics::{DirtyRate, DomainSample, NicCounters, Sample};
 use crate::domain::{Condition, Fault, Presence, Technique};
 use crate::topology::Side;
 

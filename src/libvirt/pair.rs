@@ -21,19 +21,16 @@ use crate::topology::Side;
 /// Debian 13. Seen under a debugger: `qemuProcessIncomingDefNew` is given no file descriptor, and reads it.
 const NO_RESUME: u32 = 11_003_000;
 
-/// A source and a destination.
 pub struct Pair {
     source: Host,
     destination: Host,
 }
 
 impl Pair {
-    /// Makes a pair of two connected hosts.
     pub fn new(source: Host, destination: Host) -> Self {
         Self { source, destination }
     }
 
-    /// One of the two.
     pub fn side(&self, side: Side) -> &Host {
         match side {
             Side::Source => &self.source,

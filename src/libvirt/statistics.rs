@@ -8,7 +8,6 @@ use super::ffi::{Parameters, Record};
 use super::state::domain_state;
 use crate::domain::DomainState;
 
-/// One bulk statistics answer of a host.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sample {
     /// When it was taken, in seconds on the sampler's clock.
@@ -17,14 +16,10 @@ pub struct Sample {
     pub domains: Vec<DomainSample>,
 }
 
-/// One domain in a [`Sample`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct DomainSample {
-    /// Its name.
     pub name: String,
-    /// Its UUID.
     pub uuid: String,
-    /// Its state.
     pub state: DomainState,
     /// Balloon size in bytes; 0 if it does not run.
     pub memory_bytes: u64,
@@ -32,9 +27,7 @@ pub struct DomainSample {
     pub resident_bytes: Option<u64>,
     /// Memory that the guest says is free, in bytes, if it says so and has said so lately.
     pub unused_bytes: Option<u64>,
-    /// The last measured dirty rate, if there is one.
     pub dirty: Option<DirtyRate>,
-    /// Its NICs' counters.
     pub nics: Vec<NicCounters>,
 }
 
@@ -50,7 +43,6 @@ pub struct DirtyRate {
 /// The counters of one NIC, from the guest's view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NicCounters {
-    /// The host's name for it.
     pub name: String,
     /// Bytes received; `None` if libvirt can't tell.
     pub inbound_bytes: Option<u64>,

@@ -10,7 +10,7 @@ mod fresh;
 mod model;
 mod planner;
 mod predict;
-pub mod return_trip;
+pub(crate) mod return_trip;
 mod revalidate;
 mod search;
 mod worth;

@@ -7,7 +7,6 @@ use crate::plan::{Rule, StayKind};
 use crate::profile::Profile;
 use crate::report::{DomainOutcome, DomainReport, Report};
 
-/// What a run moved.
 pub fn moved(report: &Report) -> impl Iterator<Item = &DomainReport> {
     report.domains.iter().filter(|domain| domain.outcome == DomainOutcome::Migrated)
 }

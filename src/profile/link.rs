@@ -7,12 +7,10 @@
 use crate::libvirt::facts::{Bond, NetDevice};
 use crate::units::Rate;
 
-/// A capacity that was detected.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Detected {
     /// Each way, in bits per second.
     pub bits_per_second: f64,
-    /// The interface that it is of.
     pub interface: String,
     /// What was assumed for want of better knowledge, as a clause; `None` if nothing was.
     pub assumption: Option<String>,

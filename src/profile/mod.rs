@@ -1,11 +1,11 @@
 //! The traffic profiles of hosts: what `tsmig profile` prints and saves, and all that the planner sees.
 //!
 //! They are plain data with a stable JSON form (schema `tsmig.profile/2`), so that a plan can be
-//! computed again later, elsewhere, without libvirt. [`sampling`](crate::profile::sampler) makes one from a live host.
+//! computed again later, elsewhere, without libvirt. `sampler` makes one from a live host.
 
-pub mod link;
+pub(crate) mod link;
 pub(crate) mod mobility;
-pub mod sampler;
+pub(crate) mod sampler;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

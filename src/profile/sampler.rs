@@ -103,12 +103,10 @@ impl SamplingWindow {
         self.last = Some(sample);
     }
 
-    /// The domains of the last sample.
     pub fn last(&self) -> &[DomainSample] {
         self.last.as_ref().map_or(&[], |sample| &sample.domains)
     }
 
-    /// Seconds between the first and the last sample.
     pub fn seconds(&self) -> f64 {
         match (&self.last, self.started_at_seconds) {
             (Some(last), Some(start)) => last.at_seconds - start,
@@ -175,9 +173,7 @@ impl NicTraffic {
 /// How long and how often to sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
-    /// Length of the window.
     pub window: Duration,
-    /// Time between samples.
     pub interval: Duration,
 }
 

@@ -6,7 +6,7 @@
 pub mod bars;
 pub mod escape;
 pub mod feed;
-pub mod html;
+pub(crate) mod html;
 mod lines;
 pub mod page;
 pub mod printer;

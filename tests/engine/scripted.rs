@@ -5,7 +5,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Condvar, Mutex};
 
 use tsmig::domain::{Condition, Fault, Presence, Technique};
-use tsmig::libvirt::facts::Belongings;
+use tsmig::libvirt::Belongings;
 use tsmig::libvirt::{Definition, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Route, Tidied};
 use tsmig::topology::Side;
 

@@ -9,11 +9,9 @@ use super::{child, children, text};
 pub(crate) struct Capabilities {
     /// libvirt's identity of the machine, if it has one.
     pub(crate) machine_uuid: Option<String>,
-    /// The XML of its processor.
     pub(crate) processor: Option<String>,
     /// The sizes of the huge pages that the host knows, in KiB: all but the smallest.
     pub(crate) huge_page_sizes: Vec<u32>,
-    /// How many NUMA cells it has.
     pub(crate) cells: u32,
     /// The user in the default label of the host's guests (`+64055:+64055`); 0 is root.
     pub(crate) qemu_user: Option<u32>,

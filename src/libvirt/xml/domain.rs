@@ -7,7 +7,6 @@ use super::{child, children, text};
 /// A domain's hardware, and what of its host is behind it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hardware {
-    /// The kind of machine.
     pub machine: Machine,
     /// Its processor, if the host's must be able to show it.
     pub processor: Option<Processor>,
@@ -15,11 +14,8 @@ pub struct Hardware {
     pub files: Vec<HostFile>,
     /// Files, other than disks, that keep something of the guest while it does not run, each with what it is: `NVRAM`.
     pub kept: Vec<(&'static str, String)>,
-    /// Whether it has a TPM.
     pub tpm: bool,
-    /// Its NICs.
     pub nics: Vec<GuestNic>,
-    /// How its memory is taken from the host.
     pub backing: Backing,
     /// Whether its memory is shared with other processes: the kernel counts it among the caches, and can't free it.
     pub shared_memory: bool,
@@ -33,11 +29,8 @@ pub struct Hardware {
 /// A kind of machine, as libvirt's domain capabilities distinguish them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Machine {
-    /// Path of the emulator.
     pub emulator: String,
-    /// The guest's architecture.
     pub arch: String,
-    /// The machine type.
     pub name: String,
     /// `kvm`, `qemu`...
     pub kind: String,
@@ -52,12 +45,10 @@ pub enum Processor {
     Host,
 }
 
-/// A file or block device of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostFile {
     /// Its path, the same on both hosts.
     pub path: String,
-    /// What it is to the guest.
     pub role: Role,
 }
 
@@ -74,12 +65,10 @@ pub enum Role {
     Boot(&'static str),
 }
 
-/// A NIC of a guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuestNic {
     /// Its MAC address in lower case.
     pub mac: String,
-    /// What it is plugged into.
     pub plug: Plug,
 }
 
@@ -88,12 +77,10 @@ pub struct GuestNic {
 pub enum Plug {
     /// A bridge of the host; Open vSwitch's are no bridges to the kernel.
     Bridge {
-        /// Its name.
         name: String,
         /// Whether the kernel's own bridge code is behind it.
         of_kernel: bool,
     },
-    /// A libvirt network.
     Network(String),
     /// A device of the host, by macvtap.
     Device(String),
