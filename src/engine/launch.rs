@@ -118,8 +118,8 @@ fn prepare<F: Fn(Update)>(
 /// What was saved since the plan was made must not be lost either.
 fn nothing_left_behind<F: Fn(Update)>(driver: &Driver<F>, domain: &str, uuid: &str) -> Result<(), Instead> {
     let found = driver.hosts.left_behind(uuid)?.ok_or(Instead::HasLeft)?;
-    let (source, destination) = (driver.hosts.name(Side::Source), driver.hosts.name(Side::Destination));
-    let obstacle = Obstacle::all(offline::obstacles(source, destination, domain, &found));
+    let hosts = (driver.hosts.name(Side::Source), driver.hosts.name(Side::Destination));
+    let obstacle = Obstacle::all(offline::obstacles(hosts, domain, &found));
     obstacle.map_or(Ok(()), |obstacle| Err(Instead::NotWanted(Cause::LeftBehind { obstacle: Box::new(obstacle) })))
 }
 

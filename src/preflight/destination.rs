@@ -9,19 +9,19 @@ use crate::obstacle::Obstacle;
 
 /// What keeps a domain from the destination.
 pub(super) fn obstacles(facts: &Facts, uuid: &str, domain: &str, found: &DomainFacts) -> Vec<Obstacle> {
-    let (source, destination) = (&facts.source.name, &facts.destination.name);
-    let machine = found.machine.clone().map(|words| {
-        let (source, destination) = (source.clone(), destination.clone());
-        Obstacle::NoMachine { source, destination, words }
-    });
-    let processor = found.processor.clone();
-    let processor = processor.map(|words| Obstacle::NoProcessor { destination: destination.clone(), words });
-    let mut obstacles: Vec<_> = machine.into_iter().chain(processor).collect();
+    let (source, destination) = (|| facts.source.name.clone(), || facts.destination.name.clone());
+    let mut obstacles = Vec::new();
+    if let Some(words) = found.machine.clone() {
+        obstacles.push(Obstacle::NoMachine { source: source(), destination: destination(), words });
+    }
+    if let Some(words) = found.processor.clone() {
+        obstacles.push(Obstacle::NoProcessor { destination: destination(), words });
+    }
     let missing = |path: &str| facts.files.get(path) == Some(&false);
     // What a definition needs beside its disks can be set right before it is started.
     let needed = |file: &&HostFile| found.belongings.is_none() || matches!(file.role, Role::Disk(_));
     let files = found.hardware.files.iter().filter(needed).filter(|file| missing(&file.path));
-    obstacles.extend(files.filter_map(|file| without_file(destination, domain, file)));
+    obstacles.extend(files.filter_map(|file| without_file(destination(), domain, file)));
     for nic in &found.hardware.nics {
         let there = plug_path(&nic.plug).is_none_or(|path| !missing(&path));
         obstacles.extend(without_plug(facts, nic, there));
@@ -43,8 +43,8 @@ pub(super) fn dropped(facts: &Facts, found: &DomainFacts) -> Vec<String> {
     missing.filter_map(clause).collect()
 }
 
-fn without_file(host: &str, domain: &str, file: &HostFile) -> Option<Obstacle> {
-    let (destination, path) = (host.to_owned(), file.path.clone());
+fn without_file(destination: String, domain: &str, file: &HostFile) -> Option<Obstacle> {
+    let path = file.path.clone();
     Some(match file.role.clone() {
         Role::Disk(disk) => Obstacle::NoDisk { destination, disk, path },
         Role::Medium(drive) => Obstacle::NoMedium { name: domain.to_owned(), destination, drive, path },

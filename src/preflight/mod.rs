@@ -12,10 +12,8 @@ pub(crate) mod offline;
 mod places;
 mod source;
 
-use std::collections::HashMap;
-
 use crate::domain::{Fault, Technique};
-use crate::obstacle::{Eligibility, Obstacle};
+use crate::obstacle::Obstacle;
 use crate::plan::{Draft, Findings, HostRefusal, Plan, Planner, Step};
 use crate::profile::{Both, Profile};
 
@@ -44,7 +42,10 @@ pub fn assess(profiles: Both, facts: Option<&Facts>, planner: &Planner<'_>) -> A
     let mut draft = planner.draft(&source, &destination, &findings);
     let mut filling = memory::fill(draft.arrivals(), &source, &destination, facts);
     if !filling.crowded.is_empty() {
-        mark_crowded(&mut source, &filling.crowded);
+        for domain in &mut source.domains {
+            // In the plan's order the destination's memory has no room for it.
+            domain.migration.obstacle = filling.crowded.remove(&domain.uuid).or(domain.migration.obstacle.take());
+        }
         draft = planner.draft(&source, &destination, &findings);
         filling = memory::fill(draft.arrivals(), &source, &destination, facts);
     }
@@ -71,15 +72,6 @@ fn versions_differ(facts: &Facts) -> bool {
     known && source.hypervisor == destination.hypervisor && source.version != destination.version
 }
 
-/// Marks each domain of `source` that no longer fits into the destination's memory in the plan's order.
-fn mark_crowded(source: &mut Profile, crowded: &HashMap<String, Obstacle>) {
-    for domain in &mut source.domains {
-        if let Some(obstacle) = crowded.get(&domain.uuid) {
-            domain.migration = Eligibility::no(obstacle.clone());
-        }
-    }
-}
-
 /// Marks each domain of `source` that the facts or the profiles show to be stuck there.
 fn mark(source: &mut Profile, destination: &Profile, facts: &Facts) {
     for domain in source.domains.iter_mut().filter(|domain| domain.migration.obstacle.is_none()) {
@@ -87,10 +79,10 @@ fn mark(source: &mut Profile, destination: &Profile, facts: &Facts) {
             let mut obstacles = source::obstacles(&facts.source.name, &domain.name, found);
             obstacles.extend(destination::obstacles(facts, &domain.uuid, &domain.name, found));
             if let Some(belongings) = &found.belongings {
-                let (source, destination) = (&facts.source.name, &facts.destination.name);
-                obstacles.extend(offline::obstacles(source, destination, &domain.name, belongings));
+                let hosts = (&*facts.source.name, &*facts.destination.name);
+                obstacles.extend(offline::obstacles(hosts, &domain.name, belongings));
             }
-            domain.migration = Eligibility { obstacle: Obstacle::all(obstacles) };
+            domain.migration.obstacle = Obstacle::all(obstacles);
         }
     }
     // Last: of a domain that is on its way already, that is the news, and not that the destination has it, too.

@@ -4,32 +4,31 @@
 use crate::libvirt::facts::{Belongings, KeptFile};
 use crate::obstacle::Obstacle;
 
-/// What keeps the definition of a domain from moving from `source` to `destination`.
-pub(crate) fn obstacles(source: &str, destination: &str, domain: &str, found: &Belongings) -> Vec<Obstacle> {
-    let (name, source, destination) = (domain.to_owned(), source.to_owned(), destination.to_owned());
+/// What keeps the definition of a domain from moving from the first host to the second.
+pub(crate) fn obstacles(hosts: (&str, &str), domain: &str, found: &Belongings) -> Vec<Obstacle> {
+    let (source, destination, name) = (|| hosts.0.to_owned(), || hosts.1.to_owned(), || domain.to_owned());
     let mut obstacles = Vec::new();
     if let Some(state) = found.active {
-        obstacles.push(Obstacle::Started { state, source: source.clone() });
+        obstacles.push(Obstacle::Started { state, source: source() });
     }
     if found.saved {
-        obstacles.push(Obstacle::ManagedSave { name: name.clone(), source: source.clone() });
+        obstacles.push(Obstacle::ManagedSave { name: name(), source: source() });
     }
-    if found.checkpoints > 0 {
-        let (name, source, destination) = (name.clone(), source.clone(), destination.clone());
-        obstacles.push(Obstacle::Checkpoints { name, source, destination, count: found.checkpoints });
+    if let count @ 1.. = found.checkpoints {
+        let (source, destination) = (source(), destination());
+        obstacles.push(Obstacle::Checkpoints { name: name(), source, destination, count });
     }
     if found.tpm {
-        obstacles.push(Obstacle::Tpm { name: name.clone(), destination: destination.clone() });
+        obstacles.push(Obstacle::Tpm { name: name(), destination: destination() });
     }
-    let kept = found.files.iter().filter(|file| !is_shared(file)).map(|file| Obstacle::KeptFile {
-        name: name.clone(),
-        source: source.clone(),
-        destination: destination.clone(),
+    obstacles.extend(found.files.iter().filter(|file| !is_shared(file)).map(|file| Obstacle::KeptFile {
+        name: name(),
+        source: source(),
+        destination: destination(),
         file: file.what.to_owned(),
         path: file.path.clone(),
         at_destination: file.at_destination,
-    });
-    obstacles.extend(kept);
+    }));
     obstacles
 }
 
@@ -54,7 +53,7 @@ mod tests {
     use crate::domain::DomainState;
 
     fn of(found: &Belongings) -> String {
-        let obstacles = obstacles("host-a", "host-b", "web", found);
+        let obstacles = obstacles(("host-a", "host-b"), "web", found);
         obstacles.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     }
 

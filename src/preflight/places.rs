@@ -2,14 +2,14 @@
 //!
 //! Pure: it marks domains of the source as not migratable, with the obstacle that the plan then gives.
 
-use crate::obstacle::{Eligibility, Obstacle};
+use crate::obstacle::Obstacle;
 use crate::profile::Profile;
 
 /// Marks each domain of `source` whose place at `destination` is taken: by another domain of the same name, or by
 /// one of the same UUID that is active there.
 pub fn refuse_collisions(source: &mut Profile, destination: &Profile) {
     for domain in source.domains.iter_mut().filter(|domain| domain.migration.obstacle.is_none()) {
-        let collision = destination.domains.iter().find_map(|other| {
+        domain.migration.obstacle = destination.domains.iter().find_map(|other| {
             let destination = destination.host.clone();
             match other.uuid == domain.uuid {
                 true => other.state.is_active().then_some(Obstacle::UuidTaken { destination, state: other.state }),
@@ -17,7 +17,6 @@ pub fn refuse_collisions(source: &mut Profile, destination: &Profile) {
                     .then(|| Obstacle::NameTaken { destination, other_uuid: other.uuid.clone() }),
             }
         });
-        domain.migration = Eligibility { obstacle: collision };
     }
 }
 

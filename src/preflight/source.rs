@@ -6,22 +6,21 @@ use crate::obstacle::Obstacle;
 
 /// What keeps a domain of `host` there.
 pub(super) fn obstacles(host: &str, domain: &str, found: &DomainFacts) -> Vec<Obstacle> {
-    let (source, name) = (host.to_owned(), domain.to_owned());
+    let name = || domain.to_owned();
     let mut obstacles = Vec::new();
     if found.hangs {
-        obstacles.push(Obstacle::Hangs { name: name.clone() });
+        obstacles.push(Obstacle::Hangs { name: name() });
     }
-    match found.job {
-        Some(Occupation::Migration) => obstacles.push(Obstacle::MigratesAlready { name: name.clone() }),
-        Some(Occupation::Other(job)) => obstacles.push(Obstacle::Job { name: name.clone(), job: job.to_owned() }),
-        None => {}
-    }
-    if found.snapshots > 0 {
-        obstacles.push(Obstacle::Snapshots { name, count: found.snapshots });
+    obstacles.extend(found.job.map(|job| match job {
+        Occupation::Migration => Obstacle::MigratesAlready { name: name() },
+        Occupation::Other(job) => Obstacle::Job { name: name(), job: job.to_owned() },
+    }));
+    if let count @ 1.. = found.snapshots {
+        obstacles.push(Obstacle::Snapshots { name: name(), count });
     }
     // libvirt names the first obstacle, which may be one of the above.
     if let Some(refusal) = found.refusal.as_ref().filter(|_| obstacles.is_empty()) {
-        let words = refusal.message.clone();
+        let (source, words) = (host.to_owned(), refusal.message.clone());
         obstacles.push(match refusal.unsafe_storage {
             true => Obstacle::UnsafeStorage { source, words },
             false => Obstacle::LibvirtRefuses { source, words },
