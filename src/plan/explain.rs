@@ -1,14 +1,18 @@
-//! Why a domain moves the way it does: one sentence with the numbers that decided, for a reader in a hurry.
+//! Why a domain moves the way it does: the numbers that decided, for a reader in a hurry.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Demands;
 use super::model::{self, Launch, Prediction};
-use super::{Demands, StepPrediction};
 use crate::domain::Technique;
+use crate::obstacle::Obstacle;
 use crate::plan::eligibility::Techniques;
 use crate::plan::model::scene::{Guest, Scene};
 use crate::plan::search::space::Choice;
 use crate::profile::DomainProfile;
+use crate::sentence;
 use crate::topology::{Port, idle_below};
-use crate::units::{Rate, size, span};
 
 /// Up to this many migrations are each compared with the other technique. Chosen: a simulation for each, 0.1 ms at
 /// this size, is nothing beside the search.
@@ -20,108 +24,129 @@ const TOLD_SECONDS: f64 = 1.0;
 /// Differences in lost traffic below this, relative, are not told. Chosen: far below what the model can tell.
 const TOLD_LOSS: f64 = 0.02;
 
-/// A migration of the plan.
-pub(super) struct Subject<'a> {
-    pub(super) domain: &'a DomainProfile,
-    pub(super) guest: &'a Guest,
+/// Why a domain moves the way it does, of a closed list of kinds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+#[schemars(transform = sentence::with_reason)]
+pub enum Reason {
+    /// The technique is given.
+    Forced {
+        /// The option, or what else gives it.
+        origin: String,
+    },
+    /// Post-copy is not possible.
+    OnlyPreCopy {
+        /// Why not.
+        #[serde(serialize_with = "sentence::reason")]
+        #[schemars(with = "Obstacle")]
+        obstacle: Obstacle,
+    },
+    /// The planner chose.
+    Chosen {
+        /// What the other technique would change; `None` if that was not compared.
+        otherwise: Option<Otherwise>,
+    },
+    /// The domain does not run, so only its definition moves.
+    Offline,
+}
+
+/// What the plan would come to with the other technique for one domain.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Otherwise {
+    /// It would not be predicted to end.
+    NoEnd,
+    /// It would end.
+    End {
+        /// How much longer it would take; `None` if that is too little to tell.
+        #[schemars(extend("minimum" = null))]
+        more_seconds: Option<f64>,
+        /// How much more traffic it would lose; `None` if that is too little to tell.
+        #[schemars(extend("minimum" = null))]
+        more_lost_bits: Option<f64>,
+    },
+}
+
+/// What a guest does that its migration meets. What is idle is left out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Activity {
+    /// What it sends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outbound_bits_per_second: Option<f64>,
+    /// What it receives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inbound_bits_per_second: Option<f64>,
+    /// How fast it writes to its memory, if its traffic alone does not explain that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dirty_bytes_per_second: Option<f64>,
+}
+
+impl Activity {
+    fn of(domain: &DomainProfile, guest: &Guest, [source, destination]: [&Port; 2]) -> Self {
+        let busy = |link: &Port, bits| Some(bits).filter(|bits| !link.is_idle(*bits));
+        Self {
+            outbound_bits_per_second: busy(source, guest.outbound),
+            inbound_bits_per_second: busy(destination, guest.inbound),
+            dirty_bytes_per_second: Some(domain.dirty_bytes_per_second).filter(|_| guest.writes() > 0.0),
+        }
+    }
+}
+
+/// The launches that were found the best, with all that explains them.
+pub(super) struct Planned<'a> {
+    pub(super) scene: Scene,
+    pub(super) choices: Vec<Choice>,
+    pub(super) demands: &'a Demands,
+    pub(super) launches: Vec<Launch>,
+    pub(super) outcome: Prediction,
     /// The source's and the destination's.
     pub(super) links: [&'a Port; 2],
-    pub(super) techniques: &'a Techniques,
-    pub(super) technique: Technique,
-    pub(super) predicted: &'a StepPrediction,
-    /// The plan's outcome.
-    pub(super) planned: &'a Prediction,
-    /// The outcome of the plan with the other technique for this domain, if that was a choice.
-    pub(super) otherwise: Option<Prediction>,
 }
 
-/// The outcome of `launches` with the other technique at `place`; `None` if there is no choice, if the guest is
-/// idle, or if there are too many migrations to compare.
-pub(super) fn otherwise(
-    scene: &Scene,
-    launches: &[Launch],
-    choices: &[Choice],
-    demands: &Demands,
-    place: usize,
-) -> Option<Prediction> {
-    let guest = launches[place].guest;
-    if choices[guest].techniques != Techniques::Either || scene.is_idle(guest) || launches.len() > COMPARED {
-        return None;
+impl Planned<'_> {
+    /// What the guest of the launch at `place` does; `domain` is its profile.
+    pub(super) fn activity(&self, place: usize, domain: &DomainProfile) -> Activity {
+        Activity::of(domain, &self.scene.guests[self.launches[place].guest], self.links)
     }
-    let mut changed = launches.to_vec();
-    changed[place].flip();
-    if let (Technique::PostCopy, Some(limit)) = (changed[place].technique, demands.post_copy_limit) {
-        changed[place].concurrency = changed[place].concurrency.min(limit);
-    }
-    Some(model::outcome(scene, &changed, f64::INFINITY))
-}
 
-/// The sentence: what the guest does, its technique, and why that one.
-pub(super) fn reason(subject: &Subject<'_>) -> String {
-    let Subject { techniques, technique, .. } = subject;
-    let why = match techniques {
-        Techniques::Forced(_, origin) => format!("{technique}, forced by {origin}"),
-        Techniques::OnlyPreCopy(obstacle) => format!("pre-copy, since post-copy is not possible: {obstacle}"),
-        Techniques::Either => format!("{technique}{}", comparison(subject)),
-    };
-    let end = match (subject.predicted.start_seconds, subject.predicted.end_seconds) {
-        (None, _) => "; not predicted to start, since one before it is not predicted to end",
-        (_, None) => "; not predicted to end: it dirties memory about as fast as that is sent, or faster",
-        _ => "",
-    };
-    format!("{}: {why}{end}", activity(subject))
-}
-
-/// What the guest does that a migration meets, with the numbers; a direction that is idle is not told.
-fn activity(subject: &Subject<'_>) -> String {
-    let Subject { domain, guest, links: [source, destination], .. } = subject;
-    let rate = |bits| format!("{}/s", Rate::from_bits_per_second(bits));
-    let mut does = Vec::new();
-    if !source.is_idle(guest.outbound) {
-        does.push(format!("sends {}", rate(guest.outbound)));
-    }
-    if !destination.is_idle(guest.inbound) {
-        does.push(format!("receives {}", rate(guest.inbound)));
-    }
-    if guest.writes() > 0.0 {
-        does.push(format!("dirties {}/s", size(domain.dirty_bytes_per_second as u64)));
-    }
-    if does.is_empty() { "idle".to_owned() } else { does.join(", ") }
-}
-
-/// What the evacuation would come to with the other technique for this domain, and the rest as it is.
-fn comparison(subject: &Subject<'_>) -> String {
-    let Some(other) = &subject.otherwise else { return String::new() };
-    let planned = subject.planned;
-    let name = match subject.technique {
-        Technique::PostCopy => Technique::PreCopy,
-        _ => Technique::PostCopy,
-    };
-    if other.unfinished > planned.unfinished {
-        return format!(" (by {name} the plan would not be predicted to end)");
-    }
-    if planned.unfinished > 0 || other.unfinished > 0 {
-        return String::new();
-    }
-    let longer = other.seconds - planned.seconds;
-    let more = other.lost - planned.lost;
-    let idle = subject.links.iter().map(|link| idle_below(link.bits_per_second)).fold(0.0, f64::max);
-    let mut changes = Vec::new();
-    // A post-copy is worth it by the time that it saves, however short the evacuation.
-    if longer.abs() >= TOLD_SECONDS || subject.technique == Technique::PostCopy {
-        changes.push(format!("{} {}", if longer > 0.0 { "add" } else { "save" }, span(longer.abs())));
-    }
-    if more.abs() > TOLD_LOSS * planned.lost && more.abs() > idle * planned.seconds {
-        let amount = Rate::from_bits_per_second(more.abs());
-        changes.push(format!("lose {amount} {}", if more > 0.0 { "more" } else { "less" }));
-    }
-    let changes = changes.join(" and ");
-    match subject.technique {
-        Technique::PreCopy if changes.is_empty() => format!(" ({name} would gain nothing)"),
-        _ if changes.is_empty() => String::new(),
-        Technique::PreCopy if longer <= -TOLD_SECONDS && more <= 0.0 => {
-            format!(" ({name} would {changes}: too little for its risk)")
+    /// Why the launch at `place` is as it is.
+    pub(super) fn reason(&self, place: usize) -> Reason {
+        match &self.choices[self.launches[place].guest].techniques {
+            Techniques::Forced(_, origin) => Reason::Forced { origin: (*origin).to_owned() },
+            Techniques::OnlyPreCopy(obstacle) => Reason::OnlyPreCopy { obstacle: obstacle.clone() },
+            Techniques::Either => Reason::Chosen { otherwise: self.otherwise(place) },
         }
-        _ => format!(" ({name} would {changes})"),
+    }
+
+    /// What the other technique at `place` would change, if the guest is not idle and there are not too many migrations.
+    fn otherwise(&self, place: usize) -> Option<Otherwise> {
+        if self.scene.is_idle(self.launches[place].guest) || self.launches.len() > COMPARED {
+            return None;
+        }
+        let mut changed = self.launches.clone();
+        changed[place].flip();
+        if let (Technique::PostCopy, Some(limit)) = (changed[place].technique, self.demands.post_copy_limit) {
+            changed[place].concurrency = changed[place].concurrency.min(limit);
+        }
+        self.compare(self.launches[place].technique, &model::outcome(&self.scene, &changed, f64::INFINITY))
+    }
+
+    fn compare(&self, technique: Technique, other: &Prediction) -> Option<Otherwise> {
+        let planned = &self.outcome;
+        if other.unfinished > planned.unfinished {
+            return Some(Otherwise::NoEnd);
+        }
+        if planned.unfinished > 0 {
+            return None;
+        }
+        let (longer, more) = (other.seconds - planned.seconds, other.lost - planned.lost);
+        let idle = self.links.iter().map(|link| idle_below(link.bits_per_second)).fold(0.0, f64::max);
+        // A post-copy is worth it by the time that it saves, however short the evacuation.
+        let told_longer = longer.abs() >= TOLD_SECONDS || technique == Technique::PostCopy;
+        let told_more = more.abs() > TOLD_LOSS * planned.lost && more.abs() > idle * planned.seconds;
+        Some(Otherwise::End {
+            more_seconds: Some(longer).filter(|_| told_longer),
+            more_lost_bits: Some(more).filter(|_| told_more),
+        })
     }
 }

@@ -2,9 +2,9 @@
 
 use super::draft::Seen;
 use super::eligibility::{Standing, Techniques, post_copy_obstacle, standing};
-use super::explain::{self, Subject};
+use super::explain::{Activity, Planned, Reason};
 use super::model::scene::Scene;
-use super::model::{self, Launch, Prediction};
+use super::model::{self, Launch};
 use super::search::space::Choice;
 use super::search::{self, Found};
 use super::{Demands, Plan, Refusal, SCHEMA, Situation, Stay, Step, StepPrediction, Totals, Window};
@@ -24,9 +24,11 @@ pub(super) fn plan(seen: &Seen<'_>, demands: &Demands) -> Plan {
     launches.iter_mut().for_each(|launch| launch.concurrency = launch.concurrency.min(concurrency));
 
     let totals = outcome.totals();
-    let chosen = Chosen { seen, demands, moving, scene, choices, launches, outcome, predicted };
-    let live = (0..chosen.launches.len()).map(|place| chosen.step(place));
-    let offline = sorted.offline.iter().zip(chosen.launches.len() + 1..);
+    let links = [&source.migration_port, &destination.migration_port];
+    let planned = Planned { scene, choices, demands, launches, outcome, links };
+    let chosen = Chosen { seen, moving, planned, predicted };
+    let live = (0..chosen.moving.len()).map(|place| chosen.step(place));
+    let offline = sorted.offline.iter().zip(chosen.moving.len() + 1..);
     let offline = offline.map(|(&domain, order)| offline_step(seen, domain, order, concurrency, totals));
     let migrations: Vec<Step> = live.chain(offline).collect();
     let moves = !migrations.is_empty() && seen.findings.blocked.is_empty();
@@ -50,7 +52,7 @@ pub(super) fn plan(seen: &Seen<'_>, demands: &Demands) -> Plan {
         fastest_seconds: fastest,
         bound_seconds: bound.is_finite().then_some(bound),
         window: Window::judge(demands.window_limit_seconds, moves, &totals),
-        alternatives: search::alternatives(&chosen.scene, &chosen.choices, demands),
+        alternatives: search::alternatives(&chosen.planned.scene, &chosen.planned.choices, demands),
     }
 }
 
@@ -91,16 +93,12 @@ fn choice(seen: &Seen<'_>, demands: &Demands, domain: usize, techniques: Techniq
     Choice { techniques, can_post_copy, rank: seen.rule(domain).rank }
 }
 
-/// The launches that were found the best, and all that explains them.
+/// The steps to be of the domains that move live.
 struct Chosen<'a> {
     seen: &'a Seen<'a>,
-    demands: &'a Demands,
     /// The guests of the scene, as indexes in the source's profile.
     moving: Vec<usize>,
-    scene: Scene,
-    choices: Vec<Choice>,
-    launches: Vec<Launch>,
-    outcome: Prediction,
+    planned: Planned<'a>,
     /// By guest.
     predicted: Vec<StepPrediction>,
 }
@@ -108,34 +106,22 @@ struct Chosen<'a> {
 impl Chosen<'_> {
     /// The step of the launch in this place.
     fn step(&self, place: usize) -> Step {
-        let Launch { guest, concurrency, technique } = self.launches[place];
-        let (source, destination) = (self.seen.source, self.seen.destination);
-        let (domain, techniques) = (&source.domains[self.moving[guest]], &self.choices[guest].techniques);
-        let predicted = self.predicted[guest];
-        let reason = explain::reason(&Subject {
-            domain,
-            guest: &self.scene.guests[guest],
-            links: [&source.migration_port, &destination.migration_port],
-            techniques,
-            technique,
-            predicted: &predicted,
-            planned: &self.outcome,
-            otherwise: explain::otherwise(&self.scene, &self.launches, &self.choices, self.demands, place),
-        });
+        let Launch { guest, concurrency, technique } = self.planned.launches[place];
+        let domain = &self.seen.source.domains[self.moving[guest]];
         Step {
             domain: domain.name.clone(),
             uuid: domain.uuid.clone(),
             order: place + 1,
             concurrency,
-            destination: destination.host.clone(),
+            destination: self.seen.destination.host.clone(),
             path: self.seen.path(),
             transfer: Transfer::by(technique),
-            forced: matches!(techniques, Techniques::Forced(..)),
             outbound_bits_per_second: domain.outbound_bits_per_second,
             inbound_bits_per_second: domain.inbound_bits_per_second,
             memory_bytes: self.seen.memory_bytes(&domain.uuid).unwrap_or(domain.resident_bytes),
-            reason,
-            predicted,
+            activity: self.planned.activity(place, domain),
+            reason: self.planned.reason(place),
+            predicted: self.predicted[guest],
         }
     }
 }
@@ -151,11 +137,11 @@ fn offline_step(seen: &Seen<'_>, domain: usize, order: usize, concurrency: usize
         destination: seen.destination.host.clone(),
         path: seen.path(),
         transfer: Transfer::by(Technique::Offline),
-        forced: false,
         outbound_bits_per_second: 0.0,
         inbound_bits_per_second: 0.0,
         memory_bytes: 0,
-        reason: format!("{}: only its definition moves", domain.state),
+        activity: Activity::default(),
+        reason: Reason::Offline,
         predicted: StepPrediction {
             bytes: Some(0),
             start_seconds: live.total_seconds,

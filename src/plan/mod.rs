@@ -27,6 +27,7 @@ use crate::sentence;
 use crate::topology::{self, CapacityOrigin, Hop, HostPorts, Port};
 use draft::Seen;
 pub use draft::{Draft, Findings};
+pub use explain::{Activity, Otherwise, Reason};
 pub use model::{Leg, Position};
 pub use planner::{Basis, Planner};
 pub use predict::{Move, Situation, predict};
@@ -111,6 +112,8 @@ pub struct Plan {
     #[serde(default)]
     pub launch_ahead: bool,
     /// The migrations in launch order.
+    #[serde(serialize_with = "sentence::reasons")]
+    #[schemars(with = "Vec<Step>")]
     pub migrations: Vec<Step>,
     /// Selected domains that can't be moved.
     pub refused: Vec<Refusal>,
@@ -179,9 +182,6 @@ pub struct Step {
     #[serde(flatten, with = "step_transfer")]
     #[schemars(with = "StepTransfer")]
     pub transfer: Transfer,
-    /// Whether the user chose the technique.
-    #[serde(default)]
-    pub forced: bool,
     /// What it was seen to send, in bits per second.
     #[serde(default)]
     pub outbound_bits_per_second: f64,
@@ -191,8 +191,11 @@ pub struct Step {
     /// Memory that it takes at the destination as it arrives, in bytes.
     #[serde(default)]
     pub memory_bytes: u64,
-    /// One sentence with the numbers that decided.
-    pub reason: String,
+    /// What its guest does that the migration meets.
+    pub activity: Activity,
+    /// Why it moves so. Its sentence is beside it as `reason`.
+    #[serde(flatten)]
+    pub reason: Reason,
     /// By the contention model.
     pub predicted: StepPrediction,
 }
@@ -201,6 +204,11 @@ impl Step {
     /// How its memory moves.
     pub fn technique(&self) -> Technique {
         self.transfer.technique
+    }
+
+    /// Whether the technique was given, not chosen.
+    pub(crate) fn is_forced(&self) -> bool {
+        matches!(self.reason, Reason::Forced { .. })
     }
 }
 

@@ -9,7 +9,7 @@ use super::draft::{Draft, Seen};
 use super::eligibility::{Standing, post_copy_obstacle, standing};
 use crate::domain::{DomainState, Technique, Transfer};
 use crate::obstacle::Obstacle;
-use crate::plan::{self, Demands, Move, Plan, Refusal, Rule, Stay, StayKind, Step, Totals, Window};
+use crate::plan::{self, Demands, Move, Plan, Reason, Refusal, Rule, Stay, StayKind, Step, Totals, Window};
 use crate::profile::{DomainProfile, Profile};
 use crate::units::span;
 
@@ -90,7 +90,8 @@ impl Today {
             }
             StepToday::OnlyPreCopy(why) => {
                 self.differences.push(format!("{domain}: post-copy is not possible any more: {why}"));
-                self.steps.push(Step { transfer: Transfer::by(Technique::PreCopy), ..step.clone() });
+                let reason = Reason::OnlyPreCopy { obstacle: why };
+                self.steps.push(Step { transfer: Transfer::by(Technique::PreCopy), reason, ..step.clone() });
             }
         }
     }

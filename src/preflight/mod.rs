@@ -120,7 +120,7 @@ fn notes(facts: &Facts, plan: &Plan) -> Vec<String> {
             source.name,
         ));
     }
-    let by_pre_copy = |step: &Step| step.forced && step.technique() == Technique::PreCopy;
+    let by_pre_copy = |step: &Step| step.is_forced() && step.technique() == Technique::PreCopy;
     if versions_differ(facts) && plan.migrations.iter().any(by_pre_copy) {
         notes.push(format!(
             "{} runs {hypervisor} {} and {} {hypervisor} {}: a domain goes by post-copy only if you say so (--post-copy), since a \

@@ -62,7 +62,7 @@ pub fn plan_on(plan: &Plan, page: &Page) -> String {
     if !plan.migrations.is_empty() {
         text += &format!("{}\n", steps(plan, page));
         for step in &plan.migrations {
-            text += &page.entry(&step.domain, &step.reason);
+            text += &page.entry(&step.domain, &step.to_string());
         }
     }
     for blocked in &plan.blocked {

@@ -14,7 +14,7 @@ use tsmig::engine::migration::Phase;
 use tsmig::engine::recovery::journal::Journal;
 use tsmig::engine::{Evacuation, Options, Timeout};
 use tsmig::libvirt::Route;
-use tsmig::plan::{self, Objective, Plan, Step, StepPrediction, Totals};
+use tsmig::plan::{self, Activity, Objective, Plan, Reason, Step, StepPrediction, Totals};
 use tsmig::report::{DomainOutcome, Report};
 use tsmig::topology::{CapacityOrigin, HostPorts, Port};
 
@@ -27,11 +27,11 @@ pub(crate) fn plan(steps: &[(&str, Technique, usize)]) -> Plan {
         destination: "host-b".to_owned(),
         path: Vec::new(),
         transfer: Transfer::by(*technique),
-        forced: false,
         outbound_bits_per_second: 0.0,
         inbound_bits_per_second: 0.0,
         memory_bytes: 0,
-        reason: String::new(),
+        activity: Activity::default(),
+        reason: Reason::Chosen { otherwise: None },
         predicted: StepPrediction {
             bytes: Some(100),
             start_seconds: Some(0.0),

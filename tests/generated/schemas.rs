@@ -30,7 +30,7 @@ fn text<T: JsonSchema>(title: &str) -> String {
     serde_json::to_string_pretty(&schema).unwrap() + "\n"
 }
 
-/// From what is said of Rust to what is said of JSON; and no number of tsmig's is negative.
+/// From what is said of Rust to what is said of JSON; and no number of tsmig's is negative unless its minimum is null.
 #[derive(Clone)]
 struct ForReaders;
 
@@ -46,7 +46,9 @@ impl Transform for ForReaders {
         }
         let numeric = |kind: &Value| kind == "number" || kind == "integer";
         let of = |kinds: &Value| numeric(kinds) || kinds.as_array().is_some_and(|kinds| kinds.iter().any(numeric));
-        if schema.get("type").is_some_and(of) && schema.get("minimum").is_none() {
+        if schema.get("minimum") == Some(&Value::Null) {
+            schema.remove("minimum");
+        } else if schema.get("type").is_some_and(of) && schema.get("minimum").is_none() {
             schema.insert("minimum".to_owned(), 0.into());
         }
         // The width of a Rust integer says nothing to a reader of JSON.

@@ -19,11 +19,11 @@ fn forced(technique: Technique) -> Rule {
 fn a_forced_technique_is_used_and_said() {
     let plan = with(&[forced(Technique::PreCopy), Rule::default(), forced(Technique::PostCopy)], &Demands::default());
     assert_eq!(step(&plan, "o1").technique(), Technique::PreCopy);
-    assert!(step(&plan, "o1").reason.contains("forced by --pre-copy"));
+    assert!(step(&plan, "o1").to_string().contains("forced by --pre-copy"));
     assert_eq!(step(&plan, "i1").technique(), Technique::PostCopy);
-    assert!(step(&plan, "i1").reason.contains("forced by --post-copy"));
+    assert!(step(&plan, "i1").to_string().contains("forced by --post-copy"));
     let rule = Rule { technique_origin: Some("configuration"), ..forced(Technique::PreCopy) };
-    assert!(step(&with(&[rule], &Demands::default()), "o1").reason.contains("forced by configuration"));
+    assert!(step(&with(&[rule], &Demands::default()), "o1").to_string().contains("forced by configuration"));
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn post_copies_at_the_same_time_are_capped() {
     assert_eq!(in_post_copy(&limited(1)), 1);
     let none = limited(0);
     assert!(by(&none, Technique::PostCopy).is_empty());
-    assert!(none.migrations[0].reason.contains("at most 0 domains may be in post-copy"));
+    assert!(none.migrations[0].to_string().contains("at most 0 domains may be in post-copy"));
 }
 
 #[test]

@@ -89,7 +89,7 @@ impl Task {
 
 impl From<&Step> for Task {
     fn from(step: &Step) -> Self {
-        let start = Start::Launch { forced: step.forced };
+        let start = Start::Launch { forced: step.is_forced() };
         Self::new(&step.domain, &step.uuid, step.transfer.clone(), step.concurrency, start)
     }
 }

@@ -3,3 +3,4 @@
 mod cause;
 mod notice;
 mod obstacle;
+mod reason;
