@@ -42,7 +42,7 @@ impl Look {
     }
 
     fn launch(&mut self, domain: &str, technique: Technique) {
-        self.show(Event::Launch { domain: domain.to_owned(), technique });
+        self.show(Event::Launch { domain: domain.to_owned(), destination: "host-b".to_owned(), technique });
     }
 
     fn phase(&mut self, domain: &str, phase: Phase) -> String {

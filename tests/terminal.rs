@@ -113,7 +113,7 @@ fn forty_in_flight(columns: u16) -> String {
         predicted_seconds: Some(39.0),
     });
     for domain in &domains {
-        draw(Event::Launch { domain: domain.clone(), technique: Technique::PreCopy });
+        draw(Event::Launch { domain: domain.clone(), destination: "host-b".to_owned(), technique: Technique::PreCopy });
         draw(Event::Phase { domain: domain.clone(), phase: Phase::PreCopy });
     }
     let progress = Progress { percent: 40, pass: 1, transferred: 60 << 20, remaining: 55 << 20, ..Progress::default() };

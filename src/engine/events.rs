@@ -33,6 +33,8 @@ pub enum Event {
     Launch {
         /// The domain.
         domain: String,
+        /// Where it goes.
+        destination: String,
         /// How it moves.
         technique: Technique,
     },
@@ -40,6 +42,8 @@ pub enum Event {
     Adopt {
         /// The domain.
         domain: String,
+        /// Where it goes.
+        destination: String,
         /// How it moves.
         technique: Technique,
         /// What it was found to be on both hosts.

@@ -89,8 +89,8 @@ impl Bars {
     pub(super) fn draw(&mut self, timed: &Timed) {
         match &timed.event {
             Event::Start { domains, predicted_seconds, .. } => self.start(domains, *predicted_seconds),
-            Event::Launch { domain, technique } => self.launch(domain, *technique),
-            Event::Adopt { domain, technique, state } => {
+            Event::Launch { domain, technique, .. } => self.launch(domain, *technique),
+            Event::Adopt { domain, technique, state, .. } => {
                 self.line(&format!("{domain}: {state}"));
                 self.launch(domain, *technique);
             }

@@ -39,7 +39,7 @@ impl Lines {
                 };
                 Some(format!("{doing} {} from {source} to {}", count(domains.len()), destinations.join(", ")))
             }
-            Event::Launch { domain, technique } => Some(format!("{domain}: {technique} starts")),
+            Event::Launch { domain, technique, .. } => Some(format!("{domain}: {technique} starts")),
             Event::Adopt { domain, state, .. } => Some(format!("{domain}: {state}")),
             Event::Phase { domain, phase: Phase::PostCopy } => {
                 Some(format!("{domain}: runs at the destination, its memory follows"))

@@ -154,7 +154,8 @@ fn what_waits_is_launched_as_it_was_replaced() {
     control.replace(Schedule(vec![first]));
     hosts.finish("a");
     assert_eq!(outcomes(&thread.join().unwrap()), [DomainOutcome::Migrated; 3]);
-    let launch = |event| if let Event::Launch { domain, technique } = event { Some((domain, technique)) } else { None };
+    let launch =
+        |event| if let Event::Launch { domain, technique, .. } = event { Some((domain, technique)) } else { None };
     let launched: Vec<_> = events.iter().filter_map(launch).collect();
     assert_eq!(launched, [("c".to_owned(), Technique::PostCopy), ("b".to_owned(), Technique::PreCopy)]);
 }

@@ -298,7 +298,7 @@ impl Coordinator {
         let (route, post_copy_works, insists) = (self.run.route, self.post_copy_works, self.run.adopts());
         let Some(task) = self.tasks.get_mut(&uuid) else { return };
         let (domain, transfer, start) = (task.domain.clone(), task.transfer.clone(), task.start.clone());
-        let technique = transfer.technique;
+        let (technique, destination) = (transfer.technique, self.run.destination.clone());
         task.stage = Stage::InFlight(Flight {
             waiting,
             phase: None,
@@ -311,8 +311,10 @@ impl Coordinator {
             share: Share::ALL,
         });
         self.tell(match &start {
-            Start::Launch { .. } => Event::Launch { domain: domain.clone(), technique },
-            Start::Adopt { state, .. } => Event::Adopt { domain: domain.clone(), technique, state: state.clone() },
+            Start::Launch { .. } => Event::Launch { domain: domain.clone(), destination, technique },
+            Start::Adopt { state, .. } => {
+                Event::Adopt { domain: domain.clone(), destination, technique, state: state.clone() }
+            }
         });
         // It starts with its share, which takes from the others; they are told after it is there to be told its own.
         let place = self.effects.len();
