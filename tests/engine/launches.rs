@@ -69,12 +69,11 @@ fn a_migration_that_finds_no_port_is_launched_again_when_another_has_ended() {
     let (events, _, thread) = start(plan(&steps), &hosts);
     let turned_away = |event: &Event| says(event, "busy");
     events.iter().find(turned_away).unwrap();
-    let wake = |name: &str| hosts.with(name, |domain| domain.wake.take().unwrap().send(()).unwrap());
     let first = hosts.in_flight.lock().unwrap()[0].clone();
     let second = if first == "a" { "b" } else { "a" };
-    wake(&first);
+    hosts.finish(&first);
     await_phase(&events, second, Phase::PreCopy);
-    wake(second);
+    hosts.finish(second);
     let report = thread.join().unwrap();
     assert_eq!(outcomes(&report), [DomainOutcome::Migrated; 2]);
     assert_eq!(hosts.with(second, |domain| domain.requests.len()), 2, "not asked again while that was in vain");

@@ -118,7 +118,7 @@ impl Scripted {
         });
     }
 
-    /// Ends a domain's post-copy.
+    /// Ends a domain's migration.
     pub(crate) fn finish(&self, uuid: &str) {
         self.arrive(uuid);
         self.with(uuid, |domain| domain.wake.take().unwrap().send(()).unwrap());
@@ -180,11 +180,6 @@ impl Hosts for Scripted {
             Script::NeedsThePort if others > 0 => {
                 Err(error(HostErrorKind::Busy, "Unable to find an unused port in range 'migration' (49152-49152)"))
             }
-            Script::NeedsThePort => {
-                woken.recv().unwrap();
-                self.arrive(uuid);
-                Ok(())
-            }
             Script::PausesAtItsLaunch if request.post_copy => {
                 self.with(uuid, |domain| domain.source = Presence::Present(Condition::Paused));
                 Err(error(HostErrorKind::Paused, "not supported with non-live or paused migration"))
@@ -212,7 +207,8 @@ impl Hosts for Scripted {
                 self.arrive(uuid);
                 Ok(())
             }
-            Script::Copies
+            Script::NeedsThePort
+            | Script::Copies
             | Script::HasNearlyArrived
             | Script::LoadsSlowly
             | Script::CannotBeLoaded
