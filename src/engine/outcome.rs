@@ -7,7 +7,7 @@ use crate::engine::migration::attempt::Ended;
 use crate::engine::migration::{Phase, Places, Verdict};
 use crate::failure::Cause;
 use crate::libvirt::Route;
-use crate::plan::Refusal;
+use crate::plan::{Refusal, StayKind};
 use crate::report::{DomainOutcome, DomainReport};
 
 /// The two hosts by the names that the user gave them.
@@ -148,7 +148,7 @@ pub(crate) fn refused(refusal: &Refusal) -> DomainReport {
 }
 
 /// A domain that came to the source after planning; `planned` is why the plan does not move one that it knew.
-pub(crate) fn newcomer(Names { source, .. }: Names<'_>, state: Condition, planned: Option<&str>) -> String {
+pub(crate) fn newcomer(Names { source, .. }: Names<'_>, state: Condition, planned: Option<StayKind>) -> String {
     match planned {
         Some(reason) => format!("it is {state} at {source}: {reason}; make a new plan to move it"),
         None => {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{HostRefusal, Plan, Rule};
+use super::{Difference, HostRefusal, Plan, Rule};
 use crate::domain::Technique;
 use crate::profile::Profile;
 use crate::topology::Hop;
@@ -24,7 +24,7 @@ pub struct Draft {
     /// The plan for today. A saved plan's predictions are new, and what can't be done any more is left out or refused.
     pub plan: Plan,
     /// Why a saved plan does not hold as it was made; empty if it does.
-    pub differences: Vec<String>,
+    pub differences: Vec<Difference>,
     /// UUIDs of domains that a saved plan refuses and that nothing keeps any more, unless they find no room.
     pub movable: Vec<String>,
 }

@@ -81,7 +81,7 @@ impl Sorted {
                 Standing::Refused(obstacle) => {
                     sorted.refused.push(Refusal { domain, uuid, forced: rule.technique, obstacle });
                 }
-                Standing::Stays(kind) => sorted.stays.push(Stay::new(&domain, &uuid, kind, kind.to_string())),
+                Standing::Stays(kind) => sorted.stays.push(Stay::new(&domain, &uuid, kind)),
             }
         }
         sorted

@@ -15,8 +15,6 @@ mod revalidate;
 mod search;
 mod worth;
 
-use std::fmt;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +29,7 @@ pub use explain::{Activity, Otherwise, Reason};
 pub use model::{Leg, Position};
 pub use planner::{Basis, Planner};
 pub use predict::{Move, Situation, predict};
+pub use revalidate::Difference;
 
 /// The schema name that a saved plan carries.
 pub const SCHEMA: &str = "tsmig.plan/2";
@@ -270,30 +269,29 @@ pub struct Refusal {
 pub struct Stay {
     /// The domain's name.
     pub domain: String,
-    /// Its UUID; empty in a plan that an early version saved.
-    #[serde(default)]
+    /// Its UUID.
     pub uuid: String,
-    /// Why it stays; `None` in a plan that an early version saved.
-    #[serde(default)]
-    pub kind: Option<StayKind>,
-    /// The same in words.
-    pub reason: String,
+    /// Why it stays.
+    #[serde(flatten, serialize_with = "sentence::reason")]
+    #[schemars(with = "sentence::Beside<StayKind>")]
+    pub kind: StayKind,
 }
 
 impl Stay {
-    pub(crate) fn new(domain: &str, uuid: &str, kind: StayKind, reason: String) -> Self {
-        Self { domain: domain.to_owned(), uuid: uuid.to_owned(), kind: Some(kind), reason }
+    pub(crate) fn new(domain: &str, uuid: &str, kind: StayKind) -> Self {
+        Self { domain: domain.to_owned(), uuid: uuid.to_owned(), kind }
     }
 
     /// Whether the options of the plan chose it.
     pub(crate) fn is_by_options(&self) -> bool {
-        matches!(self.kind, Some(StayKind::NotSelected | StayKind::NotInReport))
+        matches!(self.kind, StayKind::NotSelected | StayKind::NotInReport)
     }
 }
 
 /// Why a domain is to stay at the source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+#[schemars(transform = sentence::with_reason)]
 pub enum StayKind {
     /// The options do not select it.
     #[default]
@@ -305,19 +303,26 @@ pub enum StayKind {
     /// It is shut off, and its definition was not asked for.
     ShutOff,
     /// A saved plan does not move it, but a new plan would.
-    NotInPlan,
+    NotInPlan {
+        /// The domain when the plan was made.
+        then: Then,
+    },
 }
 
-impl fmt::Display for StayKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::NotSelected => "not selected",
-            Self::Kept => "the configuration keeps it here",
-            Self::NotInReport => "the run of the report did not move it",
-            Self::ShutOff => "it is shut off; --offline moves its definition",
-            Self::NotInPlan => "the saved plan does not move it",
-        })
-    }
+/// A domain when a plan was made that does not move it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Then {
+    /// It was not there.
+    Absent,
+    /// It could not be moved.
+    Refused,
+    /// It was shut off.
+    ShutOff,
+    /// The configuration kept it.
+    Kept,
+    /// It stayed for another reason.
+    Stayed,
 }
 
 /// A host that can't take part.

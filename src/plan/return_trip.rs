@@ -2,7 +2,7 @@
 //!
 //! Pure. Domains are matched by UUID, since a domain may have been renamed meanwhile, and another may have its name.
 
-use crate::domain::Technique;
+use crate::domain::{DomainState, Technique};
 use crate::plan::{Rule, StayKind};
 use crate::profile::Profile;
 use crate::report::{DomainOutcome, DomainReport, Report};
@@ -11,9 +11,35 @@ pub fn moved(report: &Report) -> impl Iterator<Item = &DomainReport> {
     report.domains.iter().filter(|domain| domain.outcome == DomainOutcome::Migrated)
 }
 
-/// Lets all domains stay but those that the run of `report` moved. Says of each that it moved and that is not at
-/// the source any more where it is.
-pub fn narrow(rules: &mut [Rule], report: &Report, source: &Profile, destination: &Profile) -> Vec<String> {
+/// A domain that is not at the source any more.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Absent {
+    /// Its name.
+    pub domain: String,
+    /// Its UUID.
+    pub uuid: String,
+    /// Where it was.
+    pub source: String,
+    /// Where else it was looked for.
+    pub destination: String,
+    /// Its state there; `None` if it is not there either.
+    pub state: Option<DomainState>,
+}
+
+impl Absent {
+    pub(super) fn of(domain: &str, uuid: &str, source: &Profile, destination: &Profile) -> Self {
+        Self {
+            domain: domain.to_owned(),
+            uuid: uuid.to_owned(),
+            source: source.host.clone(),
+            destination: destination.host.clone(),
+            state: destination.domain(uuid).map(|domain| domain.state),
+        }
+    }
+}
+
+/// Lets all domains stay but those that the run of `report` moved. Of those it gives the ones that are not at the source.
+pub fn narrow(rules: &mut [Rule], report: &Report, source: &Profile, destination: &Profile) -> Vec<Absent> {
     let moved: Vec<_> = moved(report).collect();
     for (domain, rule) in source.domains.iter().zip(rules) {
         match moved.iter().find(|moved| moved.uuid == domain.uuid) {
@@ -26,21 +52,13 @@ pub fn narrow(rules: &mut [Rule], report: &Report, source: &Profile, destination
             None => {}
         }
     }
-    let absent = moved.iter().filter(|moved| source.domain(&moved.uuid).is_none()).map(|moved| {
-        let about = format!("{} (UUID {})", moved.domain, moved.uuid);
-        let (from, to) = (&source.host, &destination.host);
-        match destination.domain(&moved.uuid) {
-            Some(domain) => format!("{about} has left {from}: it is {} at {to}", domain.state),
-            None => format!("{about} was not found on {from} or {to}: it was removed, or moved elsewhere"),
-        }
-    });
-    absent.collect()
+    let absent = moved.iter().filter(|moved| source.domain(&moved.uuid).is_none());
+    absent.map(|moved| Absent::of(&moved.domain, &moved.uuid, source, destination)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::DomainState;
     use crate::profile::fixture;
     use crate::report::{self, Outcome};
 
@@ -84,7 +102,7 @@ mod tests {
         ]);
         let source = host("host-b", &[("renamed", "u1"), ("off", "u2"), ("stayed", "u3"), ("native", "u4")]);
         let mut rules = vec![Rule::default(); 4];
-        assert_eq!(narrow(&mut rules, &report, &source, &host("host-a", &[])), Vec::<String>::new());
+        assert_eq!(narrow(&mut rules, &report, &source, &host("host-a", &[])), Vec::new());
         assert_eq!(rules.iter().map(|rule| rule.stays).collect::<Vec<_>>(), [false, false, true, true]);
         assert_eq!(rules.iter().map(|rule| rule.offline).collect::<Vec<_>>(), [false, true, false, false]);
     }
@@ -104,6 +122,7 @@ mod tests {
             ("u2", Technique::PreCopy, DomainOutcome::Migrated),
         ]);
         let absent = narrow(&mut [], &report, &host("host-b", &[]), &host("host-a", &[("n1", "u1")]));
+        let absent: Vec<_> = absent.iter().map(ToString::to_string).collect();
         assert!(absent[0].contains("was u1") && absent[0].contains("running at host-a"), "{absent:?}");
         assert!(absent[1].contains("was u2") && absent[1].contains("removed"), "{absent:?}");
     }

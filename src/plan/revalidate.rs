@@ -3,15 +3,15 @@
 //! Pure. The plan's own schedule is predicted again from the new profiles, by the same model: that is what a change of
 //! traffic, memory or links amounts to.
 
-use std::{fmt, iter};
+use std::iter;
 
 use super::draft::{Draft, Seen};
 use super::eligibility::{Standing, post_copy_obstacle, standing};
 use crate::domain::{DomainState, Technique, Transfer};
 use crate::obstacle::Obstacle;
-use crate::plan::{self, Demands, Move, Plan, Reason, Refusal, Rule, Stay, StayKind, Step, Totals, Window};
+use crate::plan::return_trip::Absent;
+use crate::plan::{self, Demands, Move, Plan, Reason, Refusal, Rule, Stay, StayKind, Step, Then, Totals, Window};
 use crate::profile::{DomainProfile, Profile};
-use crate::units::span;
 
 /// The plan holds as long as it takes at most this factor longer than when it was made, and [`SLACK_SECONDS`]. Chosen,
 /// not measured: two windows never see quite the same traffic, and the user is to be asked only about what matters.
@@ -36,7 +36,7 @@ pub(super) fn look_again(plan: &Plan, seen: &Seen<'_>) -> Draft {
     let hosts = [&seen.source.host, &seen.destination.host];
     for (planned, host) in iter::once(&plan.source).chain(&plan.destinations).zip(hosts) {
         if planned != host {
-            today.differences.push(format!("the plan is for {planned}, not for {host}"));
+            today.differences.push(Difference::OtherHost { planned: planned.clone(), host: host.clone() });
         }
     }
     plan.migrations.iter().for_each(|step| today.add_step(step, seen));
@@ -64,33 +64,63 @@ pub(super) fn look_again(plan: &Plan, seen: &Seen<'_>) -> Draft {
     Draft { plan: now, differences: today.differences, movable: today.movable }
 }
 
+/// Why a saved plan does not hold as it was made.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "a field with nothing said of it is what it is called")]
+pub enum Difference {
+    /// It is for another host.
+    OtherHost { planned: String, host: String },
+    /// A domain is not at the source any more.
+    Absent(Absent),
+    /// A domain is not at the source any more, and another has its name.
+    Replaced(Absent),
+    /// Today's rules let a domain stay.
+    Kept { domain: String, kind: StayKind },
+    /// A domain can't be moved as planned.
+    Blocked { domain: String, obstacle: Obstacle },
+    /// A domain can't go by post-copy any more.
+    NoPostCopy { domain: String, obstacle: Obstacle },
+    /// Nothing keeps a domain any more that the plan refuses.
+    Movable { domain: String },
+    /// The plan does not move a domain that runs and that a plan of today would move.
+    NotInPlan { domain: String, host: String, state: DomainState, then: Then },
+    /// It takes longer, in seconds; `None` if its end can't be predicted.
+    Slower { then: Option<f64>, now: Option<f64> },
+    /// It does not fit its window any more.
+    DoesNotFit { limit_seconds: f64 },
+    /// The migration of a domain takes longer, in seconds; `None` if its end can't be predicted.
+    SlowerDomain { domain: String, then: Option<f64>, now: Option<f64> },
+    /// The migration port of a host has another capacity, in bits per second.
+    OtherCapacity { host: String, then: f64, now: f64 },
+}
+
 /// What a saved plan comes to today.
 #[derive(Default)]
 struct Today {
     steps: Vec<Step>,
     refused: Vec<Refusal>,
     stays: Vec<Stay>,
-    differences: Vec<String>,
+    differences: Vec<Difference>,
     movable: Vec<String>,
 }
 
 impl Today {
     fn add_step(&mut self, step: &Step, seen: &Seen<'_>) {
-        let (domain, uuid) = (&step.domain, &step.uuid);
+        let (domain, uuid) = (step.domain.clone(), step.uuid.clone());
         match step_today(step, seen) {
             StepToday::AsPlanned => self.steps.push(step.clone()),
-            StepToday::Absent(why) => self.differences.push(why),
+            StepToday::Absent(difference) => self.differences.push(difference),
             StepToday::Kept(kind) => {
-                self.differences.push(format!("{domain}: {kind} now"));
-                self.stays.push(Stay::new(domain, uuid, kind, kind.to_string()));
+                self.stays.push(Stay::new(&domain, &uuid, kind));
+                self.differences.push(Difference::Kept { domain, kind });
             }
             StepToday::Blocked(obstacle) => {
-                self.differences.push(format!("{domain}: {obstacle}"));
-                self.refused.push(Refusal { domain: domain.clone(), uuid: uuid.clone(), forced: None, obstacle });
+                self.differences.push(Difference::Blocked { domain: domain.clone(), obstacle: obstacle.clone() });
+                self.refused.push(Refusal { domain, uuid, forced: None, obstacle });
             }
-            StepToday::OnlyPreCopy(why) => {
-                self.differences.push(format!("{domain}: post-copy is not possible any more: {why}"));
-                let reason = Reason::OnlyPreCopy { obstacle: why };
+            StepToday::OnlyPreCopy(obstacle) => {
+                self.differences.push(Difference::NoPostCopy { domain, obstacle: obstacle.clone() });
+                let reason = Reason::OnlyPreCopy { obstacle };
                 self.steps.push(Step { transfer: Transfer::by(Technique::PreCopy), reason, ..step.clone() });
             }
         }
@@ -100,61 +130,40 @@ impl Today {
     fn add_beside(&mut self, plan: &Plan, domain: &DomainProfile, rule: &Rule, host: &str) {
         let (name, uuid, state) = (&domain.name, &domain.uuid, domain.state);
         let then = match beside(plan, domain, rule) {
-            Beside::Stays(kind, reason) => return self.stays.push(Stay::new(name, uuid, kind, reason)),
+            Beside::Stays(kind) => return self.stays.push(Stay::new(name, uuid, kind)),
             Beside::Refused(refusal) => return self.refused.push(refusal),
             Beside::Forgotten(then) => then,
         };
         match then {
             Then::Refused => {
-                self.differences.push(format!("{name} can be moved now, and the plan refuses it: it would stay"));
+                self.differences.push(Difference::Movable { domain: name.clone() });
                 self.movable.push(uuid.clone());
             }
             _ if !state.is_active() => {}
-            Then::Absent => {
-                self.differences.push(format!("{name} is new at {host} and not in the plan: it would stay"));
+            then => {
+                let (domain, host) = (name.clone(), host.to_owned());
+                self.differences.push(Difference::NotInPlan { domain, host, state, then });
             }
-            Then::Stayed(_) => self
-                .differences
-                .push(format!("{name} is {state} at {host} and not in the plan, since {then}: it would stay")),
         }
-        self.stays.push(Stay::new(name, uuid, StayKind::NotInPlan, then.to_string()));
+        self.stays.push(Stay::new(name, uuid, StayKind::NotInPlan { then }));
     }
 }
 
 /// A domain of today that the plan has no step for.
 enum Beside {
     /// It is to stay.
-    Stays(StayKind, String),
+    Stays(StayKind),
     /// It was refused, and still is.
     Refused(Refusal),
     /// A plan of today would move it, or refuse it.
     Forgotten(Then),
 }
 
-/// A domain when the plan was made.
-enum Then {
-    Absent,
-    Refused,
-    Stayed(Option<StayKind>),
-}
-
-impl fmt::Display for Then {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Absent => "it was not there when the plan was made",
-            Self::Refused => "it could not be moved when the plan was made",
-            Self::Stayed(Some(StayKind::ShutOff)) => "it was shut off when the plan was made",
-            Self::Stayed(Some(StayKind::Kept)) => "the configuration kept it when the plan was made",
-            Self::Stayed(_) => "it stayed when the plan was made",
-        })
-    }
-}
-
 fn beside(plan: &Plan, domain: &DomainProfile, rule: &Rule) -> Beside {
     let stayed = plan.stays.iter().find(|stay| stay.uuid == domain.uuid);
     // The options of the saved plan chose this, and are not given again.
-    if let Some((stay, kind)) = stayed.filter(|stay| stay.is_by_options()).and_then(|stay| Some((stay, stay.kind?))) {
-        return Beside::Stays(kind, stay.reason.clone());
+    if let Some(stay) = stayed.filter(|stay| stay.is_by_options()) {
+        return Beside::Stays(stay.kind);
     }
     let refused = plan.refused.iter().find(|refusal| refusal.uuid == domain.uuid);
     let moved_offline = plan.migrations.iter().any(|step| step.technique() == Technique::Offline);
@@ -164,10 +173,14 @@ fn beside(plan: &Plan, domain: &DomainProfile, rule: &Rule) -> Beside {
         ..*rule
     };
     match (standing(domain, &rule, &Demands::default()), refused, stayed) {
-        (Standing::Stays(kind), ..) => Beside::Stays(kind, kind.to_string()),
+        (Standing::Stays(kind), ..) => Beside::Stays(kind),
         (Standing::Refused(obstacle), Some(refusal), _) => Beside::Refused(Refusal { obstacle, ..refusal.clone() }),
         (_, Some(_), _) => Beside::Forgotten(Then::Refused),
-        (_, None, Some(stay)) => Beside::Forgotten(Then::Stayed(stay.kind)),
+        (_, None, Some(stay)) => Beside::Forgotten(match stay.kind {
+            StayKind::ShutOff => Then::ShutOff,
+            StayKind::Kept => Then::Kept,
+            _ => Then::Stayed,
+        }),
         (_, None, None) => Beside::Forgotten(Then::Absent),
     }
 }
@@ -176,7 +189,7 @@ fn beside(plan: &Plan, domain: &DomainProfile, rule: &Rule) -> Beside {
 enum StepToday {
     AsPlanned,
     /// It is not there to be moved.
-    Absent(String),
+    Absent(Difference),
     /// Today's rules let it stay.
     Kept(StayKind),
     /// It is there and can't be moved as planned.
@@ -189,18 +202,10 @@ fn step_today(step: &Step, seen: &Seen<'_>) -> StepToday {
     let (source, destination) = (seen.source, seen.destination);
     let found = source.position(&step.uuid).and_then(|index| Some((&source.domains[index], seen.rules.get(index)?)));
     let Some((domain, rule)) = found else {
-        let place =
-            match (destination.domain(&step.uuid), source.domains.iter().any(|domain| domain.name == step.domain)) {
-                (Some(domain), _) => format!("it is {} at {}", domain.state, destination.host),
-                (None, true) => "another domain has its name, with another UUID".to_owned(),
-                (None, false) => {
-                    return StepToday::Absent(format!(
-                        "{} was not found on {} or {}",
-                        step.domain, source.host, destination.host
-                    ));
-                }
-            };
-        return StepToday::Absent(format!("{} has left {}: {place}", step.domain, source.host));
+        let absent = Absent::of(&step.domain, &step.uuid, source, destination);
+        let replaced = absent.state.is_none() && source.domains.iter().any(|domain| domain.name == step.domain);
+        let difference = if replaced { Difference::Replaced(absent) } else { Difference::Absent(absent) };
+        return StepToday::Absent(difference);
     };
     if rule.stays {
         return StepToday::Kept(rule.stays_because);
@@ -252,20 +257,18 @@ fn predict_again(steps: Vec<Step>, bandwidth: Option<f64>, seen: &Seen<'_>) -> (
 }
 
 /// Whether the plan now takes much longer, and which domains make it so.
-fn slower(then: &Plan, now: &Plan) -> Vec<String> {
+fn slower(then: &Plan, now: &Plan) -> Vec<Difference> {
     let is_slower = |then: Option<f64>, now: Option<f64>| match (then, now) {
         (Some(then), Some(now)) => now > then * SLOWER + SLACK_SECONDS,
         (then, now) => then.is_some() && now.is_none(),
     };
-    let text = |seconds: Option<f64>| seconds.map_or_else(|| "longer than can be predicted".to_owned(), span);
     let mut found = Vec::new();
     if is_slower(then.predicted.total_seconds, now.predicted.total_seconds) {
-        let (then, now) = (text(then.predicted.total_seconds), text(now.predicted.total_seconds));
-        found.push(format!("the plan is now predicted to take {now} instead of {then}"));
+        found.push(Difference::Slower { then: then.predicted.total_seconds, now: now.predicted.total_seconds });
     }
     let fitted = then.window.is_some_and(|window| window.fits);
     if let Some(window) = now.window.filter(|window| fitted && !window.fits) {
-        found.push(format!("it does not fit its window of {} any more", span(window.limit_seconds)));
+        found.push(Difference::DoesNotFit { limit_seconds: window.limit_seconds });
     }
     if found.is_empty() {
         return found;
@@ -274,15 +277,17 @@ fn slower(then: &Plan, now: &Plan) -> Vec<String> {
         let Some(before) = then.step(&step.uuid) else { continue };
         let took = |step: &Step| Some(step.predicted.end_seconds? - step.predicted.start_seconds?);
         if is_slower(took(before), took(step)) {
-            found.push(format!("{}: now {} instead of {}", step.domain, text(took(step)), text(took(before))));
+            found.push(Difference::SlowerDomain { domain: step.domain.clone(), then: took(before), now: took(step) });
         }
     }
     for (then, now) in then.hosts.iter().zip(&now.hosts) {
         let (host, then, now) = (&now.host, &then.migration_port, &now.migration_port);
         if then.bits_per_second != now.bits_per_second {
-            let rate = |bits| crate::units::Rate::from_bits_per_second(bits);
-            let (then, now) = (rate(then.bits_per_second), rate(now.bits_per_second));
-            found.push(format!("{host}: its link carries {now}/s instead of {then}/s"));
+            found.push(Difference::OtherCapacity {
+                host: host.clone(),
+                then: then.bits_per_second,
+                now: now.bits_per_second,
+            });
         }
     }
     found
@@ -313,6 +318,10 @@ mod tests {
         look_again(plan, &Seen { source, destination, rules, findings: &Findings::default() })
     }
 
+    fn said(checked: &Draft) -> Vec<String> {
+        checked.differences.iter().map(ToString::to_string).collect()
+    }
+
     /// By rules that say nothing.
     fn look(plan: &Plan, source: &Profile, destination: &Profile) -> Draft {
         check(plan, source, destination, &vec![Rule::default(); source.domains.len()])
@@ -329,7 +338,7 @@ mod tests {
     fn the_same_hosts_change_nothing() {
         let (plan, source, destination) = saved();
         let checked = look(&plan, &source, &destination);
-        assert_eq!(checked.differences, Vec::<String>::new());
+        assert_eq!(checked.differences, Vec::new());
         assert_eq!(checked.plan, plan);
     }
 
@@ -338,7 +347,7 @@ mod tests {
         let differences = |change: fn(&mut Profile, &mut Profile)| {
             let (plan, mut source, mut destination) = saved();
             change(&mut source, &mut destination);
-            look(&plan, &source, &destination).differences.join("\n")
+            said(&look(&plan, &source, &destination)).join("\n")
         };
         for (wanted, change) in [
             ("web was not found on host-a or host-b", (|s, _| drop(s.domains.pop())) as fn(&mut Profile, &mut Profile)),
@@ -403,12 +412,15 @@ mod tests {
         );
         let checked = look(&plan, &source, &destination);
         assert_eq!(
-            checked.differences,
+            said(&checked),
             [
                 "db is running at host-a and not in the plan, since it was shut off when the plan was made: it would stay"
             ]
         );
-        assert_eq!((&*checked.plan.stays[0].domain, checked.plan.stays[0].kind), ("db", Some(StayKind::NotInPlan)));
+        assert_eq!(
+            (&*checked.plan.stays[0].domain, checked.plan.stays[0].kind),
+            ("db", StayKind::NotInPlan { then: Then::ShutOff })
+        );
     }
 
     #[test]
@@ -425,13 +437,13 @@ mod tests {
         let (plan, source, destination) = saved();
         let rules = [stays(StayKind::Kept), Rule::default()];
         let checked = check(&plan, &source, &destination, &rules);
-        assert_eq!(checked.differences, ["db: the configuration keeps it here now"]);
+        assert_eq!(said(&checked), ["db: the configuration keeps it here now"]);
         assert!(checked.plan.migrations.iter().all(|step| step.domain == "web"));
-        assert_eq!(checked.plan.stays[0].kind, Some(StayKind::Kept));
+        assert_eq!(checked.plan.stays[0].kind, StayKind::Kept);
 
         let (plan, source, destination) = changed(rules, |_| (), |_| ());
-        assert_eq!(check(&plan, &source, &destination, &rules).differences, Vec::<String>::new());
-        let found = look(&plan, &source, &destination).differences;
+        assert_eq!(check(&plan, &source, &destination, &rules).differences, Vec::new());
+        let found = said(&look(&plan, &source, &destination));
         assert!(found[0].contains("not in the plan, since the configuration kept it"), "{found:?}");
     }
 
@@ -448,8 +460,11 @@ mod tests {
         let now = |source: &mut Profile| source.domains[0].migration = Eligibility::default();
         let (plan, mut source, destination) = changed([Rule::default(); 2], then, now);
         let checked = look(&plan, &source, &destination);
-        assert_eq!(checked.differences, ["db can be moved now, and the plan refuses it: it would stay"]);
-        assert_eq!((checked.plan.refused.len(), checked.plan.stays[0].kind), (0, Some(StayKind::NotInPlan)));
+        assert_eq!(said(&checked), ["db can be moved now, and the plan refuses it: it would stay"]);
+        assert_eq!(
+            (checked.plan.refused.len(), checked.plan.stays[0].kind),
+            (0, StayKind::NotInPlan { then: Then::Refused })
+        );
         assert_eq!(checked.arrivals().collect::<Vec<_>>(), ["web", "db"], "it would need memory, too");
 
         source.domains.remove(0);
@@ -481,6 +496,6 @@ mod tests {
         let (plan, mut source, destination) = saved();
         source.domains[1].outbound_bits_per_second *= 1.05;
         source.domains[0].resident_bytes += 10 << 20;
-        assert_eq!(look(&plan, &source, &destination).differences, Vec::<String>::new());
+        assert_eq!(look(&plan, &source, &destination).differences, Vec::new());
     }
 }

@@ -14,7 +14,7 @@ mod source;
 
 use crate::domain::{Fault, Technique};
 use crate::obstacle::Obstacle;
-use crate::plan::{Draft, Findings, HostRefusal, Plan, Planner, Step};
+use crate::plan::{Difference, Draft, Findings, HostRefusal, Plan, Planner, Step};
 use crate::profile::{Both, Profile};
 
 pub use facts::Facts;
@@ -26,7 +26,7 @@ pub struct Assessment {
     /// The plan for today.
     pub plan: Plan,
     /// Why a saved plan does not hold as it was made; empty if it does.
-    pub differences: Vec<String>,
+    pub differences: Vec<Difference>,
 }
 
 /// Has the plan made of what can be moved, as far as the profiles and, for live hosts, the facts show.

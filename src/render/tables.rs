@@ -72,7 +72,7 @@ pub fn plan_on(plan: &Plan, page: &Page) -> String {
         text += &page.bad(&page.entry(&refusal.domain, &format!("CAN'T MOVE: {}", refusal.obstacle)));
     }
     for stay in &plan.stays {
-        text += &page.entry(&stay.domain, &format!("stays: {}", stay.reason));
+        text += &page.entry(&stay.domain, &format!("stays: {}", stay.kind));
     }
     for note in &plan.notes {
         text += &page.paragraph(&format!("note: {note}"));

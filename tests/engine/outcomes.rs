@@ -120,8 +120,7 @@ fn a_domain_that_started_at_the_source_meanwhile_is_in_the_report_and_the_status
     let mut plan = plan(&[("web", Technique::PreCopy, 1)]);
     // Shut off when planned; the other was excluded.
     for (name, kind) in [("late", plan::StayKind::ShutOff), ("kept", plan::StayKind::NotSelected)] {
-        let (domain, uuid, reason) = (name.to_owned(), name.to_owned(), kind.to_string());
-        plan.stays.push(plan::Stay { domain, uuid, kind: Some(kind), reason });
+        plan.stays.push(plan::Stay { domain: name.to_owned(), uuid: name.to_owned(), kind });
     }
     let evacuation = Evacuation::new(&plan, Vec::new(), hosts.clone(), journal(), options());
     let report = evacuation.wanting(|name, _| name != "kept").run(&mut |_| {});

@@ -26,7 +26,7 @@ use crate::files::saved_report::SavedReport;
 use crate::history::Recorder;
 use crate::history::traffic_monitor::{Reading, watch};
 use crate::libvirt::Endpoint;
-use crate::plan::{Plan, Step};
+use crate::plan::{Difference, Plan, Step};
 use crate::render::feed::Feed;
 use crate::render::{leave, post_line, say, tables};
 use crate::report::{DomainOutcome, DomainReport, Outcome, Report};
@@ -101,7 +101,7 @@ impl<'a> Request<'a> {
     }
 
     /// Nothing moves by a saved plan that does not hold any more, unless the user accepts that.
-    fn still_holds(&self, differences: &[String]) -> Result<()> {
+    fn still_holds(&self, differences: &[Difference]) -> Result<()> {
         let list = differences.iter().map(|difference| format!("\n  {difference}")).collect::<String>();
         if differences.is_empty() {
             self.context.say("the saved plan still holds");

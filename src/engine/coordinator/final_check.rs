@@ -70,7 +70,7 @@ impl Coordinator {
         };
         let newcomers = source.iter().filter(is_new).map(|Listed { domain, uuid, condition, .. }| {
             let planned = self.run.not_in_plan.iter().find(|stay| stay.uuid == *uuid);
-            let error = outcome::newcomer(self.run.names(), *condition, planned.map(|stay| stay.reason.as_str()));
+            let error = outcome::newcomer(self.run.names(), *condition, planned.map(|stay| stay.kind));
             outcome::untouched((domain, uuid), None, error)
         });
         newcomers.collect()

@@ -34,7 +34,7 @@ impl Run {
     pub(crate) fn of(plan: &Plan, earlier: Vec<DomainReport>, options: &Options) -> Self {
         let planned = |report: &DomainReport| plan.step(&report.uuid).is_some();
         let lost = earlier.iter().find(|report| report.outcome == DomainOutcome::Lost);
-        let not_in_plan = plan.stays.iter().filter(|stay| stay.kind == Some(StayKind::NotInPlan));
+        let not_in_plan = plan.stays.iter().filter(|stay| matches!(stay.kind, StayKind::NotInPlan { .. }));
         Self {
             job: Job::Evacuate,
             predicted_seconds: plan.predicted.total_seconds,
