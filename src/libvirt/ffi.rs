@@ -16,6 +16,8 @@ use virt::domain::Domain;
 use virt::error::Error;
 use virt::sys;
 
+use super::xml::domain::Machine;
+
 /// libvirt's typed parameters by name, numbers only (nothing that tsmig reads needs text but NIC names).
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Parameters(HashMap<String, Parameter>);
@@ -245,28 +247,18 @@ pub(crate) fn last_system_error() -> Option<i32> {
 
 /// `virConnectCompareHypervisorCPU`: that the host can give a guest this processor; else an error that says what it
 /// lacks.
-pub(crate) fn compare_processor(
-    connection: &Connect,
-    emulator: &str,
-    arch: &str,
-    machine: &str,
-    kind: &str,
-    processor: &str,
-) -> Result<(), Error> {
-    let [emulator, arch, machine, kind, processor] = [
-        CString::new(emulator)?,
-        CString::new(arch)?,
-        CString::new(machine)?,
-        CString::new(kind)?,
-        CString::new(processor)?,
-    ];
+pub(crate) fn compare_processor(connection: &Connect, machine: &Machine, processor: &str) -> Result<(), Error> {
+    let Machine { emulator, arch, name, kind } = machine;
+    let text = |text: &str| CString::new(text);
+    let (emulator, arch, name) = (text(emulator)?, text(arch)?, text(name)?);
+    let (kind, processor) = (text(kind)?, text(processor)?);
     // SAFETY: the connection is alive while it is borrowed, and so are the terminated strings.
     check(unsafe {
         sys::virConnectCompareHypervisorCPU(
             connection.as_ptr(),
             emulator.as_ptr(),
             arch.as_ptr(),
-            machine.as_ptr(),
+            name.as_ptr(),
             kind.as_ptr(),
             processor.as_ptr(),
             sys::VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE,

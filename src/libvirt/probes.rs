@@ -254,10 +254,9 @@ impl Host {
     ) -> Result<Option<String>, HostError> {
         let machine = machine.clone();
         let compared = match processor.clone() {
-            Processor::Model(model) => self.line.ask_raw(move |connection| {
-                let Machine { emulator, arch, name, kind } = &machine;
-                ffi::compare_processor(connection, emulator, arch, name, kind, &model)
-            }),
+            Processor::Model(model) => {
+                self.line.ask_raw(move |connection| ffi::compare_processor(connection, &machine, &model))
+            }
             Processor::Host => {
                 let Some(host) = source.capabilities()?.processor else { return Ok(None) };
                 let whole = sys::VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE;
