@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::mpsc::Receiver;
 use std::time::{Instant, SystemTime};
 
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -80,7 +81,8 @@ pub struct PassStart {
 /// Makes a [`History`] of what it hears.
 pub struct Recorder {
     history: History,
-    place: HashMap<String, usize>,
+    /// By name, in launch order.
+    domains: IndexMap<String, DomainHistory>,
     /// By domain: what has crossed by when.
     crossed: HashMap<String, (f64, u64)>,
     series: Series,
@@ -101,10 +103,10 @@ impl Recorder {
             history: History {
                 started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
                 hosts: plan.hosts.clone(),
-                domains: plan.migrations.iter().map(domain).collect(),
+                domains: Vec::new(),
                 traffic: Vec::new(),
             },
-            place: plan.migrations.iter().enumerate().map(|(i, step)| (step.domain.clone(), i)).collect(),
+            domains: plan.migrations.iter().map(|step| (step.domain.clone(), domain(step))).collect(),
             crossed: HashMap::new(),
             series: Series::default(),
             readings,
@@ -135,14 +137,12 @@ impl Recorder {
     /// The history of an evacuation that took `total_seconds`.
     pub fn finish(mut self, total_seconds: f64) -> History {
         self.read();
-        self.history.traffic = self.series.intervals(total_seconds);
-        self.history
+        let traffic = self.series.intervals(total_seconds);
+        History { domains: self.domains.into_values().collect(), traffic, ..self.history }
     }
 
     fn with(&mut self, domain: &str, change: impl FnOnce(&mut DomainHistory)) {
-        if let Some(history) = self.place.get(domain).and_then(|i| self.history.domains.get_mut(*i)) {
-            change(history);
-        }
+        self.domains.get_mut(domain).map(change);
     }
 
     fn progress(&mut self, domain: &str, progress: &Progress, now: f64) {
@@ -163,8 +163,7 @@ impl Recorder {
         let checking = |history: &DomainHistory| {
             history.phases.iter().rfind(|start| start.phase == Phase::Checking).map(|start| start.at_seconds)
         };
-        let place = self.place.get(&report.domain);
-        let returned = place.and_then(|i| checking(&self.history.domains[*i])).unwrap_or(now);
+        let returned = self.domains.get(&report.domain).and_then(checking).unwrap_or(now);
         self.crossing(&report.domain, returned, report.bytes);
         self.with(&report.domain, |history| history.ended_seconds = Some(now));
     }
@@ -172,9 +171,8 @@ impl Recorder {
     /// So many bytes of a domain have crossed by now.
     fn crossing(&mut self, domain: &str, now: f64, bytes: u64) {
         let Some(&mut (since, before)) = self.crossed.get_mut(domain) else { return };
-        let history = self.place.get(domain).map(|i| &self.history.domains[*i]);
-        let post_copy =
-            history.is_some_and(|history| history.phases.iter().any(|start| start.phase == Phase::PostCopy));
+        let is_post_copy = |start: &PhaseStart| start.phase == Phase::PostCopy;
+        let post_copy = self.domains.get(domain).is_some_and(|history| history.phases.iter().any(is_post_copy));
         let channel = if post_copy { Channel::PostCopy } else { Channel::PreCopy };
         self.series.add(channel, since, now, bytes.saturating_sub(before) as f64 * 8.0);
         self.crossed.insert(domain.to_owned(), (now.max(since), bytes.max(before)));
