@@ -7,24 +7,14 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::Deserialize;
-
 /// A rate in bits per second; always finite and not negative.
 ///
 /// As text, a number and a unit: bits (`bit`, `kbit`, `Mbit`, `Gbit`, `Tbit`, with or without `/s`, or as
 /// `bps`: `Gbps`) or bytes (`B/s`, `kB/s`, `MB/s`, `GB/s`, and the binary `KiB/s`, `MiB/s`, `GiB/s`).
 /// Units are read without regard to case, except that bytes need their capital `B`: `Mb` could mean either
 /// and is refused.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Rate(f64);
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{given:?} is not a rate: {why}; write for example 100Mbit, 1Gbit, 12MB/s or 1GiB/s")]
-pub struct RateError {
-    given: String,
-    why: &'static str,
-}
 
 impl Rate {
     pub fn bits_per_second(self) -> f64 {
@@ -54,16 +44,11 @@ impl Rate {
 }
 
 impl FromStr for Rate {
-    type Err = RateError;
+    type Err = String;
 
-    fn from_str(given: &str) -> Result<Self, RateError> {
-        let error = |why| RateError { given: given.to_owned(), why };
-        let text = given.trim();
-        let unit_at =
-            text.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(|| error("the unit is missing"))?;
-        let (number, unit) = text.split_at(unit_at);
-        let number: f64 = number.parse().map_err(|_| error("it does not start with a number"))?;
-        let unit = unit.trim();
+    fn from_str(given: &str) -> Result<Self, String> {
+        let error = |why| format!("{given:?} is not a rate: {why}; write for example 100Mbit, 1Gbit, 12MB/s or 1GiB/s");
+        let (number, unit) = number_and_unit(given).map_err(error)?;
         let unit = unit.strip_suffix("/s").unwrap_or(unit);
         if unit.ends_with('b') {
             return Err(error("`b` could be bits or bytes"));
@@ -91,12 +76,12 @@ impl FromStr for Rate {
     }
 }
 
-impl TryFrom<String> for Rate {
-    type Error = RateError;
-
-    fn try_from(text: String) -> Result<Self, RateError> {
-        text.parse()
-    }
+/// What both kinds of text begin and end with, or why it does not.
+fn number_and_unit(text: &str) -> Result<(f64, &str), &'static str> {
+    let text = text.trim();
+    let unit_at = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or("the unit is missing")?;
+    let (number, unit) = text.split_at(unit_at);
+    Ok((number.parse().map_err(|_| "it does not start with a number")?, unit.trim()))
 }
 
 impl fmt::Display for Rate {
@@ -121,13 +106,6 @@ impl fmt::Display for Rate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size(u64);
 
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{given:?} is not a size: {why}; write for example 512MiB or 64GiB")]
-pub struct SizeError {
-    given: String,
-    why: &'static str,
-}
-
 impl Size {
     pub fn bytes(self) -> u64 {
         self.0
@@ -135,16 +113,12 @@ impl Size {
 }
 
 impl FromStr for Size {
-    type Err = SizeError;
+    type Err = String;
 
-    fn from_str(given: &str) -> Result<Self, SizeError> {
-        let error = |why| SizeError { given: given.to_owned(), why };
-        let text = given.trim();
-        let unit_at =
-            text.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(|| error("the unit is missing"))?;
-        let (number, unit) = text.split_at(unit_at);
-        let number: f64 = number.parse().map_err(|_| error("it does not start with a number"))?;
-        let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+    fn from_str(given: &str) -> Result<Self, String> {
+        let error = |why| format!("{given:?} is not a size: {why}; write for example 512MiB or 64GiB");
+        let (number, unit) = number_and_unit(given).map_err(error)?;
+        let factor: u64 = match unit.to_ascii_lowercase().as_str() {
             "b" => 1,
             "kib" => 1 << 10,
             "mib" => 1 << 20,
@@ -164,6 +138,11 @@ impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&size(self.0))
     }
+}
+
+/// A rate in bits per second as text: `30 Mbit/s`.
+pub fn rate(bits_per_second: f64) -> String {
+    format!("{}/s", Rate::from_bits_per_second(bits_per_second))
 }
 
 /// A size in bytes as text in binary units: `115.0 MiB`, `8.0 GiB`, `512 B`.
@@ -236,7 +215,7 @@ mod tests {
         for text in
             ["", "fast", "100", "-1Mbit", "0Mbit", "1.2.3Mbit", "10b", "10Mb/s", "10Mbits per second", "1e400Gbit"]
         {
-            let error = text.parse::<Rate>().expect_err(text).to_string();
+            let error = text.parse::<Rate>().expect_err(text);
             assert!(error.contains("100Mbit"), "{text}: the message shows what would be right: {error}");
         }
     }
@@ -259,7 +238,7 @@ mod tests {
             assert_eq!(text.parse::<Size>().map(Size::bytes), Ok(bytes), "{text}");
         }
         for text in ["", "64", "64G", "GiB", "-1GiB", "1.2.3GiB"] {
-            let error = text.parse::<Size>().expect_err(text).to_string();
+            let error = text.parse::<Size>().expect_err(text);
             assert!(error.contains("64GiB"), "{text}: the message shows what would be right: {error}");
         }
     }

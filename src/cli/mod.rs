@@ -7,10 +7,8 @@ mod selection;
 mod steps;
 
 use std::ffi::OsStr;
-use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -21,7 +19,7 @@ use crate::engine::Timeout;
 use crate::engine::migration::OnStall;
 use crate::libvirt::uri;
 use crate::plan::{LEAST_BANDWIDTH, Objective};
-use crate::units::{Rate, RateError, duration};
+use crate::units::{Rate, duration};
 
 /// Evacuate a KVM host over libvirt by a traffic-sensitive plan.
 #[derive(Debug, Parser)]
@@ -255,7 +253,7 @@ pub(crate) struct PlanningArgs {
     pub last: Vec<String>,
     /// At most this many migrations at once, or auto for the best number.
     #[arg(long, value_name = "N", default_value = "auto", value_parser = concurrency)]
-    pub concurrency: Concurrency,
+    pub concurrency: std::option::Option<NonZeroUsize>,
     /// Aim at the least total time, or at the least harm to the guests' traffic.
     #[arg(long, value_enum, default_value_t = Objective::Time)]
     pub objective: Objective,
@@ -281,19 +279,6 @@ pub(crate) enum TechniqueArg {
     PostCopy,
 }
 
-impl fmt::Display for TechniqueArg {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Auto => "auto",
-            Self::PreCopy => "pre-copy",
-            Self::PostCopy => "post-copy",
-        })
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Concurrency(pub Option<NonZeroUsize>);
-
 /// The configured hosts that begin so, for the shells; a configuration that can't be read offers none.
 fn hosts(begun: &OsStr) -> Vec<CompletionCandidate> {
     let config = Config::load(None, &resolve::judge).unwrap_or_default();
@@ -301,17 +286,16 @@ fn hosts(begun: &OsStr) -> Vec<CompletionCandidate> {
     config.hosts.keys().filter(fits).map(CompletionCandidate::new).collect()
 }
 
-fn concurrency(text: &str) -> Result<Concurrency, String> {
-    if text == "auto" {
-        return Ok(Concurrency(None));
+fn concurrency(text: &str) -> Result<Option<NonZeroUsize>, &'static str> {
+    match text {
+        "auto" => Ok(None),
+        number => number.parse().map(Some).map_err(|_| "write auto, or a whole number from 1"),
     }
-    let number = NonZeroUsize::from_str(text).map_err(|_| "write auto, or a whole number from 1".to_owned())?;
-    Ok(Concurrency(Some(number)))
 }
 
 /// A cap that libvirt can keep.
 fn bandwidth(text: &str) -> Result<Rate, String> {
-    let rate: Rate = text.parse().map_err(|error: RateError| error.to_string())?;
+    let rate: Rate = text.parse()?;
     match rate.bits_per_second() >= LEAST_BANDWIDTH {
         true => Ok(rate),
         false => Err("libvirt can't limit a migration to less than 1MiB/s (8.39 Mbit/s)".to_owned()),

@@ -5,7 +5,7 @@
 //! predicted still fits its window. What had to be assumed is said.
 
 use crate::libvirt::facts::{Bond, NetDevice};
-use crate::units::Rate;
+use crate::units::rate;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Detected {
@@ -35,7 +35,8 @@ pub fn detect(devices: &[NetDevice], bonds: &[Bond]) -> Option<Detected> {
     let slowest = carriers.iter().min_by(|a, b| a.bits_per_second.total_cmp(&b.bits_per_second))?;
     let mut choice = slowest.clone();
     if carriers.len() > 1 {
-        let names: Vec<_> = carriers.iter().map(Detected::name_and_rate).collect();
+        let name = |carrier: &Detected| format!("{} ({})", carrier.interface, rate(carrier.bits_per_second));
+        let names: Vec<_> = carriers.iter().map(name).collect();
         choice.assumption = Some(format!(
             "any of {} may carry the migration, and the slowest is taken{}",
             names.join(", "),
@@ -43,12 +44,6 @@ pub fn detect(devices: &[NetDevice], bonds: &[Bond]) -> Option<Detected> {
         ));
     }
     Some(choice)
-}
-
-impl Detected {
-    fn name_and_rate(&self) -> String {
-        format!("{} ({}/s)", self.interface, Rate::from_bits_per_second(self.bits_per_second))
-    }
 }
 
 fn alone(device: &NetDevice) -> Option<Detected> {

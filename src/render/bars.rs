@@ -7,12 +7,12 @@ use console::{Style, Term};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::escape::{escape, escape_line};
-use super::summary;
+use super::tables::outcome_line;
 use crate::domain::Technique;
 use crate::engine::events::{Event, Timed};
 use crate::engine::migration::{Phase, Progress};
 use crate::report::{DomainOutcome, DomainReport};
-use crate::units::{Rate, size, span};
+use crate::units::{rate, size, span};
 
 /// Lines of the screen that are not rows: the total, a summary of what has no row, and two for what was there before.
 const OTHER_LINES: u16 = 4;
@@ -101,10 +101,10 @@ impl Bars {
                 flight.progress = Progress { percent, ..*progress };
             }),
             Event::Done(report) => self.done(report),
-            Event::Report(_) => {
+            Event::Report(report) => {
                 self.rows.drain(..).for_each(|row| row.finish_and_clear());
                 self.total.finish_and_clear();
-                self.line(&summary(&timed.event).unwrap_or_default());
+                self.line(&outcome_line(report));
                 return;
             }
             Event::Notice(notice) => self.line(&notice.to_string()),
@@ -220,8 +220,7 @@ impl Flight {
             Phase::PreCopy => format!("pre-copy: {} left", size(remaining)),
             Phase::PostCopy => format!("post-copy: {} left", size(remaining)),
         };
-        let rate = format!("{}/s", Rate::from_bits_per_second(bits_per_second));
-        for number in eta_seconds.map(|eta| format!("{} to go", span(eta))).into_iter().chain([rate]) {
+        for number in eta_seconds.map(|eta| format!("{} to go", span(eta))).into_iter().chain([rate(bits_per_second)]) {
             if words.len() + 2 + number.len() <= room {
                 words += &format!(", {number}");
             }

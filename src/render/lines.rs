@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::io;
 
 use super::escape::escape;
-use super::{summary, write_line};
+use super::tables::{count, outcome_line};
+use super::write_line;
 use crate::engine::events::{Event, Timed};
 use crate::engine::migration::{Phase, Progress};
 use crate::report::{DomainOutcome, Job};
-use crate::units::{Rate, size, span};
+use crate::units::{rate, size, span};
 
 /// Seconds between two progress lines of a domain.
 const PAUSE_SECONDS: f64 = 5.0;
@@ -61,7 +62,7 @@ impl Lines {
                 (DomainOutcome::Migrated, _) => format!("{}: migrated in {}", report.domain, span(report.seconds)),
                 (_, error) => format!("{}: {}", report.domain, error.as_deref().unwrap_or_default()),
             }),
-            Event::Report(_) => summary(&timed.event),
+            Event::Report(report) => Some(outcome_line(report)),
         }
     }
 }
@@ -72,20 +73,12 @@ pub(super) fn progress(progress: &Progress) -> String {
     if progress.pass > 1 {
         text += &format!("extra pass {}, ", progress.pass);
     }
-    text += &format!(
-        "{} sent, {} left, {}/s",
-        size(progress.transferred),
-        size(progress.remaining),
-        Rate::from_bits_per_second(progress.bits_per_second)
-    );
+    let (sent, left) = (size(progress.transferred), size(progress.remaining));
+    text += &format!("{sent} sent, {left} left, {}", rate(progress.bits_per_second));
     if let Some(eta) = progress.eta_seconds {
         text += &format!(", {} to go", span(eta));
     }
     text
-}
-
-fn count(domains: usize) -> String {
-    if domains == 1 { "1 domain".to_owned() } else { format!("{domains} domains") }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::engine::events::{Event, Timed};
+use crate::engine::events::Timed;
 use escape::escape;
 use printer::PRINTER;
 
@@ -120,10 +120,4 @@ fn write_line(mut stream: impl Write, text: &str) -> io::Result<()> {
     // In one piece, so that other programs' lines are not mixed into it.
     stream.write_all(format!("{text}\n").as_bytes())?;
     stream.flush()
-}
-
-/// How the end of an evacuation is put in one line.
-fn summary(event: &Event) -> Option<String> {
-    let Event::Report(report) = event else { return None };
-    Some(tables::outcome_line(report))
 }

@@ -10,7 +10,7 @@ use crate::plan::{Alternative, Objective, Plan, Totals};
 use crate::profile::Profile;
 use crate::report::{DomainOutcome, DomainReport, Job, Outcome, Report};
 use crate::topology::{CapacityOrigin, Port, UPLINK};
-use crate::units::{Rate, size, span};
+use crate::units::{Rate, rate, size, span};
 
 /// The domains of a host with their traffic.
 pub fn profile(profile: &Profile) -> String {
@@ -34,7 +34,7 @@ pub fn profile(profile: &Profile) -> String {
     format!(
         "{}: {} over {}, link {}\n{table}",
         escape_line(&profile.host),
-        domains(profile.domains.len()),
+        count(profile.domains.len()),
         span(profile.window_seconds),
         escape_line(&link(&profile.migration_port)),
     )
@@ -54,7 +54,7 @@ pub fn plan_on(plan: &Plan, page: &Page) -> String {
         "{} -> {}: {}, at most {} at once{objective}; links {}{}",
         plan.source,
         plan.destinations.join(", "),
-        domains(plan.migrations.len()),
+        count(plan.migrations.len()),
         plan.concurrency,
         links.join(" and "),
         cap.unwrap_or_default(),
@@ -198,12 +198,12 @@ pub(super) fn outcome_line(report: &Report) -> String {
     };
     let predicted = report.predicted_seconds.map_or_else(String::new, |s| format!(" ({} predicted)", span(s)));
     let time = format!("total migration time {}{predicted}", span(report.total_seconds));
-    let count = |outcome| report.domains.iter().filter(|domain| domain.outcome == outcome).count();
-    let (moved, gone) = (count(DomainOutcome::Migrated), count(DomainOutcome::Gone));
-    let all = domains(report.domains.len());
+    let number = |outcome| report.domains.iter().filter(|domain| domain.outcome == outcome).count();
+    let (moved, gone) = (number(DomainOutcome::Migrated), number(DomainOutcome::Gone));
+    let all = count(report.domains.len());
     if report.outcome == Outcome::Partial && moved + gone == report.domains.len() {
         let paused = report.domains.iter().filter(|domain| domain.paused_by.is_some()).count();
-        let be = |number| if number == 1 { "is" } else { "are" };
+        let be = |count| if count == 1 { "is" } else { "are" };
         let mut but = Vec::new();
         if gone > 0 {
             but.push(format!("{gone} of {all} ended and {} not at {destination}", be(gone)));
@@ -271,10 +271,6 @@ fn traffic(bits_per_second: f64, port: &Port) -> String {
     if port.is_idle(bits_per_second) { "idle".to_owned() } else { rate(bits_per_second) }
 }
 
-fn rate(bits_per_second: f64) -> String {
-    format!("{}/s", Rate::from_bits_per_second(bits_per_second))
-}
-
 /// An amount of traffic, decimal, as traffic is counted; what is too little to matter is not told to the digit.
 fn lost(bits: f64) -> String {
     // Chosen: the least that any run of `docs/bench` lost is 9 Mbit.
@@ -294,11 +290,11 @@ fn link(Port { name, bits_per_second, origin }: &Port) -> String {
         CapacityOrigin::Detected => &format!("detected: {name}"),
         CapacityOrigin::Assumed => "assumed",
     };
-    format!("{}/s ({origin})", Rate::from_bits_per_second(*bits_per_second))
+    format!("{} ({origin})", rate(*bits_per_second))
 }
 
-fn domains(count: usize) -> String {
-    if count == 1 { "1 domain".to_owned() } else { format!("{count} domains") }
+pub(super) fn count(domains: usize) -> String {
+    if domains == 1 { "1 domain".to_owned() } else { format!("{domains} domains") }
 }
 
 #[cfg(test)]

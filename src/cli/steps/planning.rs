@@ -63,7 +63,7 @@ impl<'a> Planning<'a> {
         let arguments = self.arguments;
         Demands {
             objective: arguments.objective,
-            concurrency: arguments.concurrency.0.map(Into::into),
+            concurrency: arguments.concurrency.map(Into::into),
             bandwidth_bits_per_second: arguments.bandwidth.map(Rate::bits_per_second),
             post_copy_limit: arguments.post_copy_limit.map(Into::into),
             window_limit_seconds: arguments.window_limit.map(|limit| limit.as_secs_f64()),

@@ -16,7 +16,7 @@ use crate::profile::sampler::{Timing, profile_hosts};
 use crate::profile::{Both, Profile};
 use crate::render;
 use crate::topology::{CapacityOrigin, Port};
-use crate::units::Rate;
+use crate::units::{Rate, rate};
 
 /// Capacity that is assumed of a link that nobody has told and libvirt can't see: 1 Gbit/s, in bits per second. It is
 /// what every server has at the least; a faster link makes the plan's times shorter, not wrong in their order.
@@ -86,8 +86,7 @@ impl<'a> Sampling<'a> {
             let (name, bits_per_second) = (found.interface, found.bits_per_second);
             return Ok(Port { name, bits_per_second, origin: CapacityOrigin::Detected });
         }
-        let assumed = Rate::from_bits_per_second(ASSUMED_LINK);
-        warn(&format!("the capacity of {name}'s link is not known, {assumed}/s is assumed"));
+        warn(&format!("the capacity of {name}'s link is not known, {} is assumed", rate(ASSUMED_LINK)));
         Ok(Port::unnamed(ASSUMED_LINK, CapacityOrigin::Assumed))
     }
 }

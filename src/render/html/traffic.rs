@@ -6,7 +6,7 @@ use super::{add, escape};
 use crate::history::{History, TrafficInterval};
 use crate::report::Report;
 use crate::topology::migration_port;
-use crate::units::Rate;
+use crate::units::rate;
 
 const HEIGHT: u32 = 150;
 /// A plot's width in its own units; it is stretched to the page's.
@@ -69,14 +69,14 @@ fn plot(body: &mut String, axis: &Axis, direction: &Direction<'_>, traffic: &[Tr
     let top = peak.max(1.0) * 1.08;
     let y = |rate: f64| (1.0 - rate / top) * f64::from(HEIGHT);
     let x = |seconds: f64| axis.place(seconds) / 100.0 * WIDTH;
-    let capacity = Rate::from_bits_per_second(*capacity_bits_per_second);
+    let capacity = rate(*capacity_bits_per_second);
 
     add(
         body,
         format_args!(
-            "<div class=\"row nic\"><div class=\"name\">{title}<small>{note}, {capacity}/s</small></div>\
+            "<div class=\"row nic\"><div class=\"name\">{title}<small>{note}, {capacity}</small></div>\
              <svg class=\"track plot\" height=\"{HEIGHT}\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
-             preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{title} over time, against {capacity}/s\">"
+             preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{title} over time, against {capacity}\">"
         ),
     );
     for interval in traffic.iter().filter(|interval| guests(interval).is_none()) {
