@@ -67,8 +67,8 @@ fn what_is_in_flight_needs_the_time_of_its_rest() {
             leg,
             seconds: 20.0,
             leg_seconds: 0.1,
-            remaining_bytes: 97e6 / 8.0,
-            transferred_bytes: 0.0,
+            remaining_bits: 97e6,
+            transferred_bits: 0.0,
             downtime_seconds: 0.0,
         };
         let situation = Situation { in_flight: vec![(0, position)], arrived: vec![] };

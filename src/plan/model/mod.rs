@@ -125,7 +125,7 @@ pub(super) fn can_converge(scene: &Scene, guest: usize, wire: f64) -> bool {
 pub(super) fn predict(scene: &Scene, launches: &[Launch]) -> (Prediction, Vec<StepPrediction>) {
     let mut steps = vec![NEVER; scene.guests.len()];
     let (outcome, endless, _) = run(scene, launches, f64::INFINITY, |guest, step| steps[guest] = step);
-    endless.iter().for_each(|flight| steps[flight.guest].start_seconds = Some(flight.start));
+    endless.iter().for_each(|flight| steps[flight.guest].start_seconds = Some(flight.launched_at));
     (outcome, steps)
 }
 
@@ -182,67 +182,60 @@ pub struct Position {
     pub seconds: f64,
     /// Seconds since the leg began: this pass, for one.
     pub leg_seconds: f64,
-    /// Bytes that the leg has still to send.
-    pub remaining_bytes: f64,
-    /// Bytes that have crossed since its launch.
-    pub transferred_bytes: f64,
+    /// Bits that the leg has still to send.
+    pub remaining_bits: f64,
+    /// Bits that have crossed since its launch.
+    pub transferred_bits: f64,
     /// Seconds that the guest has been stopped.
     pub downtime_seconds: f64,
+}
+
+impl Position {
+    fn at_launch(technique: Technique) -> Self {
+        Self {
+            technique,
+            leg: Leg::Setup,
+            seconds: 0.0,
+            leg_seconds: 0.0,
+            remaining_bits: 0.0,
+            transferred_bits: 0.0,
+            downtime_seconds: 0.0,
+        }
+    }
 }
 
 /// A migration in flight while the simulation runs.
 #[derive(Debug, Clone)]
 pub(super) struct Simulated {
     guest: usize,
-    technique: Technique,
-    leg: Leg,
+    launched_at: f64,
     /// Of every leg but the stall: seconds, or bits to send.
     left: f64,
-    start: f64,
-    /// Seconds that this leg has taken.
-    spent: f64,
-    sent: f64,
-    down: f64,
+    at: Position,
 }
 
 impl Simulated {
-    pub(super) fn at(guest: usize, position: &Position) -> Self {
-        let Position { technique, leg, seconds, leg_seconds, remaining_bytes, .. } = *position;
-        Self {
-            guest,
-            technique,
-            leg,
-            left: leg.fixed_seconds().map_or(remaining_bytes * 8.0, |fixed| (fixed - leg_seconds).max(0.0)),
-            start: -seconds,
-            spent: leg_seconds,
-            sent: position.transferred_bytes * 8.0,
-            down: position.downtime_seconds,
-        }
+    pub(super) fn new(guest: usize, at: Position) -> Self {
+        let left = at.leg.fixed_seconds().map_or(at.remaining_bits, |fixed| (fixed - at.leg_seconds).max(0.0));
+        Self { guest, launched_at: -at.seconds, left, at }
     }
 
     fn position(&self, now: f64) -> Position {
-        Position {
-            technique: self.technique,
-            leg: self.leg,
-            seconds: now - self.start,
-            leg_seconds: self.spent,
-            remaining_bytes: if self.flows() { self.left / 8.0 } else { 0.0 },
-            transferred_bytes: self.sent / 8.0,
-            downtime_seconds: self.down,
-        }
+        let remaining_bits = if self.flows() { self.left } else { 0.0 };
+        Position { seconds: now - self.launched_at, remaining_bits, ..self.at }
     }
 
     fn flows(&self) -> bool {
-        matches!(self.leg, Leg::Pass | Leg::Stalled | Leg::Stop | Leg::Pull)
+        matches!(self.at.leg, Leg::Pass | Leg::Stalled | Leg::Stop | Leg::Pull)
     }
 
     fn is_down(&self) -> bool {
-        matches!(self.leg, Leg::Stop | Leg::Switch)
+        matches!(self.at.leg, Leg::Stop | Leg::Switch)
     }
 
     /// Seconds to the end of the leg while each migration gets `rate`.
     fn seconds_left(&self, rate: f64) -> f64 {
-        match self.leg {
+        match self.at.leg {
             Leg::Stalled => f64::INFINITY,
             _ if self.left <= 0.0 => 0.0,
             _ if self.flows() => self.left / rate,
@@ -251,22 +244,22 @@ impl Simulated {
     }
 
     fn enter(&mut self, leg: Leg, left: f64) {
-        self.leg = leg;
+        self.at.leg = leg;
+        self.at.leg_seconds = 0.0;
         self.left = left;
-        self.spent = 0.0;
     }
 
     /// Time passes while each migration gets `rate`.
     fn pass(&mut self, seconds: f64, rate: f64) {
-        self.spent += seconds;
+        self.at.leg_seconds += seconds;
         if self.is_down() {
-            self.down += seconds;
+            self.at.downtime_seconds += seconds;
         }
         let flows = self.flows();
         if flows {
-            self.sent += seconds * rate;
+            self.at.transferred_bits += seconds * rate;
         }
-        if self.leg != Leg::Stalled {
+        if self.at.leg != Leg::Stalled {
             self.left -= seconds * if flows { rate } else { 1.0 };
         }
     }
@@ -294,10 +287,10 @@ impl<'a> Nics<'a> {
             suspended: 0.0,
         };
         for flight in &scene.in_flight {
-            if !matches!(flight.leg, Leg::Setup | Leg::Pass | Leg::Stalled) {
+            if !matches!(flight.at.leg, Leg::Setup | Leg::Pass | Leg::Stalled) {
                 nics.stop(flight.guest);
             }
-            match flight.leg {
+            match flight.at.leg {
                 Leg::Pull => nics.start_pulling(flight.guest),
                 Leg::Finish => nics.arrive(flight.guest),
                 _ => {}
@@ -369,14 +362,8 @@ fn run<'a>(
         {
             waiting = others;
             flights.push(Simulated {
-                guest: next.guest,
-                technique: next.technique,
-                leg: Leg::Setup,
-                left: SETUP,
-                start: now,
-                spent: 0.0,
-                sent: 0.0,
-                down: 0.0,
+                launched_at: now,
+                ..Simulated::new(next.guest, Position::at_launch(next.technique))
             });
         }
         ended.peak = ended.peak.max(flights.len());
@@ -384,7 +371,7 @@ fn run<'a>(
         let goodput = if flows > 0 { nics.goodput(flows) } else { 0.0 };
         let share = if flows > 0 { goodput / flows as f64 } else { 0.0 };
         if rate.replace(share).is_some_and(|before| before != share) {
-            for flight in flights.iter_mut().filter(|f| f.leg == Leg::Stalled) {
+            for flight in flights.iter_mut().filter(|f| f.at.leg == Leg::Stalled) {
                 flight.enter(Leg::Pass, flight.left);
             }
         }
@@ -403,16 +390,16 @@ fn run<'a>(
             }
         }
         flights.retain(|flight| {
-            let over = flight.leg == Leg::Finish && flight.left <= 0.0;
+            let over = flight.at.leg == Leg::Finish && flight.left <= 0.0;
             if over {
                 ended = Prediction { unfinished: ended.unfinished - 1, seconds: now, lost, ..ended };
                 report(
                     flight.guest,
                     StepPrediction {
-                        bytes: Some((flight.sent / 8.0).round() as u64),
-                        start_seconds: Some(flight.start),
+                        bytes: Some((flight.at.transferred_bits / 8.0).round() as u64),
+                        start_seconds: Some(flight.launched_at),
                         end_seconds: Some(now),
-                        downtime_seconds: Some(flight.down),
+                        downtime_seconds: Some(flight.at.downtime_seconds),
                     },
                 );
             }
@@ -428,14 +415,14 @@ fn run<'a>(
 /// The leg of `flight` is over: enters the next.
 fn advance(flight: &mut Simulated, nics: &mut Nics, rate: f64) {
     let guest = flight.guest;
-    match (flight.leg, flight.technique) {
+    match (flight.at.leg, flight.at.technique) {
         (Leg::Setup, Technique::PostCopy) => {
             nics.stop(guest);
             flight.enter(Leg::Switch, SWITCH);
         }
         (Leg::Setup, _) => flight.enter(Leg::Pass, nics.scene.guests[guest].image),
         (Leg::Pass, _) => {
-            let next = nics.scene.guests[guest].dirtied(flight.spent);
+            let next = nics.scene.guests[guest].dirtied(flight.at.leg_seconds);
             if next <= DOWNTIME_LIMIT * rate {
                 nics.stop(guest);
                 flight.enter(Leg::Stop, next);

@@ -221,7 +221,7 @@ impl Scene {
             destination_outbound: there.iter().map(|t| t.0).sum(),
             staying: stay.iter().map(|t| leaving.rank(t.0)).collect(),
             resident: there.iter().map(|t| arriving.rank(t.1)).collect(),
-            in_flight: (moving.len()..).zip(in_flight).map(|(guest, (_, at))| Simulated::at(guest, at)).collect(),
+            in_flight: (moving.len()..).zip(in_flight).map(|(guest, (_, at))| Simulated::new(guest, *at)).collect(),
             guests,
             leaving,
             arriving,
