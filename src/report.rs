@@ -73,6 +73,25 @@ pub struct DomainReport {
     pub notice: Option<String>,
 }
 
+impl DomainReport {
+    /// A domain that ended like this; nothing else is known of it.
+    pub(crate) fn new(domain: &str, uuid: &str, outcome: DomainOutcome) -> Self {
+        Self {
+            domain: domain.to_owned(),
+            uuid: uuid.to_owned(),
+            technique: None,
+            outcome,
+            seconds: 0.0,
+            downtime_seconds: None,
+            bytes: 0,
+            passes: 0,
+            error: None,
+            paused_by: None,
+            notice: None,
+        }
+    }
+}
+
 /// How a domain ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -174,22 +193,7 @@ mod tests {
     use super::*;
 
     fn outcome(domains: &[DomainOutcome], interrupted: bool) -> Outcome {
-        let domains: Vec<_> = domains
-            .iter()
-            .map(|outcome| DomainReport {
-                domain: "o1".to_owned(),
-                uuid: "u1".to_owned(),
-                technique: Some(Technique::PreCopy),
-                outcome: *outcome,
-                seconds: 0.0,
-                downtime_seconds: None,
-                bytes: 0,
-                passes: 0,
-                error: None,
-                paused_by: None,
-                notice: None,
-            })
-            .collect();
+        let domains: Vec<_> = domains.iter().map(|outcome| DomainReport::new("o1", "u1", *outcome)).collect();
         Outcome::of(&domains, interrupted)
     }
 
@@ -214,20 +218,12 @@ mod tests {
             assert_eq!(outcome(&domains, interrupted).exit_status(), status, "{domains:?} {interrupted}");
         }
     }
+
     #[test]
     fn a_domain_that_an_error_has_paused_does_not_run_at_the_destination() {
-        let report = |paused_by| DomainReport {
-            domain: "o1".to_owned(),
-            uuid: "u1".to_owned(),
-            technique: Some(Technique::PreCopy),
-            outcome: DomainOutcome::Migrated,
-            seconds: 0.0,
-            downtime_seconds: None,
-            bytes: 0,
-            passes: 0,
-            error: None,
-            paused_by,
-            notice: None,
+        let report = |paused_by| {
+            let migrated = DomainReport::new("o1", "u1", DomainOutcome::Migrated);
+            DomainReport { paused_by, ..migrated }
         };
         assert_eq!(Outcome::of(&[report(Some(Fault::IoError)), report(None)], false).exit_status(), 3);
         assert_eq!(Outcome::of(&[report(Some(Fault::IoError))], false).exit_status(), 3);

@@ -48,17 +48,13 @@ pub(crate) fn report(names: Names<'_>, (domain, uuid): (&str, &str), ended: Ende
         }
     };
     DomainReport {
-        domain: domain.to_owned(),
-        uuid: uuid.to_owned(),
         technique: Some(ended.technique),
-        outcome,
         seconds: ended.seconds,
         downtime_seconds: ended.downtime_seconds,
         bytes: ended.bytes,
         passes: ended.passes,
         error,
-        paused_by: None,
-        notice: None,
+        ..DomainReport::new(domain, uuid, outcome)
     }
 }
 
@@ -127,19 +123,7 @@ fn no_more(names: Names<'_>, domain: &str, places: &Places) -> String {
 
 /// The report of a domain that nothing was done with.
 pub(crate) fn untouched((domain, uuid): (&str, &str), technique: Option<Technique>, error: String) -> DomainReport {
-    DomainReport {
-        domain: domain.to_owned(),
-        uuid: uuid.to_owned(),
-        technique,
-        outcome: DomainOutcome::Remains,
-        seconds: 0.0,
-        downtime_seconds: None,
-        bytes: 0,
-        passes: 0,
-        error: Some(error),
-        paused_by: None,
-        notice: None,
-    }
+    DomainReport { technique, error: Some(error), ..DomainReport::new(domain, uuid, DomainOutcome::Remains) }
 }
 
 /// A domain that was selected and could not be moved: it is still at the source, and the end state says so.

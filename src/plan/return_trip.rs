@@ -69,17 +69,8 @@ mod tests {
 
     fn run(domains: &[(&str, Technique, DomainOutcome)]) -> Report {
         let domain = |(uuid, technique, outcome): &(&str, Technique, DomainOutcome)| DomainReport {
-            domain: format!("was {uuid}"),
-            uuid: (*uuid).to_owned(),
             technique: Some(*technique),
-            outcome: *outcome,
-            seconds: 1.0,
-            downtime_seconds: None,
-            bytes: 1,
-            passes: 1,
-            error: None,
-            paused_by: None,
-            notice: None,
+            ..DomainReport::new(&format!("was {uuid}"), uuid, *outcome)
         };
         Report {
             schema: report::SCHEMA.to_owned(),

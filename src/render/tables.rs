@@ -303,19 +303,7 @@ mod tests {
 
     #[test]
     fn domains_that_ended_or_that_an_error_paused_are_counted_as_such() {
-        let gone = DomainReport {
-            domain: "o1".to_owned(),
-            uuid: "u1".to_owned(),
-            technique: None,
-            outcome: DomainOutcome::Gone,
-            seconds: 1.0,
-            downtime_seconds: None,
-            bytes: 0,
-            passes: 0,
-            error: None,
-            paused_by: None,
-            notice: None,
-        };
+        let gone = DomainReport::new("o1", "u1", DomainOutcome::Gone);
         let end = |domains: Vec<DomainReport>| {
             outcome_line(&Report {
                 schema: crate::report::SCHEMA.to_owned(),
