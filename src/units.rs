@@ -178,10 +178,7 @@ pub fn span(seconds: f64) -> String {
     }
 }
 
-/// Reads a duration such as `30s`.
-///
-/// # Errors
-/// In words, with what to write.
+/// Reads a duration such as `30s`; of what is none, says what to write.
 pub fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if duration >= Duration::from_millis(100) => Ok(duration),

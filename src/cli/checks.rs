@@ -34,9 +34,6 @@ pub fn all(config: &Config) -> Vec<Problem> {
 }
 
 /// How the traffic is sampled.
-///
-/// # Errors
-/// The interval is longer than the window.
 pub fn timing(config: &Config, arguments: &SamplingArgs) -> Result<Timing, Problem> {
     let SamplingArgs { window, interval, .. } = *arguments;
     if interval <= window {
@@ -52,9 +49,6 @@ pub fn timing(config: &Config, arguments: &SamplingArgs) -> Result<Timing, Probl
 
 /// What is done about a pre-copy that does not converge, if the options say it. One that is switched to post-copy is one
 /// more in post-copy, so it can't go with a limit to those.
-///
-/// # Errors
-/// Both are asked for.
 pub fn on_stall(config: &Config, arguments: &EvacuateArgs) -> Result<Option<OnStall>, Problem> {
     match (arguments.on_stall, arguments.planning.post_copy_limit) {
         (Some(OnStall::PostCopy), Some(_)) => {
@@ -67,9 +61,6 @@ pub fn on_stall(config: &Config, arguments: &EvacuateArgs) -> Result<Option<OnSt
 }
 
 /// Checks that each hook is a program that can be run.
-///
-/// # Errors
-/// Those that are not.
 pub fn hooks(config: &Config) -> Result<(), ConfigError> {
     let problems = hook_problems(config);
     if problems.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(problems)) }

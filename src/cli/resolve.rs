@@ -61,9 +61,6 @@ pub fn resolve(arguments: impl IntoIterator<Item = OsString>) -> Result<(Cli, Co
 }
 
 /// The arguments and settings that a command line of `evacuate` with these options would have.
-///
-/// # Errors
-/// The options are wrong.
 pub(crate) fn evacuation(config: &Config, options: &[String]) -> Result<(EvacuateArgs, Vec<Setting>), clap::Error> {
     let arguments = ["tsmig", "evacuate", "SOURCE", "DESTINATION"].into_iter().map(str::to_owned);
     let matches = with_defaults(config).try_get_matches_from(arguments.chain(options.iter().cloned()))?;
@@ -105,10 +102,7 @@ fn settings(config: &Config, matches: &ArgMatches) -> Vec<Setting> {
     defaults().iter().filter_map(|option| setting(option.get_long()?, option.get_id().as_str())).collect()
 }
 
-/// Whether the option of this name takes the value.
-///
-/// # Errors
-/// The option's own message.
+/// Whether the option of this name takes the value; if not, its own message.
 pub fn judge(name: &str, value: &str) -> Result<(), String> {
     let has = |command: &Command| command.get_arguments().any(|a| a.get_long() == Some(name));
     let definition = Cli::command();

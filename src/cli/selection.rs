@@ -40,9 +40,6 @@ impl Pattern {
 }
 
 /// Checks what can be known of the patterns before the domains are.
-///
-/// # Errors
-/// A pattern is not a glob.
 pub fn check(arguments: &PlanningArgs) -> Result<(), SelectError> {
     let PlanningArgs { only, exclude, pre_copy, post_copy, first, last, .. } = arguments;
     let options = [
@@ -74,9 +71,6 @@ pub struct Selection {
 
 impl Selection {
     /// The selection of the command line and the configuration.
-    ///
-    /// # Errors
-    /// A pattern is not a glob.
     pub fn new(arguments: &PlanningArgs, config: &Config) -> Result<Self, SelectError> {
         Ok(Self {
             only: compile("--only", &arguments.only)?,
@@ -98,9 +92,6 @@ impl Selection {
 }
 
 /// The rules for the source's domains, in their order.
-///
-/// # Errors
-/// A pattern is not a glob, matches nothing, or contradicts another.
 pub fn rules(
     source: &Profile,
     destination: &Profile,

@@ -179,10 +179,7 @@ pub(crate) fn invalid(value: &str, reason: String) -> String {
 }
 
 impl Config {
-    /// Reads the usual files, if they exist, and `explicit`, which must.
-    ///
-    /// # Errors
-    /// A file can't be read. What is wrong in it is among [`Config::problems`].
+    /// Reads the usual files, if they exist, and `explicit`, which must. What is wrong in them is among [`Config::problems`].
     pub fn load(explicit: Option<&Path>, judge: Judge<'_>) -> Result<Self, ConfigError> {
         let mut config = Self::default();
         for path in usual_paths() {
@@ -201,20 +198,14 @@ impl Config {
         Ok(config)
     }
 
-    /// Reads one file.
-    ///
-    /// # Errors
-    /// It can't be read. What is wrong in it is among [`Config::problems`].
+    /// Reads one file. What is wrong in it is among [`Config::problems`].
     pub fn read(path: &Path, judge: Judge<'_>) -> Result<Self, ConfigError> {
         let text =
             fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
         Ok(file::parse(path, &text, judge))
     }
 
-    /// Fails if there are problems.
-    ///
-    /// # Errors
-    /// All of them.
+    /// Fails with all problems, if there are any.
     pub fn valid(&self) -> Result<(), ConfigError> {
         match self.problems.is_empty() {
             true => Ok(()),

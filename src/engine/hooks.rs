@@ -84,17 +84,11 @@ impl Hooks {
     }
 
     /// Runs the hook before the run.
-    ///
-    /// # Errors
-    /// It failed.
     pub fn before_run(&self) -> Result<(), HookFailure> {
         self.run("before-run", Vec::new(), 1)
     }
 
     /// Runs the hook after the run. `report` is the file with its report.
-    ///
-    /// # Errors
-    /// It failed.
     pub fn after_run(&self, outcome: Outcome, report: Option<&Path>) -> Result<(), HookFailure> {
         let mut about = vec![("TSMIG_OUTCOME", outcome.to_string())];
         about.extend(report.map(|path| ("TSMIG_REPORT", path.display().to_string())));

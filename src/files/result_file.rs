@@ -17,9 +17,6 @@ pub struct ResultFile {
 
 impl ResultFile {
     /// Opens the file that `option` names. `inputs` are the files that are read meanwhile, each with what it is read as.
-    ///
-    /// # Errors
-    /// It can't be written, or it is one of the inputs.
     pub fn open<'a>(
         option: &str,
         path: &Path,
@@ -48,9 +45,6 @@ impl ResultFile {
     }
 
     /// Replaces what the file held.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn write(&self, text: &str) -> io::Result<()> {
         let write = |mut file: &File| truncate(file).and_then(|()| file.write_all(text.as_bytes()));
         match &self.file {
@@ -60,9 +54,6 @@ impl ResultFile {
     }
 
     /// Replaces what the file held by a value as JSON.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn save(&self, value: &impl Serialize) -> io::Result<()> {
         self.write(&(serde_json::to_string_pretty(value)? + "\n"))
     }

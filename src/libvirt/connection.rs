@@ -73,9 +73,6 @@ impl Endpoint {
     }
 
     /// Opens a connection.
-    ///
-    /// # Errors
-    /// libvirt's error, or that the host did not answer within [`OPEN_LIMIT`].
     pub(crate) fn open(&self) -> Result<Connect, HostError> {
         start_event_loop();
         let uri = self.unprompted_uri();
@@ -219,9 +216,6 @@ impl Line {
 
     /// Asks what a host answers at once or not at all: one whose daemon is stopped must not hold up everything. Where the
     /// connection dies meanwhile, it is asked once more: Ctrl-C on a terminal ends the ssh under the connection, too.
-    ///
-    /// # Errors
-    /// libvirt's error, or that there was no answer within [`ANSWER_LIMIT`].
     pub(crate) fn ask<T: Send + 'static>(
         &self,
         question: impl Fn(&Connect) -> Result<T, Error> + Send + Sync + 'static,

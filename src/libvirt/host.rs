@@ -27,9 +27,6 @@ pub struct Host {
 
 impl Host {
     /// Connects to a host.
-    ///
-    /// # Errors
-    /// The host can't be reached, refuses, or does not answer in time.
     pub fn open(endpoint: Endpoint) -> Result<Self, HostError> {
         let completed = Arc::new(Mutex::new(HashMap::new()));
         let events = Arc::clone(&completed);
@@ -50,10 +47,7 @@ impl Host {
     }
 
     /// Does `work` for each item, for several items at the same time. Each thread uses its own connection to each of the
-    /// `hosts`. The results have the order of the items.
-    ///
-    /// # Errors
-    /// The first error of `work`; nothing more is begun after it.
+    /// `hosts`. The results have the order of the items. After an error of `work` nothing more is begun.
     pub fn side_by_side<const N: usize, I: Sync, T: Send>(
         hosts: [&Self; N],
         items: &[I],
@@ -96,9 +90,6 @@ impl Host {
 
     /// All domains with their counters, in one request. An emulator that hangs holds it up, and is passed over by the
     /// next, which knows that somebody waits for it.
-    ///
-    /// # Errors
-    /// The host did not answer, or too many of its emulators hang.
     pub fn sample(&self) -> Result<Vec<DomainSample>, HostError> {
         let groups = sys::VIR_DOMAIN_STATS_STATE
             | sys::VIR_DOMAIN_STATS_BALLOON
@@ -118,9 +109,6 @@ impl Host {
     }
 
     /// All domains with the counters of their NICs, in one request that no emulator is asked for: none can hold it up.
-    ///
-    /// # Errors
-    /// The host did not answer.
     pub fn traffic(&self) -> Result<Vec<DomainSample>, HostError> {
         self.statistics(sys::VIR_DOMAIN_STATS_STATE | sys::VIR_DOMAIN_STATS_INTERFACE)
     }
@@ -132,9 +120,6 @@ impl Host {
 
     /// Lets libvirt measure a domain's dirty rate for a second; later samples carry the result. A domain that a job holds
     /// (a backup, somebody's migration) is not measured, since libvirt would let the call wait for the end of the job.
-    ///
-    /// # Errors
-    /// The host has no such domain, or can't measure it.
     pub fn start_dirty_rate(&self, uuid: &str) -> Result<(), HostError> {
         self.ask_live(uuid, |domain| match ffi::job_stats(domain)? {
             None => ffi::start_dirty_rate(domain, 1),
@@ -143,9 +128,6 @@ impl Host {
     }
 
     /// The UUIDs of all domains that have a stored definition.
-    ///
-    /// # Errors
-    /// The host did not answer.
     pub fn persistent(&self) -> Result<BTreeSet<String>, HostError> {
         self.line.ask(|connection| {
             let domains = connection.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_PERSISTENT)?;
@@ -154,9 +136,6 @@ impl Host {
     }
 
     /// The error that has stopped a domain, if one has.
-    ///
-    /// # Errors
-    /// The host did not answer, or the domain is gone.
     pub fn fault(&self, uuid: &str) -> Result<Option<Fault>, HostError> {
         self.ask_domain(uuid, |domain| ffi::state(domain).map(|(state, reason)| fault(state, reason)))
     }

@@ -1,4 +1,5 @@
-//! What a host is asked before anything moves. Each question changes nothing, and is answered within a time limit.
+//! What a host is asked before anything moves. Each question changes nothing, and is answered within a time limit: an error
+//! says that a host did not answer.
 
 use std::collections::BTreeMap;
 
@@ -19,9 +20,6 @@ use super::{HostError, HostErrorKind, ffi};
 
 impl Host {
     /// The host's NICs, and the bonds that its libvirt knows; nothing if its libvirt has no drivers for them.
-    ///
-    /// # Errors
-    /// The host did not answer.
     pub fn net_devices(&self) -> Result<(Vec<NetDevice>, Vec<Bond>), HostError> {
         let devices = self.line.ask_raw(|connection| {
             let devices = connection.list_all_node_devices(sys::VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET)?;
@@ -40,9 +38,6 @@ impl Host {
     }
 
     /// The host as a whole.
-    ///
-    /// # Errors
-    /// The host did not answer.
     pub fn describe(&self) -> Result<HostFacts, HostError> {
         let hypervisor = self.line.ask(Connect::driver_type)?;
         let version = self.line.ask_raw(Connect::hyp_version)?.unwrap_or_default();
@@ -61,25 +56,16 @@ impl Host {
     }
 
     /// libvirt's identity of the machine, if it has one: equal on two connections to the same machine.
-    ///
-    /// # Errors
-    /// The host did not answer.
     pub fn machine_uuid(&self) -> Result<Option<String>, HostError> {
         Ok(Capabilities::read(&self.line.ask(Connect::capabilities)?).machine_uuid)
     }
 
     /// The hardware of a domain, as it runs; `None` if it is gone.
-    ///
-    /// # Errors
-    /// The host did not answer, or not for this domain.
     pub fn hardware(&self, uuid: &str) -> Result<Option<Hardware>, HostError> {
         absent(self.ask_live(uuid, |domain| Ok(Hardware::read(&domain.xml_desc(0)?))))
     }
 
     /// The active domains; without their hardware if the emulator hangs.
-    ///
-    /// # Errors
-    /// The host did not answer.
     pub fn residents(&self) -> Result<Vec<Resident>, HostError> {
         let listed = self.line.ask(|connection| {
             let domains = connection.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE)?;
@@ -98,9 +84,6 @@ impl Host {
     }
 
     /// What libvirt is busy with on a domain, and how many snapshots it has.
-    ///
-    /// # Errors
-    /// The host did not answer.
     pub fn occupation(&self, uuid: &str) -> Result<(Option<Occupation>, u32), HostError> {
         let found = self.ask_live(uuid, |domain| {
             // A domain that does not run has no job, and libvirt says so by an error.
@@ -112,9 +95,6 @@ impl Host {
 
     /// What a domain that does not run has beside its definition, and what of that is at `destination`; `None` if the
     /// domain is gone.
-    ///
-    /// # Errors
-    /// One of the hosts did not answer.
     pub fn belongings(&self, destination: &Self, uuid: &str) -> Result<Option<Belongings>, HostError> {
         let found = self.ask_live(uuid, |domain| {
             let state = domain_state(ffi::state(domain)?.0);
@@ -136,9 +116,6 @@ impl Host {
     }
 
     /// Why this host's libvirt would not begin to migrate a domain; `None` if it would, or can't be known.
-    ///
-    /// # Errors
-    /// One of the hosts did not answer.
     pub fn rehearse(&self, destination: &Self, uuid: &str, offline: bool) -> Result<Option<LibvirtRefusal>, HostError> {
         let flags = match offline {
             true => sys::VIR_MIGRATE_OFFLINE | sys::VIR_MIGRATE_PERSIST_DEST,
@@ -161,9 +138,6 @@ impl Host {
     }
 
     /// Whether this host's libvirt would begin to migrate a domain with these flags.
-    ///
-    /// # Errors
-    /// One of the hosts did not answer.
     pub(super) fn begins(&self, destination: &Self, uuid: &str, flags: u32) -> Result<bool, HostError> {
         let begun = self.begin(destination, uuid, flags & !sys::VIR_MIGRATE_PEER2PEER)?;
         // It got as far as the definition.
@@ -191,9 +165,6 @@ impl Host {
     }
 
     /// Whether the host has a file or device; `None` if its libvirt can't tell.
-    ///
-    /// # Errors
-    /// The host did not answer.
     pub fn has_file(&self, path: &str) -> Result<Option<bool>, HostError> {
         const NO_SUCH_FILE: i32 = 2;
         const NOT_A_DIRECTORY: i32 = 20;
@@ -213,9 +184,6 @@ impl Host {
     }
 
     /// A libvirt network of the host; `None` if its libvirt has no driver for them.
-    ///
-    /// # Errors
-    /// The host did not answer.
     pub fn network(&self, name: &str) -> Result<Option<Network>, HostError> {
         let name = name.to_owned();
         let active = self.line.ask_raw(move |connection| connection.lookup_network_by_name(&name)?.is_active())?;
@@ -228,9 +196,6 @@ impl Host {
     }
 
     /// Why the host's hypervisor can't run a kind of machine, in libvirt's words; `None` if it can.
-    ///
-    /// # Errors
-    /// The host did not answer.
     pub fn machine_obstacle(&self, machine: &Machine) -> Result<Option<String>, HostError> {
         let machine = machine.clone();
         let capabilities = self.line.ask_raw(move |connection| {
@@ -243,9 +208,6 @@ impl Host {
 
     /// What the host lacks to show a guest that comes from `source` its processor, in libvirt's words; `None` if nothing, or
     /// if it can't tell.
-    ///
-    /// # Errors
-    /// One of the hosts did not answer.
     pub fn processor_obstacle(
         &self,
         source: &Self,
@@ -269,9 +231,6 @@ impl Host {
     }
 
     /// What the host can give to guests; `None` if its libvirt can't tell.
-    ///
-    /// # Errors
-    /// The host did not answer.
     pub fn memory(&self) -> Result<Option<Memory>, HostError> {
         let Capabilities { cells, huge_page_sizes, .. } = self.capabilities()?;
         let memory = self.line.ask_raw(move |connection| {

@@ -6,9 +6,6 @@
 const MIGRATION_SCHEMES: [&str; 3] = ["tcp", "rdma", "unix"];
 
 /// Reads the URI of a libvirt, such as `qemu+tls://host-a.example/system`.
-///
-/// # Errors
-/// It has another form; with what would be right.
 pub fn connection(text: &str) -> Result<String, String> {
     match parts(text) {
         Some(_) => Ok(text.to_owned()),
@@ -17,9 +14,6 @@ pub fn connection(text: &str) -> Result<String, String> {
 }
 
 /// Reads the URI where a host takes migrated memory in, such as `tcp://10.1.0.2`.
-///
-/// # Errors
-/// It has another form; with what would be right.
 pub fn migration(text: &str) -> Result<String, String> {
     let is_right = match parts(text) {
         Some(("unix", rest)) => rest.starts_with('/'),

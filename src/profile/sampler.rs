@@ -191,9 +191,6 @@ impl Timing {
 
 /// Profiles all `hosts` at the same time, each from a thread of its own. `tick` is called with the elapsed
 /// part of the window after each sample of the first host.
-///
-/// # Errors
-/// The first host that did not answer.
 pub fn profile_hosts(
     hosts: &[(&Host, Port)],
     timing: Timing,
