@@ -74,7 +74,7 @@ impl<T: JsonSchema> JsonSchema for Beside<T> {
         let mut schema = generator.subschema_for::<T>();
         // An option that is empty writes no kind.
         if let Some(none) = schema.get_mut("anyOf").and_then(|either| either.get_mut(1)) {
-            *none = json!({ "properties": { "kind": false } });
+            *none = json!({ "not": { "required": ["kind"] } });
         }
         schema
     }
