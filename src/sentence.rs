@@ -33,6 +33,11 @@ pub(crate) fn reason<T: Serialize + Display, S: Serializer>(what: &T, serializer
     said(what, "reason").serialize(serializer)
 }
 
+/// Writes each value with its sentence as `message`.
+pub(crate) fn messages<T: Serialize + Display, S: Serializer>(all: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(all.iter().map(|what| said(what, "message")))
+}
+
 /// Writes each value with its sentence as `reason`.
 pub(crate) fn reasons<T: Serialize + Display, S: Serializer>(all: &[T], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(all.iter().map(|what| said(what, "reason")))

@@ -8,6 +8,7 @@ mod eligibility;
 mod explain;
 mod fresh;
 mod model;
+mod note;
 mod planner;
 mod predict;
 pub(crate) mod return_trip;
@@ -27,6 +28,7 @@ use draft::Seen;
 pub use draft::{Draft, Findings};
 pub use explain::{Activity, Otherwise, Reason};
 pub use model::{Leg, Position};
+pub use note::{Note, Versions};
 pub use planner::{Basis, Planner};
 pub use predict::{Move, Situation, predict};
 pub use revalidate::Difference;
@@ -120,8 +122,9 @@ pub struct Plan {
     #[serde(default)]
     pub blocked: Vec<HostRefusal>,
     /// What is worth knowing before it is run, and no bar.
-    #[serde(default)]
-    pub notes: Vec<String>,
+    #[serde(default, serialize_with = "sentence::messages")]
+    #[schemars(with = "Vec<Note>")]
+    pub notes: Vec<Note>,
     /// Domains that are to stay: excluded ones, and inactive ones that were not asked for.
     #[serde(default)]
     pub stays: Vec<Stay>,

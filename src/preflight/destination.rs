@@ -6,6 +6,7 @@ use super::gather::plug_path;
 use crate::libvirt::facts::Network;
 use crate::libvirt::xml::domain::{GuestNic, HostFile, Plug, Role};
 use crate::obstacle::Obstacle;
+use crate::plan::Note;
 
 /// What keeps a domain from the destination.
 pub(super) fn obstacles(facts: &Facts, uuid: &str, domain: &str, found: &DomainFacts) -> Vec<Obstacle> {
@@ -30,17 +31,19 @@ pub(super) fn obstacles(facts: &Facts, uuid: &str, domain: &str, found: &DomainF
     obstacles
 }
 
-/// What libvirt drops on the way, as clauses after the domain's name.
-pub(super) fn dropped(facts: &Facts, found: &DomainFacts) -> Vec<String> {
+/// What libvirt drops on the way.
+pub(super) fn dropped(facts: &Facts, domain: &str, found: &DomainFacts) -> Vec<Note> {
     let missing = found.hardware.files.iter().filter(|file| facts.files.get(&file.path) == Some(&false));
-    let clause = |HostFile { path, role }: &HostFile| match role {
-        Role::Dispensable(drive) => Some(format!(
-            "the medium in its drive {drive} ({path}) is not at {}; libvirt drops it, and the drive arrives empty",
-            facts.destination.name
-        )),
+    let note = |HostFile { path, role }: &HostFile| match role {
+        Role::Dispensable(drive) => Some(Note::MediumDropped {
+            domain: domain.to_owned(),
+            destination: facts.destination.name.clone(),
+            drive: drive.clone(),
+            path: path.clone(),
+        }),
         _ => None,
     };
-    missing.filter_map(clause).collect()
+    missing.filter_map(note).collect()
 }
 
 fn without_file(destination: String, domain: &str, file: &HostFile) -> Option<Obstacle> {

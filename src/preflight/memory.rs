@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, HashMap};
 use super::facts::Facts;
 use crate::libvirt::xml::domain::Backing;
 use crate::obstacle::{Obstacle, Room, RoomBasis};
+use crate::plan::Note;
 use crate::profile::{DomainProfile, Profile};
-use crate::units::size;
 
 /// The destination's memory after all have come that find room.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub(super) struct Filling {
     /// The domains that find none, by UUID, each with the obstacle.
     pub(super) crowded: HashMap<String, Obstacle>,
     /// What is worth knowing beside that.
-    pub(super) notes: Vec<String>,
+    pub(super) notes: Vec<Note>,
 }
 
 /// Lets domains come in this order.
@@ -55,19 +55,12 @@ pub(super) fn fill<'a>(
         filling.crowded.extend(lacks.map(|obstacle| (uuid.to_owned(), obstacle)));
     }
     for promise in &facts.allowance.promised {
-        filling.notes.push(format!(
-            "another run still brings {} from {} to {host}: that much is not counted as free",
-            size(promise.bytes),
-            promise.source
-        ));
+        let (source, destination, bytes) = (promise.source.clone(), host.clone(), promise.bytes);
+        filling.notes.push(Note::Promised { source, destination, bytes });
     }
     if let Some(room) = room.filter(|_| taken > ordinary && filling.crowded.is_empty()) {
-        filling.notes.push(format!(
-            "{} of memory are left at {host} when all are there (counted: {room}, less {} for the plan); runs from other \
-             machines or of other users are not known here",
-            size(ordinary),
-            size(taken)
-        ));
+        let destination = host.clone();
+        filling.notes.push(Note::MemoryNear { destination, left_bytes: ordinary, room, plan_bytes: taken });
     }
     filling
 }
@@ -168,7 +161,7 @@ mod tests {
         let arrivals = plan.migrations.iter().map(|step| step.uuid.as_str());
         let filling = fill(arrivals, &source, &destination, &facts);
         let order = plan.migrations.iter().filter_map(|s| Some((s.order, filling.crowded.get(&s.uuid)?.to_string())));
-        (order.collect(), filling.notes)
+        (order.collect(), filling.notes.iter().map(ToString::to_string).collect())
     }
 
     fn crowded(memory: Memory, domains: &[(u64, u64, Backing)]) -> Vec<(usize, String)> {

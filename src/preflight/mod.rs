@@ -12,9 +12,9 @@ pub(crate) mod offline;
 mod places;
 mod source;
 
-use crate::domain::{Fault, Technique};
+use crate::domain::Technique;
 use crate::obstacle::Obstacle;
-use crate::plan::{Difference, Draft, Findings, HostRefusal, Plan, Planner, Step};
+use crate::plan::{Difference, Draft, Findings, HostRefusal, Note, Plan, Planner, Step, Versions};
 use crate::profile::{Both, Profile};
 
 pub use facts::Facts;
@@ -107,70 +107,51 @@ fn blocked(facts: &Facts) -> Vec<HostRefusal> {
 }
 
 /// What is worth knowing, and no bar.
-fn notes(facts: &Facts, plan: &Plan) -> Vec<String> {
-    let (source, destination) = (&facts.source, &facts.destination);
+fn notes(facts: &Facts, plan: &Plan) -> Vec<Note> {
     let mut notes = Vec::new();
-    if (1..source.version).contains(&destination.version) && source.hypervisor == destination.hypervisor {
-        notes.push(format!(
-            "{} runs {} {}, older than the {} of {}: its own developers test migration from old to new only",
-            destination.name,
-            destination.hypervisor,
-            version(destination.version),
-            version(source.version),
-            source.name,
-        ));
+    if versions_differ(facts) {
+        let (source, destination) = (&facts.source, &facts.destination);
+        let versions = Versions {
+            hypervisor: source.hypervisor.clone(),
+            source: source.name.clone(),
+            source_version: version(source.version),
+            destination: destination.name.clone(),
+            destination_version: version(destination.version),
+        };
+        if destination.version < source.version {
+            notes.push(Note::OlderDestination(versions.clone()));
+        }
+        let by_pre_copy = |step: &Step| step.is_forced() && step.technique() == Technique::PreCopy;
+        if plan.migrations.iter().any(by_pre_copy) {
+            notes.push(Note::DifferentVersions(versions));
+        }
     }
-    let by_pre_copy = |step: &Step| step.is_forced() && step.technique() == Technique::PreCopy;
-    if versions_differ(facts) && plan.migrations.iter().any(by_pre_copy) {
-        notes.push(format!(
-            "{} runs {hypervisor} {} and {} {hypervisor} {}: a domain goes by post-copy only if you say so (--post-copy), since a \
-             guest that {} can't load would be lost by it, and stays at {} by pre-copy",
-            source.name,
-            version(source.version),
-            destination.name,
-            version(destination.version),
-            destination.name,
-            source.name,
-            hypervisor = source.hypervisor,
-        ));
-    }
+    let destination = || facts.destination.name.clone();
     let post_copies = plan.migrations.iter().filter(|step| step.technique() == Technique::PostCopy).count();
     if post_copies > 1 {
-        notes.push(format!(
-            "the first post-copy goes alone until its guest runs at {}: if that can't load it, no other is lost",
-            destination.name
-        ));
+        notes.push(Note::FirstPostCopyAlone { destination: destination() });
     }
-    if let Some(user) = destination.qemu_user.filter(|user| *user != 0 && post_copies > 0) {
-        notes.push(format!(
-            "QEMU runs as user {user} at {}: post-copy needs vm.unprivileged_userfaultfd=1 there (sysctl), or a readable \
-             /dev/userfaultfd; without, domains go by pre-copy",
-            destination.name
-        ));
+    if let Some(user) = facts.destination.qemu_user.filter(|user| *user != 0 && post_copies > 0) {
+        notes.push(Note::UnprivilegedQemu { destination: destination(), user });
     }
     notes.extend(plan.migrations.iter().flat_map(|step| notes_on(step, facts)));
     notes
 }
 
 /// What is worth knowing of one domain.
-fn notes_on(Step { domain, uuid, .. }: &Step, facts: &Facts) -> Vec<String> {
-    let (source, destination) = (&facts.source, &facts.destination);
+fn notes_on(Step { domain, uuid, .. }: &Step, facts: &Facts) -> Vec<Note> {
+    let (source, destination) = (&facts.source.name, &facts.destination.name);
     let Some(found) = facts.domains.get(uuid) else { return Vec::new() };
-    let clauses = match &found.belongings {
-        Some(belongings) => offline::assumptions(&destination.name, belongings),
-        None => destination::dropped(facts, found),
+    let mut notes = match &found.belongings {
+        Some(belongings) => offline::assumptions(destination, domain, belongings),
+        None => destination::dropped(facts, domain, found),
     };
-    let mut notes: Vec<_> = clauses.iter().map(|clause| format!("{domain}: {clause}")).collect();
-    if let Some(fault) = found.fault {
-        // The destination does not know the disk: QEMU does not send what its disks had met.
-        let disk = if fault == Fault::IoError { &format!(" (virsh domblkerror {domain})") } else { "" };
-        notes.push(format!(
-            "{domain} is paused by {fault}{disk} at {} and arrives paused: {}, before it moves or at {} afterwards",
-            source.name,
-            fault.remedy(domain),
-            destination.name
-        ));
-    }
+    notes.extend(found.fault.map(|fault| Note::Paused {
+        domain: domain.clone(),
+        source: source.clone(),
+        destination: destination.clone(),
+        fault,
+    }));
     notes
 }
 
@@ -182,7 +163,7 @@ fn version(number: u32) -> String {
 mod tests {
     use super::facts::DomainFacts;
     use super::*;
-    use crate::domain::DomainState;
+    use crate::domain::{DomainState, Fault};
     use crate::libvirt::facts::{HostFacts, Memory};
     use crate::plan::{Basis, Demands, Rule};
     use crate::profile::fixture;
@@ -206,6 +187,10 @@ mod tests {
         let domains = [("n1", "u1", DomainState::Running), ("n2", "u2", DomainState::Running)];
         let (source, destination) = (fixture::host("a", &domains), fixture::host("b", &[]));
         plan(source, &destination, &[], &Demands::default(), Some(facts))
+    }
+
+    fn said(plan: &Plan) -> Vec<String> {
+        plan.notes.iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -252,7 +237,8 @@ mod tests {
             let (source, destination) =
                 (fixture::host("a", &["n1", "n2"].map(running)[..count]), fixture::host("b", &[]));
             let post_copy = Rule { technique: Some(Technique::PostCopy), ..Rule::default() };
-            plan(source, &destination, &[post_copy; 2][..count], &Demands::default(), Some(&facts())).notes
+            let plan = plan(source, &destination, &[post_copy; 2][..count], &Demands::default(), Some(&facts()));
+            said(&plan)
         };
         assert_eq!(notes(1), Vec::<String>::new());
         assert!(notes(2)[0].contains("the first post-copy goes alone until its guest runs at b"), "{:?}", notes(2));
@@ -263,7 +249,7 @@ mod tests {
         let mut facts = facts();
         let found = DomainFacts { fault: Some(Fault::IoError), ..DomainFacts::default() };
         facts.domains.insert("u1".to_owned(), found);
-        let notes = plan_with(&facts).notes;
+        let notes = said(&plan_with(&facts));
         assert_eq!(notes.len(), 1, "{notes:?}");
         for words in ["n1 is paused by an I/O error (virsh domblkerror n1) at a and arrives paused", "virsh resume n1"]
         {
@@ -287,7 +273,7 @@ mod tests {
                 let step = plan.migrations.iter().find(|step| step.domain == domain);
                 step.is_some_and(|step| step.technique() == Technique::PostCopy)
             };
-            (post_copy("n1"), post_copy("n2"), plan.notes.join("\n"))
+            (post_copy("n1"), post_copy("n2"), said(&plan).join("\n"))
         };
         let alike = techniques(&[], &facts);
         assert!(alike.0 || alike.1, "it would pay");
@@ -309,8 +295,9 @@ mod tests {
         let (source, destination) = (fixture::host("a", &domains), fixture::host("b", &[]));
         let post_copy = Rule { technique: Some(Technique::PostCopy), ..Rule::default() };
         let plan = plan(source, &destination, &[post_copy], &demands, Some(&facts));
-        assert_eq!(plan.notes.len(), 2, "{:?}", plan.notes);
-        assert!(plan.notes[0].contains("QEMU 7.2.22") && plan.notes[0].contains("10.0.13"), "{}", plan.notes[0]);
-        assert!(plan.notes[1].contains("vm.unprivileged_userfaultfd=1"), "{}", plan.notes[1]);
+        let notes = said(&plan);
+        assert_eq!(notes.len(), 2, "{notes:?}");
+        assert!(notes[0].contains("QEMU 7.2.22") && notes[0].contains("10.0.13"), "{}", notes[0]);
+        assert!(notes[1].contains("vm.unprivileged_userfaultfd=1"), "{}", notes[1]);
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::libvirt::facts::{Belongings, KeptFile};
 use crate::obstacle::Obstacle;
+use crate::plan::Note;
 
 /// What keeps the definition of a domain from moving from the first host to the second.
 pub(crate) fn obstacles(hosts: (&str, &str), domain: &str, found: &Belongings) -> Vec<Obstacle> {
@@ -32,11 +33,14 @@ pub(crate) fn obstacles(hosts: (&str, &str), domain: &str, found: &Belongings) -
     obstacles
 }
 
-/// What is taken to be at the destination already, as clauses after the domain's name.
-pub(super) fn assumptions(destination: &str, found: &Belongings) -> Vec<String> {
+/// What is taken to be at the destination already.
+pub(super) fn assumptions(destination: &str, domain: &str, found: &Belongings) -> Vec<Note> {
     let shared = found.files.iter().filter(|file| is_shared(file));
-    let assumed = |KeptFile { what, path, .. }: &KeptFile| {
-        format!("its {what} ({path}) at {destination} is taken to be the same file, as on shared storage")
+    let assumed = |KeptFile { what, path, .. }: &KeptFile| Note::TakenAsShared {
+        domain: domain.to_owned(),
+        destination: destination.to_owned(),
+        file: (*what).to_owned(),
+        path: path.clone(),
     };
     shared.map(assumed).collect()
 }
@@ -91,11 +95,11 @@ mod tests {
     fn a_file_at_both_hosts_is_the_same_one_unless_it_lies_where_each_host_has_its_own() {
         let shared = nvram("/srv/shared/web.fd", Some(true));
         assert_eq!(of(&shared), "");
-        let assumed = assumptions("host-b", &shared).join("");
+        let assumed = assumptions("host-b", "web", &shared)[0].to_string();
         assert!(assumed.contains("/srv/shared/web.fd") && assumed.contains("host-b"), "{assumed}");
         let own = nvram("/var/lib/libvirt/qemu/nvram/web_VARS.fd", Some(true));
         assert!(of(&own).contains("may be older"), "{}", of(&own));
-        assert!(assumptions("host-b", &own).is_empty());
+        assert!(assumptions("host-b", "web", &own).is_empty());
         assert!(of(&nvram("/srv/shared/web.fd", None)).contains("can't tell"));
     }
 }

@@ -95,7 +95,7 @@ fn before(lab: &Lab) -> Result<()> {
         [("disk", "an I/O error", "virsh domblkerror disk"), ("dog", "its watchdog", "virsh reset dog")]
     {
         let note = format!("{name} is paused by {fault}");
-        let notes = plan["notes"].as_array().into_iter().flatten().filter_map(|note| note.as_str());
+        let notes = plan["notes"].as_array().into_iter().flatten().filter_map(|note| note["message"].as_str());
         ensure!(notes.into_iter().any(|words| words.starts_with(&note) && words.contains(remedy)), "{plan}");
         run.expect(0, name, "migrated")?;
         let report = run.report()?;

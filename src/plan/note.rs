@@ -1,0 +1,61 @@
+//! What is worth knowing before a plan is run, and no bar.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::Fault;
+use crate::obstacle::Room;
+use crate::sentence;
+
+/// What is worth knowing, of a closed list of kinds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+#[schemars(transform = sentence::with_message)]
+#[allow(missing_docs, reason = "a field with nothing said of it is what it is called")]
+pub enum Note {
+    /// The destination's hypervisor is older than the source's.
+    OlderDestination(Versions),
+    /// The hosts' hypervisors are of different versions, so only the user chooses post-copy.
+    DifferentVersions(Versions),
+    /// No second post-copy is launched before the first guest runs at the destination.
+    FirstPostCopyAlone { destination: String },
+    /// QEMU may not post-copy at the destination unless its kernel allows that to every user.
+    UnprivilegedQemu {
+        destination: String,
+        /// The number of the user that QEMU runs as.
+        user: u32,
+    },
+    /// A file of a domain that does not run is taken to be on shared storage.
+    TakenAsShared {
+        domain: String,
+        destination: String,
+        /// What it is to the guest: `NVRAM`.
+        file: String,
+        path: String,
+    },
+    /// The medium in a drive of a domain is not at the destination, and libvirt drops it.
+    MediumDropped { domain: String, destination: String, drive: String, path: String },
+    /// An error has paused a domain.
+    Paused { domain: String, source: String, destination: String, fault: Fault },
+    /// Memory at the destination that another run needs.
+    Promised { source: String, destination: String, bytes: u64 },
+    /// Little memory is left at the destination when all domains are there.
+    MemoryNear {
+        destination: String,
+        left_bytes: u64,
+        room: Room,
+        /// What the plan takes of it.
+        plan_bytes: u64,
+    },
+}
+
+/// The versions of the hosts' hypervisor, such as `10.0.13`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[allow(missing_docs, reason = "a field with nothing said of it is what it is called")]
+pub struct Versions {
+    pub hypervisor: String,
+    pub source: String,
+    pub source_version: String,
+    pub destination: String,
+    pub destination_version: String,
+}
