@@ -33,7 +33,6 @@ pub fn all(config: &Config) -> Vec<Problem> {
     problems
 }
 
-/// How the traffic is sampled.
 pub fn timing(config: &Config, arguments: &SamplingArgs) -> Result<Timing, Problem> {
     let SamplingArgs { window, interval, .. } = *arguments;
     if interval <= window {
@@ -76,7 +75,6 @@ fn hook_problems(config: &Config) -> Vec<Problem> {
     config.hooks.iter().filter_map(problem).collect()
 }
 
-/// What is wrong with a program, if something is.
 fn run_problem(program: &Path) -> Option<String> {
     match fs::metadata(program) {
         Err(error) => Some(format!("can't be run: {error}")),

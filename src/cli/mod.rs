@@ -71,7 +71,6 @@ pub(crate) struct OutputArgs {
     pub quiet: bool,
 }
 
-/// Form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// For people.

@@ -14,7 +14,6 @@ use crate::domain::Technique;
 use crate::plan::{Rule, StayKind};
 use crate::profile::Profile;
 
-/// What is wrong with the patterns.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectError {
     #[error("{option} {pattern:?}: {reason}")]
@@ -70,7 +69,6 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// The selection of the command line and the configuration.
     pub fn new(arguments: &PlanningArgs, config: &Config) -> Result<Self, SelectError> {
         Ok(Self {
             only: compile("--only", &arguments.only)?,
@@ -91,7 +89,6 @@ impl Selection {
     }
 }
 
-/// The rules for the source's domains, in their order.
 pub fn rules(
     source: &Profile,
     destination: &Profile,
@@ -172,7 +169,6 @@ fn compile(option: &'static str, texts: &[String]) -> Result<Vec<Pattern>, Selec
     texts.iter().map(pattern).collect()
 }
 
-/// One of two opposites.
 enum Either {
     One,
     Other,

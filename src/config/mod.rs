@@ -64,7 +64,6 @@ pub struct DomainRule {
 }
 
 impl DomainRule {
-    /// Whether it is about the domain.
     pub fn matches(&self, domain: &str) -> bool {
         self.pattern.value == domain || self.glob.is_match(domain)
     }
@@ -151,7 +150,6 @@ impl Serialize for Origin {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
-    /// The option's long name.
     pub key: String,
     pub value: String,
     pub origin: Origin,

@@ -20,12 +20,10 @@ pub struct Effective {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FileRow {
     pub path: PathBuf,
-    /// Whether it is there, and was read.
     pub read: bool,
 }
 
 impl Effective {
-    /// The configuration, with these values of the options.
     pub fn of(config: &Config, options: &[Setting]) -> Self {
         let option = |option: &Setting| Setting { key: format!("defaults.{}", option.key), ..option.clone() };
         let mut settings: Vec<_> = options.iter().map(option).collect();

@@ -28,7 +28,6 @@ pub(crate) const LAST_PASS: u64 = 12;
 /// What is left to a pre-copy beside one that is about to end, as a part of its equal share.
 const HELD_BACK: f64 = 0.125;
 
-/// A migration in flight.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct InFlight {
     pub(crate) technique: Technique,
@@ -72,7 +71,6 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// All that there is.
     pub(crate) const ALL: Self = Self { mib: UNLIMITED_MIB, of: 1, held_back: false };
 
     /// The limit in MiB/s, if there is one.
@@ -114,7 +112,6 @@ pub(crate) fn shares(migrations: &[InFlight], cap: Option<f64>, link: Option<f64
 
 const MIB: f64 = 1_048_576.0;
 
-/// Bits per second in MiB/s.
 fn mib(bits_per_second: f64) -> f64 {
     bits_per_second / 8.0 / MIB
 }

@@ -23,12 +23,10 @@ const CLOSE_LOOK: Duration = Duration::from_millis(100);
 /// How long to wait for the source's final statistics, which come on another connection than the return.
 const STATISTICS_LIMIT: Duration = Duration::from_secs(1);
 
-/// What a driver hears.
 #[derive(Debug)]
 pub(crate) enum Input {
     /// libvirt's call of that number has returned.
     Returned(usize, Result<(), HostError>),
-    /// The coordinator's word.
     Told(Instruction),
 }
 
@@ -46,7 +44,6 @@ pub(crate) struct Driver<F> {
     pub(crate) tell: F,
 }
 
-/// Whether the driver goes on.
 type Next = ControlFlow<()>;
 
 impl<F: Fn(Update)> Driver<F> {
@@ -62,7 +59,6 @@ impl<F: Fn(Update)> Driver<F> {
         Ok(())
     }
 
-    /// Ends before anything has begun.
     pub(crate) fn not_wanted(&self, technique: Technique, cause: Cause) {
         (self.tell)(Update::Ended(Ended::not_wanted(technique, cause)));
     }

@@ -33,7 +33,6 @@ const LOOK: Duration = Duration::from_millis(20);
 /// The most that is read of what a hook printed, from its end, in bytes.
 const TAIL: i64 = 4096;
 
-/// What a hook is told in its environment.
 type Variables = Vec<(&'static str, String)>;
 
 #[derive(Debug)]
@@ -83,7 +82,6 @@ impl Hooks {
         self.commands.iter().map(|(name, command)| format!("{name}: {}", command.join(" ")))
     }
 
-    /// Runs the hook before the run.
     pub fn before_run(&self) -> Result<(), HookFailure> {
         self.run("before-run", Vec::new(), 1)
     }

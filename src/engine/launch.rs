@@ -12,9 +12,7 @@ use crate::obstacle::Obstacle;
 use crate::preflight::offline;
 use crate::topology::Side;
 
-/// Why a domain's migration is not begun.
 enum Instead {
-    /// Something is in the way.
     NotWanted(Cause),
     /// It has left the source: it ended, or somebody else moves it.
     HasLeft,

@@ -28,10 +28,8 @@ pub struct Scheduled {
     pub concurrency: usize,
 }
 
-/// What comes next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// This one, now.
     Now(Waiting),
     /// The next one at that time.
     At(Duration),
@@ -39,7 +37,6 @@ pub(crate) enum Turn {
     AfterOthers,
 }
 
-/// One that waits.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Waiting {
     pub(crate) uuid: String,
@@ -49,7 +46,6 @@ pub(crate) struct Waiting {
     turned_away: usize,
 }
 
-/// Those that wait.
 #[derive(Debug)]
 pub(crate) struct LaunchQueue {
     waiting: VecDeque<Waiting>,
@@ -65,7 +61,6 @@ impl LaunchQueue {
         Self { waiting: waiting.collect(), full: false, not_before: Duration::ZERO }
     }
 
-    /// Whose turn is next.
     pub(crate) fn front(&self) -> Option<&str> {
         self.waiting.front().map(|waiting| waiting.uuid.as_str())
     }
@@ -106,7 +101,6 @@ impl LaunchQueue {
         self.waiting.append(&mut others);
     }
 
-    /// One in flight has ended.
     pub(crate) fn freed(&mut self) {
         self.full = false;
     }

@@ -78,7 +78,6 @@ pub struct PassStart {
     pub at_seconds: f64,
 }
 
-/// Makes a [`History`] of what it hears.
 pub struct Recorder {
     history: History,
     /// By name, in launch order.
@@ -114,7 +113,6 @@ impl Recorder {
         }
     }
 
-    /// Hears an event.
     pub fn hear(&mut self, timed: &Timed) {
         let now = timed.elapsed_seconds;
         // The first event is the clock's zero, or close to it.
@@ -178,7 +176,6 @@ impl Recorder {
         self.crossed.insert(domain.to_owned(), (now.max(since), bytes.max(before)));
     }
 
-    /// Takes the readings that have come.
     fn read(&mut self) {
         let (Some(start), Some(readings)) = (self.start, &self.readings) else { return };
         for reading in readings.try_iter() {

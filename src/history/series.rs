@@ -32,7 +32,6 @@ pub struct TrafficInterval {
     pub post_copy_bits_per_second: f64,
 }
 
-/// What is counted.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Channel {
     SourceOutbound,
@@ -44,7 +43,6 @@ pub(super) enum Channel {
 }
 
 impl Channel {
-    /// A host's guests, outbound and inbound.
     pub(super) fn of_guests(side: Side) -> [Self; 2] {
         match side {
             Side::Source => [Self::SourceOutbound, Self::SourceInbound],
@@ -102,7 +100,6 @@ impl Series {
         }
     }
 
-    /// Joins the intervals in pairs.
     fn join(&mut self) {
         self.seconds *= 2.0;
         let pair = |pair: &[[Flow; 6]]| {

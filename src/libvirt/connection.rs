@@ -72,7 +72,6 @@ impl Endpoint {
         self.uri.split_once("://").is_some_and(|(scheme, _)| scheme.ends_with("+ssh"))
     }
 
-    /// Opens a connection.
     pub(crate) fn open(&self) -> Result<Connect, HostError> {
         start_event_loop();
         let uri = self.unprompted_uri();
@@ -293,7 +292,6 @@ impl Pool {
         lock(&self.free).pop().unwrap_or_else(|| Line::new(Arc::clone(&self.door), |_| None))
     }
 
-    /// Takes back what [`Self::take`] gave.
     pub(crate) fn give_back(&self, line: Line) {
         lock(&self.free).push(line);
     }

@@ -70,10 +70,8 @@ const BUSY: [&str; 3] =
 /// Ports on which a libvirt listens if its URI names none: plain, TLS, and ssh without the ssh program.
 const LIBVIRT_PORTS: [&str; 3] = ["16509", "16514", "22"];
 
-/// A failed migration call.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FailedCall<'a> {
-    /// libvirt's words.
     pub(super) message: &'a str,
     /// Whether it is an error of the RPC layer, that of another connection than the one that the call was made on.
     pub(super) from_rpc: bool,

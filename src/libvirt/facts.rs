@@ -7,7 +7,6 @@ use crate::domain::DomainState;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostFacts {
-    /// As the user named it.
     pub name: String,
     /// libvirt's name of its hypervisor: `QEMU`.
     pub hypervisor: String,
@@ -44,7 +43,6 @@ pub struct KeptFile {
     pub at_destination: Option<bool>,
 }
 
-/// What libvirt is busy with on a domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Occupation {
     Migration,
@@ -97,7 +95,6 @@ pub struct NetDevice {
     pub bits_per_second: Option<f64>,
     /// Whether it has a carrier.
     pub up: bool,
-    /// Whether there is hardware behind it.
     pub physical: bool,
 }
 

@@ -40,7 +40,6 @@ impl Parameters {
         }
     }
 
-    /// The parameter as text.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         match self.0.get(name)? {
             Parameter::Text(text) => Some(text),
@@ -48,7 +47,6 @@ impl Parameters {
         }
     }
 
-    /// Parameters that hold these numbers.
     #[cfg(test)]
     pub(crate) fn of(numbers: &[(&str, u64)]) -> Self {
         Self(numbers.iter().map(|(name, number)| ((*name).to_owned(), Parameter::Unsigned(*number))).collect())

@@ -26,7 +26,6 @@ pub struct Host {
 }
 
 impl Host {
-    /// Connects to a host.
     pub fn open(endpoint: Endpoint) -> Result<Self, HostError> {
         let completed = Arc::new(Mutex::new(HashMap::new()));
         let events = Arc::clone(&completed);

@@ -37,7 +37,6 @@ impl Host {
         Ok((devices.unwrap_or_default(), bonds.unwrap_or_default()))
     }
 
-    /// The host as a whole.
     pub fn describe(&self) -> Result<HostFacts, HostError> {
         let hypervisor = self.line.ask(Connect::driver_type)?;
         let version = self.line.ask_raw(Connect::hyp_version)?.unwrap_or_default();

@@ -31,7 +31,6 @@ pub struct DomainSample {
     pub nics: Vec<NicCounters>,
 }
 
-/// One measurement of a dirty rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DirtyRate {
     /// When it was started, by libvirt's clock: tells one measurement from the next.
@@ -71,7 +70,6 @@ pub struct JobStats {
 }
 
 impl DomainSample {
-    /// The sample in a record of the bulk statistics.
     pub(super) fn of(Record { name, uuid, parameters }: Record) -> Self {
         let kib = |key| parameters.number(key).map(|kib| kib.saturating_mul(1024));
         let nics = (0..parameters.number("net.count").unwrap_or(0)).map(|index| NicCounters {

@@ -54,7 +54,6 @@ impl Terminal {
     }
 }
 
-/// A migration that runs.
 struct Flight {
     domain: String,
     technique: Technique,

@@ -235,7 +235,6 @@ fn right_align(table: &mut Table, columns: &[usize]) {
     }
 }
 
-/// Cells of a [`meter`].
 const METER: usize = 8;
 
 /// Traffic as a part of the link, as a bar of [`METER`] cells in eighths of a cell; what is not idle shows.
@@ -250,7 +249,6 @@ fn meter(bits_per_second: f64, port: Option<&Port>) -> String {
     format!("{bar:·<METER$}")
 }
 
-/// An outcome in a table.
 pub(super) fn outcome(outcome: DomainOutcome) -> &'static str {
     match outcome {
         DomainOutcome::Migrated => "migrated",
@@ -266,7 +264,6 @@ fn end(seconds: Option<f64>) -> String {
     seconds.map_or_else(|| "may not end".to_owned(), span)
 }
 
-/// A guest's traffic in one direction.
 fn traffic(bits_per_second: f64, port: &Port) -> String {
     if port.is_idle(bits_per_second) { "idle".to_owned() } else { rate(bits_per_second) }
 }

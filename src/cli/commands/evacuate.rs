@@ -116,7 +116,6 @@ impl<'a> Request<'a> {
         Ok(())
     }
 
-    /// The dry run.
     fn rehearse(&self, hosts: Live<'_>) -> Result<u8> {
         let plan = self.plan(hosts)?;
         self.context.show(&plan, || tables::plan(&plan))?;
@@ -150,7 +149,6 @@ fn is_last(report: &Report) -> bool {
     report.outcome == Outcome::Interrupted || report.domains.iter().any(is_open)
 }
 
-/// A plan that is carried out.
 struct Run<'a> {
     request: &'a Request<'a>,
     claim: &'a Claim<'a>,

@@ -75,7 +75,6 @@ impl<'a> Claim<'a> {
         promise(&self.journal, plan.migrations.iter().map(|step| (&step.uuid, &step.destination, step.memory_bytes)))
     }
 
-    /// What is to be finished.
     pub(crate) fn survey(&self, scope: Scope) -> Result<Survey> {
         let own = |entry: &&Unfinished| {
             entry.destination_id == self.destination_id || !self.destination_ids.contains(&entry.destination_id)
@@ -86,7 +85,6 @@ impl<'a> Claim<'a> {
         Ok(survey)
     }
 
-    /// How the memory goes.
     pub(crate) fn options(&self, migration_uri: Option<&str>) -> Options {
         let [_, destination] = self.endpoints();
         let configured = || self.context.config.migration_uri(&destination.name);
@@ -100,7 +98,6 @@ impl<'a> Claim<'a> {
         }
     }
 
-    /// Has an event drawn.
     pub(crate) fn tell(&self, timed: &Timed) {
         Feed::to(self.context.screen()).tell(timed);
     }

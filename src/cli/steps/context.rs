@@ -41,7 +41,6 @@ impl Context<'_> {
         }
     }
 
-    /// How the events of a run are drawn.
     pub(crate) fn screen(self) -> Screen {
         match self.output.output {
             Format::Json => Screen::Json,
@@ -50,7 +49,6 @@ impl Context<'_> {
         }
     }
 
-    /// Prints a result on standard output.
     pub(crate) fn show(self, value: &impl Serialize, text: impl Fn() -> String) -> Result<()> {
         let shown = match self.output.output {
             Format::Json => serde_json::to_string(value)?,

@@ -11,7 +11,6 @@ use crate::preflight::facts::Allowance;
 use crate::preflight::{self, Facts};
 use crate::profile::Profile;
 
-/// Two connected hosts.
 #[derive(Clone, Copy)]
 pub(crate) struct Live<'a> {
     pub(crate) from: &'a Host,

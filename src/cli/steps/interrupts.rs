@@ -42,7 +42,6 @@ impl Interrupts {
         Ok(interrupts)
     }
 
-    /// From now on, a signal does this.
     pub(crate) fn hand_to(&self, act: impl Fn() + Send + 'static) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(act);
     }

@@ -18,7 +18,6 @@ use crate::render::say;
 use crate::report::Report;
 use crate::units::Rate;
 
-/// What a plan is asked for with.
 pub(crate) struct Planning<'a> {
     context: Context<'a>,
     arguments: &'a PlanningArgs,
@@ -36,7 +35,6 @@ impl<'a> Planning<'a> {
         Ok(Self { context, arguments, returning, saved })
     }
 
-    /// Whether the plan was saved.
     pub(crate) fn is_of_saved(&self) -> bool {
         self.saved.is_some()
     }

@@ -22,22 +22,18 @@ use crate::units::{Rate, rate};
 /// what every server has at the least; a faster link makes the plan's times shorter, not wrong in their order.
 const ASSUMED_LINK: f64 = 1e9;
 
-/// How hosts are profiled.
 pub(crate) struct Sampling<'a> {
     context: Context<'a>,
     timing: Timing,
-    /// The capacity of their links, if it is given.
     link: Option<Rate>,
 }
 
 impl<'a> Sampling<'a> {
-    /// As the arguments say.
     pub(crate) fn new(context: Context<'a>, arguments: &SamplingArgs) -> Result<Self> {
         let timing = checks::timing(context.config, arguments).map_err(usage)?;
         Ok(Self { context, timing, link: arguments.link })
     }
 
-    /// Profiles two hosts at the same time.
     pub(crate) fn of_both(&self, source: &Host, destination: &Host) -> Result<Both> {
         let mut profiles = self.of(&[source, destination])?.into_iter();
         match (profiles.next(), profiles.next()) {

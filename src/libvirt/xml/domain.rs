@@ -52,7 +52,6 @@ pub struct HostFile {
     pub role: Role,
 }
 
-/// What a file is to a guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
     /// A disk, with the guest's name for it.
@@ -94,7 +93,6 @@ pub enum Backing {
     /// Page by page, as the guest touches them.
     #[default]
     Lazy,
-    /// All at once.
     Whole,
     /// All at once, from huge pages of this size in bytes; `None`: of the host's default size.
     Huge(Option<u64>),

@@ -63,7 +63,6 @@ pub(crate) fn lower_bound(scene: &Scene, most_in_flight: usize) -> f64 {
     together.max(alone / most_in_flight.min(items.len()) as f64)
 }
 
-/// The bound under one weight.
 struct WeightedBound {
     /// An upper bound of the wire's rate while each step's bits cross, in bits per second.
     rates: Vec<f64>,

@@ -43,7 +43,6 @@ const NO_HEADWAY: f64 = 0.98;
 /// One migration to simulate; it starts by the rule of [`Step::concurrency`](super::Step::concurrency).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Launch {
-    /// Index of the guest in the scene.
     pub(super) guest: usize,
     /// [`Technique::PreCopy`] or [`Technique::PostCopy`].
     pub(super) technique: Technique,
@@ -52,7 +51,6 @@ pub(super) struct Launch {
 }
 
 impl Launch {
-    /// Changes the technique to the other.
     pub(super) fn flip(&mut self) {
         self.technique = match self.technique {
             Technique::PostCopy => Technique::PreCopy,
@@ -66,9 +64,7 @@ impl Launch {
 pub(super) struct Prediction {
     /// Migrations that never end, or never start behind those.
     pub(super) unfinished: usize,
-    /// Seconds to the last end.
     pub(super) seconds: f64,
-    /// Application traffic lost until then, in bits.
     pub(super) lost: f64,
     /// The most migrations that were in flight.
     pub(super) peak: usize,
@@ -90,7 +86,6 @@ impl Prediction {
         if self.unfinished == 0 { self.lost } else { f64::INFINITY }
     }
 
-    /// As a plan states it.
     pub(super) fn totals(&self) -> Totals {
         let ended = |value: f64| value.is_finite().then_some(value);
         Totals { total_seconds: ended(self.fast()), lost_bits: ended(self.gentle()), low: None, high: None }

@@ -14,7 +14,6 @@ const HELD: f64 = 0.1;
 pub(crate) struct Levels(Vec<f64>);
 
 impl Levels {
-    /// Sorts and deduplicates `demands`.
     pub(crate) fn new(mut demands: Vec<f64>) -> Self {
         demands.sort_by(f64::total_cmp);
         demands.dedup();
@@ -26,7 +25,6 @@ impl Levels {
         self.0.partition_point(|&level| level < demand)
     }
 
-    /// The demand at a place.
     pub(crate) fn demand(&self, rank: usize) -> f64 {
         self.0[rank]
     }

@@ -53,7 +53,6 @@ struct Dirtying {
     most_bits: f64,
 }
 
-/// A guest that moves.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Guest {
     /// Bits that must cross the wire once.

@@ -30,9 +30,7 @@ const EXACT: usize = 10;
 /// instances of five to ten guests.
 const HOPE: f64 = 1.15;
 
-/// The result of a search.
 pub(super) struct Found {
-    /// The best launches in order.
     pub(super) launches: Vec<Launch>,
     /// Seconds that the fastest plan takes that was found; `None` if none ends.
     pub(super) fastest: Option<f64>,
@@ -67,7 +65,6 @@ pub(super) fn best(scene: &Scene, choices: &[Choice], demands: &Demands) -> Foun
     }
 }
 
-/// Tries all choices of techniques.
 fn try_all(space: &Space<'_>, front: &mut Front) {
     for techniques in all_assignments(space) {
         try_schedules(space, &techniques, front);

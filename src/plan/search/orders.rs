@@ -39,7 +39,6 @@ pub(crate) fn by_relief(space: &Space<'_>, techniques: &[Technique]) -> Vec<usiz
 /// A view of which guest goes first: the least comes first.
 type View = fn(Traffic) -> (u8, f64);
 
-/// What the views see of a guest.
 #[derive(Clone, Copy)]
 pub(crate) struct Traffic {
     post_copy: bool,

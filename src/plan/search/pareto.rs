@@ -38,7 +38,6 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    /// Nothing offered yet.
     pub(crate) fn new(objective: Objective) -> Self {
         let slack = match objective {
             Objective::Time => TIME_SLACK,
@@ -75,7 +74,6 @@ impl Front {
         ended.map(|c| c.outcome.seconds).min_by(f64::total_cmp)
     }
 
-    /// The launches of the fastest.
     pub(crate) fn fastest_launches(&self) -> Option<Vec<Launch>> {
         let fastest = self.kept.iter().min_by(|a, b| a.outcome.seconds.total_cmp(&b.outcome.seconds));
         fastest.map(|c| c.launches.clone())

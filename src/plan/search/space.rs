@@ -15,7 +15,6 @@ pub(crate) const MOST_IN_FLIGHT: usize = 15;
 /// What the search may do with one guest.
 #[derive(Debug, Clone)]
 pub(crate) struct Choice {
-    /// How it may move.
     pub(crate) techniques: Techniques,
     /// Whether it could go by post-copy, whatever is forced.
     pub(crate) can_post_copy: bool,

@@ -22,12 +22,10 @@ impl Axis {
         Self { end: last * 1.01, step: round_step(last / 5.0) }
     }
 
-    /// A time's place in percent.
     pub(super) fn place(&self, seconds: f64) -> f64 {
         (seconds / self.end * 100.0).clamp(0.0, 100.0)
     }
 
-    /// The times that are marked.
     fn marks(&self) -> impl Iterator<Item = f64> {
         let step = self.step;
         (0..=(self.end / step) as u32).map(move |i| f64::from(i) * step)

@@ -16,7 +16,6 @@ use crate::report::{DomainReport, Outcome, Report};
 use crate::units::{size, span};
 use axis::Axis;
 
-/// The page.
 pub fn page(saved: &SavedReport) -> String {
     let SavedReport { report, history } = saved;
     let title = format!("{} → {}", escape(&report.source), escape(&report.destinations.join(", ")));
@@ -71,7 +70,6 @@ fn head(report: &Report, started: Option<&str>) -> String {
     text + "</dl>\n"
 }
 
-/// A prediction beside what was measured.
 fn against(measured: f64, predicted: Option<f64>) -> String {
     match predicted {
         Some(predicted) if predicted > 0.0 => {
@@ -82,7 +80,6 @@ fn against(measured: f64, predicted: Option<f64>) -> String {
     }
 }
 
-/// Each domain in numbers.
 fn table(body: &mut String, report: &Report, histories: &[DomainHistory]) {
     *body += "<h2>Domains</h2>\n<div class=\"table\"><table>\n<tr><th>domain<th>technique<th class=\"number\">from, to\
               <th class=\"number\">predicted<th class=\"number\">time<th class=\"number\">downtime<th class=\"number\">copied\

@@ -15,7 +15,6 @@ const PREDICTED: u32 = 26;
 /// Marks of passes are at least so far apart, in percent of the width.
 const APART: f64 = 1.5;
 
-/// What the colours mean.
 const LEGEND: [(&str, &str); 7] = [
     ("<line class=\"waiting\" x1=\"0\" x2=\"18\" y1=\"6\" y2=\"6\"/>", "waits"),
     ("<rect class=\"setup\" width=\"18\" height=\"12\"/>", "libvirt sets it up"),
@@ -29,7 +28,6 @@ const LEGEND: [(&str, &str); 7] = [
     ("<rect class=\"predicted\" x=\"1\" y=\"4\" width=\"16\" height=\"4\"/>", "predicted"),
 ];
 
-/// A stretch of a bar.
 struct Stretch {
     class: &'static str,
     name: String,
@@ -119,7 +117,6 @@ fn rectangle(body: &mut String, axis: &Axis, class: &str, times: (f64, f64), pla
     );
 }
 
-/// The row in words.
 fn words(history: &DomainHistory, end: Option<&DomainReport>) -> String {
     let (Some(end), Some(_)) = (end, history.launched_seconds) else { return "never launched".to_owned() };
     let predicted = match (history.predicted_start_seconds, history.predicted_end_seconds) {

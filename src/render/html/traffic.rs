@@ -19,7 +19,6 @@ const LEGEND: [(&str, &str); 4] = [
     ("capacity", "capacity of the link"),
 ];
 
-/// One direction of one NIC.
 struct Direction<'a> {
     title: String,
     note: &'a str,
