@@ -111,6 +111,15 @@ fn technique(domain: &DomainReport) -> String {
     domain.technique.map_or_else(|| "-".to_owned(), |technique| technique.to_string())
 }
 
+/// The begin of a part, with what its drawings mean.
+fn heading(body: &mut String, title: &str, legend: &[(&str, &str)]) {
+    add(body, format_args!("<h2>{title}</h2>\n<ul class=\"legend\">"));
+    for (drawing, meaning) in legend {
+        add(body, format_args!("<li><svg viewBox=\"0 0 18 12\" aria-hidden=\"true\">{drawing}</svg>{meaning}"));
+    }
+    *body += "</ul>\n";
+}
+
 /// Appends; writing to a String can't fail.
 fn add(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     let _ = text.write_fmt(arguments);

@@ -1,7 +1,7 @@
 //! One row for each domain: how long it waited, its passes, its switch-over, its post-copy; below, what was predicted.
 
 use super::axis::Axis;
-use super::{add, escape, technique};
+use super::{add, escape, heading, technique};
 use crate::engine::migration::Phase;
 use crate::history::{DomainHistory, History};
 use crate::report::{DomainOutcome, DomainReport, Report};
@@ -36,11 +36,7 @@ struct Stretch {
 }
 
 pub(super) fn draw(body: &mut String, axis: &Axis, report: &Report, history: &History) {
-    *body += "<h2>Each domain over time</h2>\n<ul class=\"legend\">";
-    for (drawing, meaning) in LEGEND {
-        add(body, format_args!("<li><svg viewBox=\"0 0 18 12\" aria-hidden=\"true\">{drawing}</svg>{meaning}"));
-    }
-    *body += "</ul>\n";
+    heading(body, "Each domain over time", &LEGEND);
     for domain in &history.domains {
         let end = report.domains.iter().find(|end| end.domain == domain.domain);
         row(body, axis, domain, end);
@@ -68,14 +64,7 @@ fn row(body: &mut String, axis: &Axis, history: &DomainHistory, end: Option<&Dom
         let downtime = end.and_then(|end| end.downtime_seconds).unwrap_or_default();
         let title = format!("switch: {} without a running processor", span(downtime));
         rectangle(body, axis, "switch", ((at - downtime).max(0.0), at), (TOP - 3, BAR + 6), &title);
-        let (x, top, bottom) = (axis.place(at), TOP - 3, TOP + BAR + 3);
-        add(
-            body,
-            format_args!(
-                "<line class=\"switch\" x1=\"{x:.2}%\" x2=\"{x:.2}%\" y1=\"{top}\" y2=\"{bottom}\"><title>{title}\
-                 </title></line>"
-            ),
-        );
+        line(body, "switch", axis.place(at), (TOP - 3, TOP + BAR + 3), &title);
     }
     if let (Some(from), Some(to)) = (history.predicted_start_seconds, history.predicted_end_seconds) {
         let title = format!("predicted: {} to {}", span(from), span(to));
@@ -86,7 +75,6 @@ fn row(body: &mut String, axis: &Axis, history: &DomainHistory, end: Option<&Dom
 
 /// Marks where passes begin, as far as they can be told apart.
 fn passes(body: &mut String, axis: &Axis, history: &DomainHistory) {
-    let bottom = TOP + BAR;
     let mut marked = f64::NEG_INFINITY;
     for pass in &history.passes {
         let x = axis.place(pass.at_seconds);
@@ -95,14 +83,18 @@ fn passes(body: &mut String, axis: &Axis, history: &DomainHistory) {
         }
         marked = x;
         let title = format!("pass {} from {}", pass.pass, span(pass.at_seconds));
-        add(
-            body,
-            format_args!(
-                "<line class=\"pass\" x1=\"{x:.2}%\" x2=\"{x:.2}%\" y1=\"{TOP}\" y2=\"{bottom}\"><title>{title}\
-                 </title></line>"
-            ),
-        );
+        line(body, "pass", x, (TOP, TOP + BAR), &title);
     }
+}
+
+fn line(body: &mut String, class: &str, x: f64, (top, bottom): (u32, u32), title: &str) {
+    add(
+        body,
+        format_args!(
+            "<line class=\"{class}\" x1=\"{x:.2}%\" x2=\"{x:.2}%\" y1=\"{top}\" y2=\"{bottom}\"><title>{title}\
+             </title></line>"
+        ),
+    );
 }
 
 fn rectangle(body: &mut String, axis: &Axis, class: &str, times: (f64, f64), place: (u32, u32), title: &str) {

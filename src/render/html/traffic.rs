@@ -2,7 +2,7 @@
 //! destination's inbound one.
 
 use super::axis::Axis;
-use super::{add, escape};
+use super::{add, escape, heading};
 use crate::history::{History, TrafficInterval};
 use crate::report::Report;
 use crate::topology::migration_port;
@@ -13,10 +13,10 @@ const HEIGHT: u32 = 150;
 const WIDTH: f64 = 100.0;
 
 const LEGEND: [(&str, &str); 4] = [
-    ("guests", "the guests' own traffic"),
-    ("first", "memory, pre-copy"),
-    ("post", "memory, post-copy"),
-    ("capacity", "capacity of the link"),
+    ("<rect class=\"guests\" width=\"18\" height=\"12\"/>", "the guests' own traffic"),
+    ("<rect class=\"first\" width=\"18\" height=\"12\"/>", "memory, pre-copy"),
+    ("<rect class=\"post\" width=\"18\" height=\"12\"/>", "memory, post-copy"),
+    ("<path class=\"capacity\" d=\"M0 6H18\"/>", "capacity of the link"),
 ];
 
 struct Direction<'a> {
@@ -27,16 +27,7 @@ struct Direction<'a> {
 }
 
 pub(super) fn draw(body: &mut String, axis: &Axis, report: &Report, history: &History) {
-    *body += "<h2>What crossed the NICs</h2>\n<ul class=\"legend\">";
-    for (class, meaning) in LEGEND {
-        let drawing = if class == "capacity" {
-            "<path class=\"capacity\" d=\"M0 6H18\"/>".to_owned()
-        } else {
-            format!("<rect class=\"{class}\" width=\"18\" height=\"12\"/>")
-        };
-        add(body, format_args!("<li><svg viewBox=\"0 0 18 12\" aria-hidden=\"true\">{drawing}</svg>{meaning}"));
-    }
-    *body += "</ul>\n";
+    heading(body, "What crossed the NICs", &LEGEND);
     let capacity = |host: &str| migration_port(&history.hosts, host).map_or(0.0, |port| port.bits_per_second);
     for direction in [
         Direction {
