@@ -25,6 +25,7 @@ pub enum SelectError {
     Both { domain: String, one: String, other: String },
 }
 
+#[derive(Clone)]
 struct Pattern {
     option: &'static str,
     text: String,
@@ -36,43 +37,52 @@ impl Pattern {
     fn rank(&self, domain: &str) -> u8 {
         if self.text == domain { 2 } else { u8::from(self.glob.is_match(domain)) }
     }
+
+    /// Fails if it names no domain of either host.
+    fn check(&self, source: &Profile, destination: &Profile) -> Result<(), SelectError> {
+        if source.domains.iter().chain(&destination.domains).any(|domain| self.rank(&domain.name) > 0) {
+            return Ok(());
+        }
+        let names: Vec<_> = source.domains.iter().map(|domain| domain.name.as_str()).collect();
+        Err(SelectError::NoMatch {
+            option: self.option,
+            pattern: self.text.clone(),
+            host: source.host.clone(),
+            domains: if names.is_empty() { "none".to_owned() } else { names.join(", ") },
+        })
+    }
 }
 
-/// Checks what can be known of the patterns before the domains are.
-pub fn check(arguments: &PlanningArgs) -> Result<(), SelectError> {
-    let PlanningArgs { only, exclude, pre_copy, post_copy, first, last, .. } = arguments;
-    let options = [
-        ("--only", only),
-        ("--exclude", exclude),
-        ("--pre-copy", pre_copy),
-        ("--post-copy", post_copy),
-        ("--first", first),
-        ("--last", last),
-    ];
-    options.into_iter().try_for_each(|(option, texts)| texts.iter().try_for_each(|text| glob(option, text).map(drop)))
-}
-
-fn glob(option: &'static str, text: &str) -> Result<GlobMatcher, SelectError> {
-    let glob = Glob::new(text).map_err(|error| SelectError::Invalid {
-        option,
-        pattern: text.to_owned(),
-        reason: error.kind().to_string(),
-    })?;
-    Ok(glob.compile_matcher())
-}
-
-/// Which domains the user wants moved, by their names alone: also of one that was not there when the plan was made.
+/// What the user asks of domains, by their names alone: also of one that was not there when the plan was made.
+#[derive(Clone)]
 pub struct Selection {
     only: Vec<Pattern>,
     exclude: Vec<Pattern>,
+    pre_copy: Vec<Pattern>,
+    post_copy: Vec<Pattern>,
+    first: Vec<Pattern>,
+    last: Vec<Pattern>,
+    technique: Option<Technique>,
+    offline: bool,
     config: Config,
 }
 
 impl Selection {
+    /// Reads the patterns; whether they match anything is known when the domains are.
     pub fn new(arguments: &PlanningArgs, config: &Config) -> Result<Self, SelectError> {
         Ok(Self {
-            only: compile("--only", &arguments.only)?,
-            exclude: compile("--exclude", &arguments.exclude)?,
+            only: patterns("--only", &arguments.only)?,
+            exclude: patterns("--exclude", &arguments.exclude)?,
+            pre_copy: patterns("--pre-copy", &arguments.pre_copy)?,
+            post_copy: patterns("--post-copy", &arguments.post_copy)?,
+            first: patterns("--first", &arguments.first)?,
+            last: patterns("--last", &arguments.last)?,
+            technique: match arguments.technique {
+                TechniqueArg::Auto => None,
+                TechniqueArg::PreCopy => Some(Technique::PreCopy),
+                TechniqueArg::PostCopy => Some(Technique::PostCopy),
+            },
+            offline: arguments.offline,
             config: config.clone(),
         })
     }
@@ -87,85 +97,53 @@ impl Selection {
     fn keeps(&self, name: &str) -> bool {
         self.only.is_empty() && self.config.rule(name, |rule| &rule.keep) == Some(true)
     }
-}
 
-pub fn rules(
-    source: &Profile,
-    destination: &Profile,
-    arguments: &PlanningArgs,
-    config: &Config,
-) -> Result<Vec<Rule>, SelectError> {
-    let patterns = |option, texts: &[String]| patterns(option, texts, source, destination);
-    patterns("--only", &arguments.only)?;
-    let exclude = patterns("--exclude", &arguments.exclude)?;
-    let selection = Selection::new(arguments, config)?;
-    let pre_copy = patterns("--pre-copy", &arguments.pre_copy)?;
-    let post_copy = patterns("--post-copy", &arguments.post_copy)?;
-    let first = patterns("--first", &arguments.first)?;
-    let last = patterns("--last", &arguments.last)?;
-    let typed = config.is_typed("technique");
-    // What was typed beats the configuration's rules, which beat its default.
-    let general = |name: &str| match config.rule(name, |rule| &rule.technique).filter(|_| !typed) {
-        Some(technique) => (technique, technique.map(|_| "the configuration")),
-        None => (given(arguments.technique), given(arguments.technique).map(|_| "--technique")),
-    };
-    let rule = |name: &str| {
-        let (technique, technique_origin) = match either(name, &pre_copy, &post_copy)? {
+    /// The rules for the source's domains, in their order.
+    pub fn rules(&self, source: &Profile, destination: &Profile) -> Result<Vec<Rule>, SelectError> {
+        let Self { only, exclude, pre_copy, post_copy, first, last, .. } = self;
+        let patterns = [only, exclude, pre_copy, post_copy, first, last].into_iter().flatten();
+        patterns.into_iter().try_for_each(|pattern| pattern.check(source, destination))?;
+        source.domains.iter().map(|domain| self.rule(&domain.name)).collect()
+    }
+
+    fn rule(&self, name: &str) -> Result<Rule, SelectError> {
+        let typed = self.config.is_typed("technique");
+        let (technique, technique_origin) = match either(name, &self.pre_copy, &self.post_copy)? {
             Some(Either::One) => (Some(Technique::PreCopy), Some("--pre-copy")),
             Some(Either::Other) => (Some(Technique::PostCopy), Some("--post-copy")),
-            None => general(name),
+            // What was typed beats the configuration's rules, which beat its default.
+            None => match self.config.rule(name, |rule| &rule.technique).filter(|_| !typed) {
+                Some(technique) => (technique, technique.map(|_| "the configuration")),
+                None => (self.technique, self.technique.map(|_| "--technique")),
+            },
         };
-        let rank = match either(name, &first, &last)? {
+        let rank = match either(name, &self.first, &self.last)? {
             // In the order of the options, outside of what the configuration says.
-            Some(Either::One) => place(name, &first) - first.len() as i32 - 1,
-            Some(Either::Other) => place(name, &last) + 2,
-            None => match config.rule(name, |rule| &rule.order) {
+            Some(Either::One) => place(name, &self.first) - self.first.len() as i32 - 1,
+            Some(Either::Other) => place(name, &self.last) + 2,
+            None => match self.config.rule(name, |rule| &rule.order) {
                 Some(Order::First) => -1,
                 Some(Order::Last) => 1,
                 Some(Order::Any) | None => 0,
             },
         };
-        let excluded = best(&exclude, name).is_some();
-        let stays = !selection.takes(name);
-        let kept = selection.keeps(name) && !excluded;
-        let stays_because = if kept { StayKind::Kept } else { StayKind::NotSelected };
-        Ok(Rule { stays, stays_because, technique, technique_origin, rank, offline: arguments.offline })
+        let kept = self.keeps(name) && best(&self.exclude, name).is_none();
+        Ok(Rule {
+            stays: !self.takes(name),
+            stays_because: if kept { StayKind::Kept } else { StayKind::NotSelected },
+            technique,
+            technique_origin,
+            rank,
+            offline: self.offline,
+        })
+    }
+}
+
+fn patterns(option: &'static str, texts: &[String]) -> Result<Vec<Pattern>, SelectError> {
+    let pattern = |text: &String| match Glob::new(text) {
+        Ok(glob) => Ok(Pattern { option, text: text.clone(), glob: glob.compile_matcher() }),
+        Err(error) => Err(SelectError::Invalid { option, pattern: text.clone(), reason: error.kind().to_string() }),
     };
-    source.domains.iter().map(|domain| rule(&domain.name)).collect()
-}
-
-fn given(technique: TechniqueArg) -> Option<Technique> {
-    match technique {
-        TechniqueArg::Auto => None,
-        TechniqueArg::PreCopy => Some(Technique::PreCopy),
-        TechniqueArg::PostCopy => Some(Technique::PostCopy),
-    }
-}
-
-fn patterns(
-    option: &'static str,
-    texts: &[String],
-    source: &Profile,
-    destination: &Profile,
-) -> Result<Vec<Pattern>, SelectError> {
-    let patterns = compile(option, texts)?;
-    let domains = || source.domains.iter().chain(&destination.domains);
-    match patterns.iter().find(|pattern| domains().all(|domain| pattern.rank(&domain.name) == 0)) {
-        None => Ok(patterns),
-        Some(pattern) => {
-            let names: Vec<_> = source.domains.iter().map(|domain| domain.name.as_str()).collect();
-            Err(SelectError::NoMatch {
-                option,
-                pattern: pattern.text.clone(),
-                host: source.host.clone(),
-                domains: if names.is_empty() { "none".to_owned() } else { names.join(", ") },
-            })
-        }
-    }
-}
-
-fn compile(option: &'static str, texts: &[String]) -> Result<Vec<Pattern>, SelectError> {
-    let pattern = |text: &String| Ok(Pattern { option, text: text.clone(), glob: glob(option, text)? });
     texts.iter().map(pattern).collect()
 }
 
@@ -228,7 +206,8 @@ mod tests {
         let running = |name| (name, name, DomainState::Running);
         let source = fixture::host("host-a", &["db", "web-1", "web-2"].map(running));
         let destination = fixture::host("host-b", &[running("moved")]);
-        rules(&source, &destination, &plan.planning, &config).map_err(|error| error.to_string())
+        let rules = Selection::new(&plan.planning, &config).and_then(|chosen| chosen.rules(&source, &destination));
+        rules.map_err(|error| error.to_string())
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::context::Context;
 use super::examine::Live;
 use super::usage;
 use crate::cli::PlanningArgs;
-use crate::cli::selection::{self, Selection};
+use crate::cli::selection::Selection;
 use crate::files;
 use crate::plan::{Basis, Demands, Plan, Planner, return_trip};
 use crate::preflight::{self, Assessment};
@@ -21,6 +21,7 @@ use crate::units::Rate;
 pub(crate) struct Planning<'a> {
     context: Context<'a>,
     arguments: &'a PlanningArgs,
+    selection: Selection,
     /// The report of the run whose domains are to return.
     returning: Option<Report>,
     saved: Option<Plan>,
@@ -29,10 +30,10 @@ pub(crate) struct Planning<'a> {
 impl<'a> Planning<'a> {
     /// Reads the files that the arguments name; `saved` is that of a saved plan.
     pub(crate) fn read(context: Context<'a>, arguments: &'a PlanningArgs, saved: Option<&Path>) -> Result<Self> {
-        selection::check(arguments).map_err(usage)?;
+        let selection = Selection::new(arguments, context.config).map_err(usage)?;
         let returning = arguments.from_report.as_deref().map(earlier_run).transpose()?;
         let saved = saved.map(files::load).transpose().map_err(usage)?;
-        Ok(Self { context, arguments, returning, saved })
+        Ok(Self { context, arguments, selection, returning, saved })
     }
 
     pub(crate) fn is_of_saved(&self) -> bool {
@@ -43,8 +44,7 @@ impl<'a> Planning<'a> {
     /// themselves if they are given.
     pub(crate) fn assess(&self, profiles: Both, hosts: Option<Live<'_>>) -> Result<Assessment> {
         let Both { source, destination } = &profiles;
-        let config = self.context.config;
-        let mut rules = selection::rules(source, destination, self.arguments, config).map_err(usage)?;
+        let mut rules = self.selection.rules(source, destination).map_err(usage)?;
         if let Some(report) = &self.returning {
             for absent in return_trip::narrow(&mut rules, report, source, destination) {
                 say(&format!("warning: {absent}"));
@@ -53,7 +53,8 @@ impl<'a> Planning<'a> {
         let demands = self.demands();
         let basis = self.saved.as_ref().map_or(Basis::Demands(&demands), Basis::Saved);
         let planner = Planner { rules: &rules, basis };
-        let facts = hosts.map(|hosts| hosts.facts(config, source, &planner.examined(source))).transpose()?;
+        let facts =
+            hosts.map(|hosts| hosts.facts(self.context.config, source, &planner.examined(source))).transpose()?;
         Ok(preflight::assess(profiles, facts.as_ref(), &planner))
     }
 
@@ -69,17 +70,17 @@ impl<'a> Planning<'a> {
     }
 
     /// Whether a domain would move that appears while the plan runs, by its name and UUID.
-    pub(crate) fn wanted(&self, plan: &Plan) -> Result<impl Fn(&str, &str) -> bool + Send + use<>> {
-        let selection = Selection::new(self.arguments, self.context.config).map_err(usage)?;
+    pub(crate) fn wanted(&self, plan: &Plan) -> impl Fn(&str, &str) -> bool + Send + use<> {
+        let selection = self.selection.clone();
         let uuids = |report| return_trip::moved(report).map(|domain| domain.uuid.clone()).collect::<HashSet<_>>();
         let returns = self.returning.as_ref().map(uuids);
         // A saved plan knows what its own options left out.
         let left_out = plan.stays.iter().filter(|stay| stay.is_by_options()).map(|stay| stay.uuid.clone());
         let left_out: HashSet<_> = left_out.collect();
-        Ok(move |name: &str, uuid: &str| {
+        move |name: &str, uuid: &str| {
             let returns = returns.as_ref().is_none_or(|returns| returns.contains(uuid));
             selection.takes(name) && returns && !left_out.contains(uuid)
-        })
+        }
     }
 }
 
