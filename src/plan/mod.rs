@@ -238,7 +238,7 @@ mod step_transfer {
 }
 
 /// What the model says of one migration.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepPrediction {
     /// Bytes that cross the wire, pages sent again included; `None` if it does not end.
     pub bytes: Option<u64>,

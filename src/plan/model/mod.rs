@@ -92,10 +92,6 @@ impl Prediction {
     }
 }
 
-/// What is said of a migration that never starts.
-const NEVER: StepPrediction =
-    StepPrediction { bytes: None, start_seconds: None, end_seconds: None, downtime_seconds: None };
-
 /// Whether a pre-copy of `guest` ends when it gets `wire` bits per second of the link.
 pub(super) fn can_converge(scene: &Scene, guest: usize, wire: f64) -> bool {
     let guest = &scene.guests[guest];
@@ -118,7 +114,7 @@ pub(super) fn can_converge(scene: &Scene, guest: usize, wire: f64) -> bool {
 
 /// Simulates what is in flight, and `launches` in order; the outcome, and what becomes of each guest.
 pub(super) fn predict(scene: &Scene, launches: &[Launch]) -> (Prediction, Vec<StepPrediction>) {
-    let mut steps = vec![NEVER; scene.guests.len()];
+    let mut steps = vec![StepPrediction::default(); scene.guests.len()];
     let (outcome, endless, _) = run(scene, launches, f64::INFINITY, |guest, step| steps[guest] = step);
     endless.iter().for_each(|flight| steps[flight.guest].start_seconds = Some(flight.launched_at));
     (outcome, steps)
