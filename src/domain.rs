@@ -27,6 +27,22 @@ impl fmt::Display for Technique {
     }
 }
 
+/// What a running migration is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// The two libvirts set it up.
+    Starting,
+    /// Memory is copied while the guest runs at the source.
+    PreCopy,
+    /// The guest runs at the destination, the rest of its memory follows.
+    PostCopy,
+    /// The post-copy broke and is being resumed; the guest waits at the destination for memory of the source.
+    Recovering,
+    /// libvirt's call has returned; where the domain is, is being checked.
+    Checking,
+}
+
 /// How a domain crosses from one host to another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Transfer {
@@ -119,6 +135,22 @@ impl fmt::Display for DomainState {
     }
 }
 
+/// A domain when a plan was made that does not move it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Then {
+    /// It was not there.
+    Absent,
+    /// It could not be moved.
+    Refused,
+    /// It was shut off.
+    ShutOff,
+    /// The configuration kept it.
+    Kept,
+    /// It stayed for another reason.
+    Stayed,
+}
+
 /// An error that has stopped a guest whose emulator is still there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -158,18 +190,29 @@ impl fmt::Display for Fault {
 }
 
 /// Where a domain is on one host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", content = "state", rename_all = "kebab-case")]
 pub enum Presence {
     /// The host does not know it.
     Absent,
     /// The host knows it.
     Present(Condition),
-    /// The host did not answer.
+    /// The host did not answer, but in these words.
     Unknown(String),
 }
 
+/// Where a domain was seen on both hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Places {
+    /// At the source.
+    pub source: Presence,
+    /// At the destination.
+    pub destination: Presence,
+}
+
 /// A domain's state and reason, as far as a migration cares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Condition {
     /// It runs, on its own.
     Running,

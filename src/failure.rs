@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::libvirt::HostError;
+use crate::domain::{Condition, Phase, Places, Then};
+use crate::libvirt::{HostError, Route};
 use crate::obstacle::Obstacle;
 use crate::sentence;
 
@@ -97,4 +98,149 @@ pub enum HookProblem {
     Ended { status: String },
     /// It could not be run.
     System { error: String },
+}
+
+/// The two hosts of a migration by the names that the user gave them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[allow(missing_docs, reason = "said above")]
+pub struct Names {
+    pub source: String,
+    pub destination: String,
+}
+
+/// Why a domain is not at the destination, and what state it is in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "a field with nothing said of it is what it is called")]
+pub enum Failure {
+    /// The plan refuses to move it.
+    Refused {
+        #[serde(serialize_with = "sentence::reason")]
+        #[schemars(with = "Obstacle")]
+        obstacle: Box<Obstacle>,
+    },
+    /// It is at the source as before: its turn did not come.
+    NotLaunched { host: String, cause: Cause },
+    /// It is at the source as before.
+    Remains { host: String, cause: Cause },
+    /// It is half here and half there, or can't be seen.
+    NeedsRecovery { state: Trouble, cause: Cause, hosts: Names },
+    /// It can't have survived.
+    Lost {
+        how: Loss,
+        cause: Cause,
+        /// Whether it had a stored definition.
+        persistent: bool,
+        hosts: Names,
+        places: Places,
+    },
+    /// It runs on neither host.
+    Gone { how: Departure, hosts: Names, places: Places },
+    /// It was on its way when the user had the run leave.
+    LeftOnItsWay { phase: Option<Phase>, route: Route, hosts: Names },
+    /// It came to the source after planning.
+    Newcomer {
+        host: String,
+        state: Condition,
+        /// What it was when the saved plan was made, if that does not move it.
+        planned: Option<Then>,
+    },
+    /// The last look at both hosts shows that another outcome is true by now.
+    LastLook { found: Change, hosts: Names, places: Places },
+    /// A host did not answer a question about it, so nothing was done about it.
+    Unanswered {
+        /// What it was found to be, if that was answered.
+        #[serde(serialize_with = "sentence::message_if_any")]
+        found: Option<Found>,
+        cause: Cause,
+    },
+}
+
+/// What keeps a domain from being at one of the hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "a field with nothing said of it is what it is called")]
+pub enum Trouble {
+    /// It runs on both hosts.
+    RunsTwice,
+    /// Its emulator at the source does not answer libvirt.
+    EmulatorHangs,
+    /// Its post-copy failed, and the destination can't resume it.
+    NotResumable { fault: String },
+    /// Its post-copy failed before it ran at the destination, which QEMU can't resume.
+    NeverRan,
+    /// Its states on the two hosts do not go together.
+    Unclear { places: Places },
+}
+
+/// How it is known that a domain is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// Its definition, which alone was moved, is on neither host.
+    Definition,
+    /// The destination's half of its post-copy is gone.
+    HalfAtDestination,
+    /// The source's half of its post-copy is gone.
+    HalfAtSource,
+    /// It was in post-copy and runs on neither host.
+    BothHalves,
+}
+
+/// How a domain left both hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Departure {
+    /// It stopped running while it was migrated.
+    Stopped,
+    /// It was undefined before its turn.
+    Undefined,
+}
+
+/// What the last look at both hosts shows of a domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// It runs on both hosts.
+    RunsTwice,
+    /// It had arrived and is at the source again.
+    Returned,
+    /// It had ended and is at the source again.
+    Revived,
+    /// It had arrived and is on neither host any more.
+    LeftDestination,
+    /// It was at the source and is on neither host any more.
+    LeftSource,
+    /// Somebody else migrates it.
+    MovedByOthers,
+}
+
+/// What a domain was found to be between the two hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = sentence::with_message)]
+pub struct Found {
+    /// As far as a recovery cares.
+    pub kind: Between,
+    /// Where it was seen.
+    pub places: Places,
+}
+
+/// What both hosts say of a domain that is not just there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Between {
+    /// It is in pre-copy.
+    PreCopy,
+    /// It is in post-copy.
+    PostCopy,
+    /// Its post-copy failed.
+    PostCopyFailed,
+    /// It runs at the destination, and its definition stayed at the source.
+    LeftOver,
+    /// It runs on both hosts.
+    Twice,
+    /// It is on its way to some other host.
+    Elsewhere,
+    /// The journal has no end of it.
+    Unfinished,
 }

@@ -3,9 +3,11 @@
 use std::fmt;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::domain::{Fault, Technique};
+use crate::failure::Failure;
+use crate::sentence;
 
 /// The schema name that a report carries.
 pub const SCHEMA: &str = "tsmig.report/2";
@@ -46,6 +48,8 @@ pub enum Job {
 
 /// One domain, ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
+#[schemars(transform = sentence::with_error)]
 pub struct DomainReport {
     /// Its name.
     pub domain: String,
@@ -63,14 +67,16 @@ pub struct DomainReport {
     pub bytes: u64,
     /// Passes over the memory.
     pub passes: u64,
-    /// Why it is not at the destination, where it is, and what to do; `None` if it is.
-    pub error: Option<String>,
+    /// Why it is not at the destination, and what state it is in; `None` if it is there.
+    #[serde(flatten)]
+    #[schemars(with = "sentence::Beside<Option<Failure>>")]
+    pub failure: Option<Failure>,
     /// The error that has paused it at the destination although it ran when the run began.
     #[serde(default)]
     pub paused_by: Option<Fault>,
     /// What is to be known of a domain at the destination, such as that it is paused, and what to do.
-    #[serde(default)]
-    pub notice: Option<String>,
+    #[serde(default, serialize_with = "sentence::message_if_any")]
+    pub notice: Option<DomainNotice>,
 }
 
 impl DomainReport {
@@ -85,11 +91,46 @@ impl DomainReport {
             downtime_seconds: None,
             bytes: 0,
             passes: 0,
-            error: None,
+            failure: None,
             paused_by: None,
             notice: None,
         }
     }
+}
+
+/// With the sentence about its failure as `error`, which needs its name.
+impl Serialize for DomainReport {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Said<'a> {
+            #[serde(flatten, serialize_with = "DomainReport::serialize")]
+            report: &'a DomainReport,
+            error: Option<String>,
+        }
+        Said { report: self, error: self.error() }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for DomainReport {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)
+    }
+}
+
+/// What is to be known of a domain, of a closed list of kinds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+#[schemars(transform = sentence::with_message)]
+#[allow(missing_docs, reason = "a field with nothing said of it is what it is called")]
+pub enum DomainNotice {
+    /// An error has paused it.
+    Paused {
+        domain: String,
+        host: String,
+        fault: Fault,
+        /// Whether it was paused already when the run began.
+        before: bool,
+    },
 }
 
 /// How a domain ended.

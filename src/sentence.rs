@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// A value with its sentence beside it, under a key.
 #[derive(Serialize)]
@@ -43,6 +43,14 @@ pub(crate) fn reasons<T: Serialize + Display, S: Serializer>(all: &[T], serializ
     serializer.collect_seq(all.iter().map(|what| said(what, "reason")))
 }
 
+/// As [`message`] does if there is a value.
+pub(crate) fn message_if_any<T: Serialize + Display, S: Serializer>(
+    what: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    what.as_ref().map(|what| said(what, "message")).serialize(serializer)
+}
+
 /// The schema of what [`message`] writes.
 pub(crate) fn with_message(schema: &mut Schema) {
     beside(schema, "message");
@@ -53,13 +61,24 @@ pub(crate) fn with_reason(schema: &mut Schema) {
     beside(schema, "reason");
 }
 
-/// Adds the sentence to the schema of each kind.
+/// The schema of what may have failed, with the sentence about that as `error`.
+pub(crate) fn with_error(schema: &mut Schema) {
+    beside(schema, "error");
+    schema.ensure_object()["properties"]["error"]["type"] = json!(["string", "null"]);
+}
+
+/// Adds the sentence to the schema of each kind, or of the value if that is of one kind.
 fn beside(schema: &mut Schema, key: &str) {
-    for kind in schema.get_mut("oneOf").and_then(Value::as_array_mut).into_iter().flatten() {
+    let add = |kind: &mut Map<String, Value>| {
         kind["properties"][key] = json!({ "description": "One sentence.", "type": "string" });
-        if let Some(required) = kind["required"].as_array_mut() {
+        if let Some(required) = kind.get_mut("required").and_then(Value::as_array_mut) {
             required.push(key.into());
         }
+    };
+    let whole = schema.ensure_object();
+    match whole.get_mut("oneOf").and_then(Value::as_array_mut) {
+        Some(kinds) => kinds.iter_mut().filter_map(Value::as_object_mut).for_each(add),
+        None => add(whole),
     }
 }
 

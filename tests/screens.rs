@@ -2,14 +2,21 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps None or Err fails, as it should")]
 
 use indicatif::{InMemoryTerm, ProgressDrawTarget};
-use tsmig::domain::Technique;
+use tsmig::domain::{Phase, Technique};
 use tsmig::engine::events::{Event, Timed};
-use tsmig::engine::migration::{Phase, Progress};
+use tsmig::engine::migration::Progress;
+use tsmig::failure::{Cause, Failure};
 use tsmig::render::Screen;
 use tsmig::render::bars::{Bars, Terminal};
 use tsmig::render::page::Page;
 use tsmig::render::tables;
 use tsmig::report::{self, DomainOutcome, DomainReport, Job, Outcome, Report};
+
+/// A migration that ended in these words of libvirt's.
+fn failure(error: &str) -> Failure {
+    let cause = Cause::Host { host: "host-b".to_owned(), error: error.to_owned() };
+    Failure::Remains { host: "host-a".to_owned(), cause }
+}
 
 /// A screen on which events are drawn, and what can be seen on it.
 struct Look {
@@ -63,7 +70,7 @@ impl Look {
     }
 
     fn done(&mut self, domain: &str, outcome: DomainOutcome, error: Option<&str>) -> String {
-        self.show(Event::Done(DomainReport {
+        self.show(Event::Done(Box::new(DomainReport {
             domain: domain.to_owned(),
             uuid: String::new(),
             technique: Some(Technique::PreCopy),
@@ -72,10 +79,10 @@ impl Look {
             downtime_seconds: Some(0.3),
             bytes: 120 << 20,
             passes: 2,
-            error: error.map(str::to_owned),
+            failure: error.map(failure),
             paused_by: None,
             notice: None,
-        }))
+        })))
     }
 }
 
@@ -171,10 +178,9 @@ fn what_failed_is_told_whole_and_wraps_at_words() {
     let mut look = Look::new(24, 80, false);
     look.start(&["db"]);
     look.launch("db", Technique::PreCopy);
-    let error = "it is at host-a as before: operation failed: guest CPU doesn't match specification: missing \
-                 features: avx512f,avx512dq";
+    let error = "operation failed: guest CPU doesn't match specification: missing features: avx512f,avx512dq";
     let seen = look.done("db", DomainOutcome::Remains, Some(error));
-    assert!(seen.starts_with("✗ db: it is at host-a as before: operation failed"), "{seen}");
+    assert!(seen.starts_with("✗ db: it is at host-a as before: host-b: operation failed"), "{seen}");
     let words: String = seen.lines().take(2).map(str::trim).collect::<Vec<_>>().join(" ");
     assert!(words.ends_with("avx512f,avx512dq"), "{seen}");
 }
@@ -184,7 +190,7 @@ fn colour_marks_only_how_a_migration_ended() {
     let painted = |colors| {
         let mut look = Look::new(24, 80, colors);
         mixed(&mut look);
-        look.done("mirror-1", DomainOutcome::Remains, Some("it is at host-a as before"));
+        look.done("mirror-1", DomainOutcome::Remains, Some("operation failed"));
         String::from_utf8(look.term.contents_formatted()).unwrap()
     };
     let colored = painted(true);
@@ -214,7 +220,7 @@ fn text_of_others_never_reaches_the_terminal_raw() {
         downtime_seconds: None,
         bytes: 0,
         passes: 0,
-        error: Some(error),
+        failure: Some(failure(&error)),
         paused_by: None,
         notice: None,
     };

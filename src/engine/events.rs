@@ -5,9 +5,9 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::domain::Technique;
-use crate::engine::migration::{Phase, Progress};
-use crate::failure::{Cause, HookFailure, PostCopyEnd};
+use crate::domain::{Phase, Technique};
+use crate::engine::migration::Progress;
+use crate::failure::{Cause, Found, HookFailure, PostCopyEnd};
 use crate::libvirt::Tidied;
 use crate::report::{DomainReport, Job, Report};
 use crate::sentence;
@@ -47,7 +47,8 @@ pub enum Event {
         /// How it moves.
         technique: Technique,
         /// What it was found to be on both hosts.
-        state: String,
+        #[serde(serialize_with = "sentence::message")]
+        found: Found,
     },
     /// A migration enters a phase.
     Phase {
@@ -71,7 +72,7 @@ pub enum Event {
         Notice,
     ),
     /// A domain's migration ended.
-    Done(DomainReport),
+    Done(Box<DomainReport>),
     /// The evacuation ended. Always the last.
     Report(Report),
 }

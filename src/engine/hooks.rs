@@ -106,7 +106,7 @@ impl Hooks {
     fn after_domain(&self, report: &DomainReport) -> Option<Notice> {
         let mut about = about_domain(&report.domain, &report.uuid, report.technique);
         about.push(("TSMIG_OUTCOME", report.outcome.to_string()));
-        about.extend(report.error.clone().map(|error| ("TSMIG_ERROR", error)));
+        about.extend(report.error().map(|error| ("TSMIG_ERROR", error)));
         let failure = self.run("after-domain", about, 2).err();
         failure.map(|failure| Notice::HookFailed { domain: report.domain.clone(), failure })
     }

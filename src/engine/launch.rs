@@ -1,12 +1,12 @@
 //! The last look at a domain before it moves: what it is like right now decides how its migration is asked for.
 
 use super::options::Options;
-use crate::domain::{Presence, Technique, Transfer};
+use crate::domain::{Places, Presence, Technique, Transfer};
 use crate::engine::coordinator::{Launch, Start};
 use crate::engine::driver::Driver;
 use crate::engine::migration::attempt::{Attempt, Ended, Update};
-use crate::engine::migration::{Course, OnStall, Places, Verdict};
-use crate::failure::Cause;
+use crate::engine::migration::{Course, OnStall, Verdict};
+use crate::failure::{Cause, Departure};
 use crate::libvirt::{Definition, HostError, HostErrorKind, MigrationRequest};
 use crate::obstacle::Obstacle;
 use crate::preflight::offline;
@@ -128,7 +128,7 @@ fn definition_has_left<F: Fn(Update)>(driver: &Driver<F>) {
         Presence::Present(_) => Verdict::Migrated,
         _ => {
             let places = Places { source: Presence::Absent, destination };
-            Verdict::Gone("it was undefined before its turn".to_owned(), places)
+            Verdict::Gone(Departure::Undefined, places)
         }
     };
     let ended = Ended::not_wanted(Technique::Offline, Cause::Unreported);

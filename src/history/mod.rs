@@ -15,8 +15,9 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::Phase;
 use crate::engine::events::{Event, Timed};
-use crate::engine::migration::{Phase, Progress};
+use crate::engine::migration::Progress;
 use crate::history::traffic_monitor::Reading;
 use crate::plan::Plan;
 use crate::report::DomainReport;

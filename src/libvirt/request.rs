@@ -1,5 +1,7 @@
 //! One migration as the engine asks for it, and what libvirt is asked for it.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use virt::domain::MigrateParameters;
 use virt::sys;
 
@@ -11,7 +13,8 @@ use crate::domain::{Technique, Transfer};
 const LEAD_IN_MIB: u64 = 1;
 
 /// How the two libvirts work together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Route {
     /// The source's libvirt drives the migration and survives the client.
     PeerToPeer,

@@ -19,7 +19,7 @@ mod worth;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Technique, Transfer};
+use crate::domain::{Technique, Then, Transfer};
 use crate::obstacle::Obstacle;
 use crate::profile::Profile;
 use crate::sentence;
@@ -310,22 +310,6 @@ pub enum StayKind {
         /// The domain when the plan was made.
         then: Then,
     },
-}
-
-/// A domain when a plan was made that does not move it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Then {
-    /// It was not there.
-    Absent,
-    /// It could not be moved.
-    Refused,
-    /// It was shut off.
-    ShutOff,
-    /// The configuration kept it.
-    Kept,
-    /// It stayed for another reason.
-    Stayed,
 }
 
 /// A host that can't take part.

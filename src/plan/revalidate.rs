@@ -7,10 +7,10 @@ use std::iter;
 
 use super::draft::{Draft, Seen};
 use super::eligibility::{Standing, post_copy_obstacle, standing};
-use crate::domain::{DomainState, Technique, Transfer};
+use crate::domain::{DomainState, Technique, Then, Transfer};
 use crate::obstacle::Obstacle;
 use crate::plan::return_trip::Absent;
-use crate::plan::{self, Demands, Move, Plan, Reason, Refusal, Rule, Stay, StayKind, Step, Then, Totals, Window};
+use crate::plan::{self, Demands, Move, Plan, Reason, Refusal, Rule, Stay, StayKind, Step, Totals, Window};
 use crate::profile::{DomainProfile, Profile};
 
 /// The plan holds as long as it takes at most this factor longer than when it was made, and [`SLACK_SECONDS`]. Chosen,

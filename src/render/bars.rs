@@ -8,9 +8,9 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::escape::{escape, escape_line};
 use super::tables::outcome_line;
-use crate::domain::Technique;
+use crate::domain::{Phase, Technique};
 use crate::engine::events::{Event, Timed};
-use crate::engine::migration::{Phase, Progress};
+use crate::engine::migration::Progress;
 use crate::report::{DomainOutcome, DomainReport};
 use crate::units::{rate, size, span};
 
@@ -89,8 +89,8 @@ impl Bars {
         match &timed.event {
             Event::Start { domains, predicted_seconds, .. } => self.start(domains, *predicted_seconds),
             Event::Launch { domain, technique, .. } => self.launch(domain, *technique),
-            Event::Adopt { domain, technique, state, .. } => {
-                self.line(&format!("{domain}: {state}"));
+            Event::Adopt { domain, technique, found, .. } => {
+                self.line(&format!("{domain}: {found}"));
                 self.launch(domain, *technique);
             }
             Event::Phase { domain, phase } => self.with(domain, |flight| flight.phase = *phase),
@@ -146,12 +146,12 @@ impl Bars {
     fn done(&mut self, report: &DomainReport) {
         self.in_flight.retain(|flight| flight.domain != report.domain);
         self.ended += 1;
-        let (sign, color, end) = match (&report.outcome, &report.error) {
+        let (sign, color, end) = match (report.outcome, report.error()) {
             (DomainOutcome::Migrated, _) => {
                 self.moved += 1;
                 ("✓", Style::new().green(), format!("migrated in {}", span(report.seconds)))
             }
-            (_, error) => ("✗", Style::new().red(), error.clone().unwrap_or_default()),
+            (_, error) => ("✗", Style::new().red(), error.unwrap_or_default()),
         };
         let sign = color.force_styling(self.terminal.colors).apply_to(sign);
         self.painted_line(&format!("{sign} {}", escape(&format!("{}: {end}", report.domain))));

@@ -96,7 +96,7 @@ mod tests {
         tell(Event::Notice(Notice::Unrecorded { error: "no space".to_owned() }));
         assert_eq!(printer.waiting(), ROOM + 2);
         for _ in 0..LAST_ROOM {
-            tell(Event::Phase { domain: domain.clone(), phase: crate::engine::migration::Phase::PreCopy });
+            tell(Event::Phase { domain: domain.clone(), phase: crate::domain::Phase::PreCopy });
         }
         assert_eq!(printer.waiting(), LAST_ROOM);
         drop(reads);

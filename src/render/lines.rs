@@ -6,8 +6,9 @@ use std::io;
 use super::escape::escape;
 use super::tables::{count, outcome_line};
 use super::write_line;
+use crate::domain::Phase;
 use crate::engine::events::{Event, Timed};
-use crate::engine::migration::{Phase, Progress};
+use crate::engine::migration::Progress;
 use crate::report::{DomainOutcome, Job};
 use crate::units::{rate, size, span};
 
@@ -41,7 +42,7 @@ impl Lines {
                 Some(format!("{doing} {} from {source} to {}", count(domains.len()), destinations.join(", ")))
             }
             Event::Launch { domain, technique, .. } => Some(format!("{domain}: {technique} starts")),
-            Event::Adopt { domain, state, .. } => Some(format!("{domain}: {state}")),
+            Event::Adopt { domain, found, .. } => Some(format!("{domain}: {found}")),
             Event::Phase { domain, phase: Phase::PostCopy } => {
                 Some(format!("{domain}: runs at the destination, its memory follows"))
             }
@@ -58,7 +59,7 @@ impl Lines {
                 Some(format!("{domain}: {}", self::progress(&progress)))
             }
             Event::Notice(notice) => Some(notice.to_string()),
-            Event::Done(report) => Some(match (&report.outcome, &report.error) {
+            Event::Done(report) => Some(match (report.outcome, report.error()) {
                 (DomainOutcome::Migrated, _) => format!("{}: migrated in {}", report.domain, span(report.seconds)),
                 (_, error) => format!("{}: {}", report.domain, error.as_deref().unwrap_or_default()),
             }),

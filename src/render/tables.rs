@@ -8,7 +8,7 @@ use super::escape::escape_line;
 use super::page::Page;
 use crate::plan::{Alternative, Objective, Plan, Totals};
 use crate::profile::Profile;
-use crate::report::{DomainOutcome, DomainReport, Job, Outcome, Report};
+use crate::report::{DomainOutcome, Job, Outcome, Report};
 use crate::topology::{CapacityOrigin, Port, UPLINK};
 use crate::units::{Rate, rate, size, span};
 
@@ -172,9 +172,10 @@ pub fn report_on(report: &Report, page: &Page) -> String {
     right_align(&mut table, &[2, 3, 4]);
     page.fit(&mut table);
     let mut text = format!("{table}\n");
-    for DomainReport { domain, error, notice, .. } in &report.domains {
-        for sentence in [error, notice].into_iter().flatten() {
-            text += &page.bad(&page.entry(domain, sentence));
+    for domain in &report.domains {
+        let notice = domain.notice.as_ref().map(ToString::to_string);
+        for sentence in [domain.error(), notice].into_iter().flatten() {
+            text += &page.bad(&page.entry(&domain.domain, &sentence));
         }
     }
     let end = escape_line(&outcome_line(report)).into_owned();
@@ -297,6 +298,7 @@ pub(super) fn count(domains: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::DomainReport;
 
     #[test]
     fn domains_that_ended_or_that_an_error_paused_are_counted_as_such() {

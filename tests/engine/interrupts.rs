@@ -7,9 +7,8 @@ use std::time::Duration;
 use crate::scripted::{Script, Scripted};
 use crate::support::{await_phase, journal, options, outcomes, plan, start};
 use indicatif::{InMemoryTerm, ProgressDrawTarget};
-use tsmig::domain::Technique;
+use tsmig::domain::{Phase, Technique};
 use tsmig::engine::events::{Event, Timed};
-use tsmig::engine::migration::Phase;
 use tsmig::engine::{Control, Evacuation};
 use tsmig::render::Screen;
 use tsmig::render::bars::{Bars, Terminal};
@@ -43,7 +42,7 @@ fn the_second_interrupt_leaves_at_once_and_names_what_is_on_its_way() {
     interrupt();
     let report = thread.join().unwrap();
     assert_eq!(report.outcome.exit_status(), 130);
-    let error = report.domains[0].error.as_deref().unwrap();
+    let error = report.domains[0].error().unwrap();
     assert!(error.contains("post-copy") && error.contains("virsh domstate post"), "{error}");
 }
 

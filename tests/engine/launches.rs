@@ -7,9 +7,8 @@ use std::thread;
 
 use crate::scripted::{Script, Scripted};
 use crate::support::{await_phase, journal, options, outcomes, plan, says, start};
-use tsmig::domain::{Technique, Transfer};
+use tsmig::domain::{Phase, Technique, Transfer};
 use tsmig::engine::events::{Event, Timed};
-use tsmig::engine::migration::Phase;
 use tsmig::engine::recovery::journal::Journal;
 use tsmig::engine::{Evacuation, Schedule, Scheduled};
 use tsmig::plan::Plan;

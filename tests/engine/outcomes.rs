@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use crate::scripted::{Script, Scripted};
 use crate::support::{await_all, journal, options, outcomes, plan, reaches, run, run_with, says, start};
-use tsmig::domain::{Condition, Fault, Presence, Technique};
+use tsmig::domain::{Condition, Fault, Phase, Presence, Technique};
 use tsmig::engine::events::Event;
-use tsmig::engine::migration::Phase;
 use tsmig::engine::{Evacuation, Options, Timeout};
 use tsmig::obstacle::Obstacle;
 use tsmig::plan;
@@ -22,7 +21,7 @@ fn a_timeout_for_one_domain_cancels_that_one_alone() {
     let options = Options { timeouts: HashMap::from([("db".to_owned(), timeout)]), ..options() };
     let (_, report) = run_with(options, &plan(&steps), &hosts);
     assert_eq!(outcomes(&report), [DomainOutcome::Remains, DomainOutcome::Migrated]);
-    let error = report.domains[0].error.as_deref().unwrap();
+    let error = report.domains[0].error().unwrap();
     assert!(error.ends_with("did not finish within 1 s and was cancelled"), "{error}");
 }
 
@@ -32,7 +31,7 @@ fn a_failed_migration_is_named_and_leaves_its_siblings_alone() {
     let (_, report) = run(&plan(&[("bad", Technique::PreCopy, 2), ("good", Technique::PreCopy, 2)]), &hosts);
     assert_eq!(outcomes(&report), [DomainOutcome::Remains, DomainOutcome::Migrated]);
     assert_eq!(report.outcome.exit_status(), 3);
-    let error = report.domains[0].error.as_deref().unwrap();
+    let error = report.domains[0].error().unwrap();
     assert_eq!(error, "it is at host-a as before: host-b: Cannot access storage file '/disk'");
 }
 
@@ -49,7 +48,7 @@ fn a_refused_domain_is_in_the_report_and_in_the_status() {
     let (_, report) = run(&plan, &hosts);
     assert_eq!(outcomes(&report), [DomainOutcome::Migrated, DomainOutcome::Remains]);
     assert_eq!(report.outcome.exit_status(), 3);
-    assert_eq!(report.domains[1].error.as_deref(), Some("an assigned host device"));
+    assert_eq!(report.domains[1].error().as_deref(), Some("an assigned host device"));
 }
 
 #[test]
@@ -58,7 +57,7 @@ fn a_definition_that_would_leave_something_behind_is_looked_at_again_and_stays()
     hosts.with("saved", |domain| domain.left_behind.saved = true);
     let (_, report) = run(&plan(&["saved", "free"].map(|name| (name, Technique::Offline, 1))), &hosts);
     assert_eq!(outcomes(&report)[0], DomainOutcome::Remains);
-    assert!(report.domains[0].error.as_deref().unwrap().contains("managed-save image"));
+    assert!(report.domains[0].error().unwrap().contains("managed-save image"));
     let asked = |name| hosts.with(name, |domain| domain.requests.len());
     assert_eq!((asked("saved"), asked("free")), (0, 1), "libvirt is not even asked");
 }
@@ -81,11 +80,11 @@ fn a_domain_that_an_error_pauses_is_named_and_only_one_that_ran_before_counts() 
     let steps = |names: &[&'static str]| names.iter().map(|name| (*name, Technique::PreCopy, 1)).collect::<Vec<_>>();
     let (_, report) = run(&plan(&steps(&["old"])), &hosts);
     assert_eq!((report.outcome.exit_status(), report.domains[0].paused_by), (0, None));
-    let notice = report.domains[0].notice.as_deref().unwrap();
+    let notice = report.domains[0].notice.as_ref().unwrap().to_string();
     assert!(notice.contains("paused at host-b by an I/O error, as it was before"), "{notice}");
     let (_, report) = run(&plan(&steps(&["new"])), &hosts);
     assert_eq!((report.outcome.exit_status(), report.domains[0].paused_by), (3, Some(Fault::IoError)));
-    let notice = report.domains[0].notice.as_deref().unwrap();
+    let notice = report.domains[0].notice.as_ref().unwrap().to_string();
     assert!(notice.contains("although it ran before") && notice.contains("virsh resume new"), "{notice}");
 }
 
@@ -109,7 +108,7 @@ fn a_domain_that_somebody_else_has_moved_is_looked_for_at_the_destination() {
     let report = thread.join().unwrap();
     assert_eq!(outcomes(&report), [DomainOutcome::Migrated, DomainOutcome::Migrated, DomainOutcome::Gone]);
     assert_eq!(report.outcome.exit_status(), 3);
-    let error = report.domains[2].error.as_deref().unwrap();
+    let error = report.domains[2].error().unwrap();
     assert!(error.contains("third host") && !error.contains("virsh start"), "{error}");
 }
 
@@ -127,7 +126,7 @@ fn a_domain_that_started_at_the_source_meanwhile_is_in_the_report_and_the_status
     let names: Vec<_> = report.domains.iter().map(|domain| domain.domain.as_str()).collect();
     assert_eq!(names, ["web", "late"]);
     assert_eq!(report.outcome.exit_status(), 3);
-    let error = report.domains[1].error.as_deref().unwrap();
+    let error = report.domains[1].error().unwrap();
     assert!(error.contains("started on host-a after planning and was not moved"), "{error}");
 }
 
@@ -138,6 +137,6 @@ fn domains_that_all_ended_are_no_success() {
     let (_, report) = run(&plan(&[("o1", Technique::PreCopy, 1)]), &hosts);
     assert_eq!(outcomes(&report), [DomainOutcome::Gone]);
     assert_eq!((report.outcome, report.outcome.exit_status()), (Outcome::Partial, 3));
-    let error = report.domains[0].error.as_deref().unwrap();
+    let error = report.domains[0].error().unwrap();
     assert!(error.contains("shut off at host-a; `virsh start o1` there starts it"), "{error}");
 }

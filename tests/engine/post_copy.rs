@@ -6,10 +6,9 @@ use std::thread;
 
 use crate::scripted::{Script, Scripted};
 use crate::support::{await_all, await_phase, journal, notices, options, outcomes, plan, reaches, run, says, start};
-use tsmig::domain::{Condition, Presence, Technique};
+use tsmig::domain::{Condition, Phase, Presence, Technique};
 use tsmig::engine::Evacuation;
 use tsmig::engine::events::Event;
-use tsmig::engine::migration::Phase;
 use tsmig::report::{DomainOutcome, DomainReport, Outcome};
 
 #[test]
@@ -122,11 +121,11 @@ fn a_destination_that_cannot_load_a_guest_loses_one_and_pre_copies_go_on() {
     assert_eq!(outcomes(&report), [migrated, lost, remains]);
     assert_eq!(report.outcome.exit_status(), 4);
     assert!(hosts.with("never", |domain| domain.requests.is_empty()));
-    let error = report.domains[1].error.as_deref().unwrap();
+    let error = report.domains[1].error().unwrap();
     for words in ["host-a", "`virsh destroy lost`, then `virsh start lost`", "memory is lost"] {
         assert!(error.contains(words), "{words}: {error}");
     }
-    let error = report.domains[2].error.as_deref().unwrap();
+    let error = report.domains[2].error().unwrap();
     assert!(error.contains("lost was lost"), "{error}");
 }
 
@@ -162,7 +161,7 @@ fn a_post_copy_that_has_not_switched_is_cancelled_when_another_is_lost() {
     );
     assert_eq!(hosts.with("waits", |domain| domain.post_copy_requests), 0);
     assert!(hosts.with("never", |domain| domain.requests.is_empty()));
-    let error = report.domains[1].error.as_deref().unwrap();
+    let error = report.domains[1].error().unwrap();
     assert!(error.contains("on host-b: `virsh undefine lost --keep-nvram --keep-tpm`"), "{error}");
 }
 

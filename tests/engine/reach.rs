@@ -31,7 +31,7 @@ fn routes(hosts: &Scripted, domain: &str) -> Vec<Route> {
 fn an_error_that_hides_the_true_one_is_not_taken_for_an_unreachable_destination() {
     let hosts = Arc::new(Scripted::new(&[("bad", Script::RefusedWithoutAReason), ("good", Script::Arrives)]));
     let (events, report) = run(&plan(&["bad", "good"].map(|name| (name, Technique::PreCopy, 1))), &hosts);
-    let error = report.domains[0].error.as_deref().unwrap();
+    let error = report.domains[0].error().unwrap();
     assert_eq!(error, "it is at host-a as before: host-b: Secret not found");
     assert_eq!(routes(&hosts, "bad"), [Route::PeerToPeer; 2]);
     assert_eq!(routes(&hosts, "good"), [Route::PeerToPeer]);
@@ -67,7 +67,7 @@ fn where_no_data_gets_through_that_is_said_once_and_the_others_wait() {
     assert!(hosts.with("c", |domain| domain.requests.is_empty()), "its turn had come");
     for name in ["a", "c"] {
         let domain = report.domains.iter().find(|domain| domain.domain == name).unwrap();
-        assert!(domain.error.as_ref().unwrap().contains("no data gets through to host-b:49152"), "{domain:?}");
+        assert!(domain.error().unwrap().contains("no data gets through to host-b:49152"), "{domain:?}");
     }
     assert_eq!(events.iter().filter(said).count(), 1, "the run ends for that");
 }

@@ -43,7 +43,7 @@ fn a_definition_that_cannot_be_read_is_told_and_nothing_is_done() {
     let report = recovery.run(&mut |_| {});
     assert_eq!(outcomes(&report), [DomainOutcome::NeedsRecovery]);
     assert_eq!(report.outcome.exit_status(), 4);
-    let error = report.domains[0].error.as_deref().unwrap();
+    let error = report.domains[0].error().unwrap();
     assert!(error.contains("host-a: no answer within 10 s") && error.contains("run this again"), "{error}");
     assert_eq!(hosts.presence(Side::Source, "moved"), Presence::Present(Condition::ShutOffMigrated));
 }

@@ -8,9 +8,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use crate::scripted::Scripted;
-use tsmig::domain::{Technique, Transfer};
+use tsmig::domain::{Phase, Technique, Transfer};
 use tsmig::engine::events::{Event, Timed};
-use tsmig::engine::migration::Phase;
 use tsmig::engine::recovery::journal::Journal;
 use tsmig::engine::{Evacuation, Options, Timeout};
 use tsmig::libvirt::Route;

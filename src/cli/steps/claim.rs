@@ -81,7 +81,7 @@ impl<'a> Claim<'a> {
         };
         let unfinished: Vec<_> = self.unfinished.iter().filter(own).cloned().collect();
         let survey = survey(&*self.hosts, &unfinished, &self.destination_id, scope)?;
-        survey.remarks.iter().for_each(|remark| self.context.say(remark));
+        survey.remarks.iter().for_each(|remark| self.context.say(&remark.to_string()));
         Ok(survey)
     }
 

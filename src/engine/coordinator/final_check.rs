@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 
 use super::{Coordinator, Effect, Stage, Task};
-use crate::domain::{Condition, Fault, Presence};
+use crate::domain::{Condition, Fault, Places, Presence};
 use crate::engine::events::Notice;
 use crate::engine::outcome;
+use crate::failure::{Cause, Failure};
 use crate::libvirt::{HostError, Listed};
-use crate::report::{self, DomainOutcome, DomainReport, Job, Outcome, Report};
+use crate::report::{self, DomainNotice, DomainOutcome, DomainReport, Job, Outcome, Report};
 
 impl Coordinator {
     /// Ends the run with migrations on their way.
@@ -33,25 +34,31 @@ impl Coordinator {
     }
 
     fn correct(&mut self, source: &[Listed], destination: &[Listed]) {
-        let names = self.run.names();
+        let hosts = self.run.names();
         for Task { domain, uuid, stage, fault: on_its_way, .. } in self.tasks.values_mut() {
             let Stage::Ended(report) = stage else { continue };
-            let (here, there) = (place(source, uuid), place(destination, uuid));
-            if let Some((outcome, error)) = outcome::last_look(names, domain, report.outcome, &here, &there) {
-                (report.outcome, report.error) = (outcome, error);
+            let places = Places { source: place(source, uuid), destination: place(destination, uuid) };
+            if let Some((outcome, found)) = outcome::last_look(report.outcome, &places) {
+                let (hosts, places) = (hosts.clone(), places.clone());
+                report.outcome = outcome;
+                report.failure = found.map(|found| Failure::LastLook { found, hosts, places });
             }
             // At the destination libvirt calls a domain paused by its user that an error has paused at the source.
             let before = self.faults.get(uuid).copied();
             let since = |list: &[Listed]| before.or(*on_its_way).or(fault(list, uuid));
+            let paused = |host: &String, fault| {
+                let (domain, host) = (domain.clone(), host.clone());
+                DomainNotice::Paused { domain, host, fault, before: before.is_some() }
+            };
             match report.outcome {
-                DomainOutcome::Migrated if there != Presence::Present(Condition::Running) => {
+                DomainOutcome::Migrated if places.destination != Presence::Present(Condition::Running) => {
                     if let Some(fault) = since(destination) {
                         report.paused_by = Some(fault).filter(|_| before.is_none());
-                        report.notice = Some(outcome::paused(names.destination, domain, fault, before.is_some()));
+                        report.notice = Some(paused(&hosts.destination, fault));
                     }
                 }
-                DomainOutcome::Remains if here != Presence::Present(Condition::Running) => {
-                    report.notice = since(source).map(|f| outcome::paused(names.source, domain, f, before.is_some()));
+                DomainOutcome::Remains if places.source != Presence::Present(Condition::Running) => {
+                    report.notice = since(source).map(|fault| paused(&hosts.source, fault));
                 }
                 _ => {}
             }
@@ -69,25 +76,26 @@ impl Coordinator {
             condition.is_active() && !reported.contains(uuid) && !refused(domain) && (self.wanted)(domain, uuid)
         };
         let newcomers = source.iter().filter(is_new).map(|Listed { domain, uuid, condition, .. }| {
-            let planned = self.run.not_in_plan.iter().find(|stay| stay.uuid == *uuid);
-            let error = outcome::newcomer(self.run.names(), *condition, planned.map(|stay| stay.kind));
-            outcome::untouched((domain, uuid), None, error)
+            let (host, planned) = (self.run.source.clone(), self.run.not_in_plan.get(uuid).copied());
+            outcome::untouched((domain, uuid), None, Failure::Newcomer { host, state: *condition, planned })
         });
         newcomers.collect()
     }
 
     /// What is to be said of a domain, by how far it is.
     fn report_of(&self, task: &Task) -> DomainReport {
-        let (names, about) = (self.run.names(), (task.domain.as_str(), task.uuid.as_str()));
+        let about = (task.domain.as_str(), task.uuid.as_str());
         match &task.stage {
             Stage::Ended(report) => report.clone(),
             Stage::Waiting => {
-                let error = outcome::not_launched(names, self.halted.as_ref());
-                outcome::untouched(about, Some(task.transfer.technique), error)
+                let cause = self.halted.clone().unwrap_or(Cause::Interrupted);
+                let failure = Failure::NotLaunched { host: self.run.source.clone(), cause };
+                outcome::untouched(about, Some(task.transfer.technique), failure)
             }
             Stage::InFlight(flight) => {
-                let error = outcome::left_on_its_way(names, &task.domain, flight.route, flight.phase);
-                let untouched = outcome::untouched(about, Some(task.transfer.technique), error);
+                let (phase, route) = (flight.phase, flight.route);
+                let failure = Failure::LeftOnItsWay { phase, route, hosts: self.run.names() };
+                let untouched = outcome::untouched(about, Some(task.transfer.technique), failure);
                 DomainReport { outcome: DomainOutcome::NeedsRecovery, ..untouched }
             }
         }

@@ -5,10 +5,10 @@
 //! post-copy that breaks stops both until it is mended, and one that is lost or can't be mended ends both for good.
 
 use super::Coordinator;
-use crate::domain::Technique;
+use crate::domain::{Phase, Technique};
 use crate::engine::events::Notice;
+use crate::engine::migration::Verdict;
 use crate::engine::migration::attempt::Instruction;
-use crate::engine::migration::{Phase, Verdict};
 use crate::failure::{Cause, PostCopyEnd};
 
 impl Coordinator {

@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use crate::domain::{Fault, Technique, Transfer};
+use crate::domain::{Fault, Phase, Technique, Transfer};
 use crate::engine::bandwidth::{Share, shares};
 use crate::engine::events::{Event, Notice};
 use crate::engine::launch_queue::{LaunchQueue, Schedule, Scheduled, Turn, Waiting};
 use crate::engine::migration::attempt::{Ended, Instruction, Update};
 use crate::engine::migration::convergence::SILENCE_SECONDS;
-use crate::engine::migration::{Phase, Progress, Verdict};
+use crate::engine::migration::{Progress, Verdict};
 use crate::engine::outcome;
 use crate::engine::recovery::journal::Entry;
 use crate::failure::Cause;
@@ -312,8 +312,8 @@ impl Coordinator {
         });
         self.tell(match &start {
             Start::Launch { .. } => Event::Launch { domain: domain.clone(), destination, technique },
-            Start::Adopt { state, .. } => {
-                Event::Adopt { domain: domain.clone(), destination, technique, state: state.clone() }
+            Start::Adopt { found, .. } => {
+                Event::Adopt { domain: domain.clone(), destination, technique, found: found.clone() }
             }
         });
         // It starts with its share, which takes from the others; they are told after it is there to be told its own.
@@ -516,7 +516,7 @@ impl Coordinator {
         task.stage = Stage::Ended(report.clone());
         self.queue.freed();
         let end = Entry::End { uuid: uuid.to_owned(), outcome: report.outcome };
-        self.tell(Event::Done(report));
+        self.tell(Event::Done(Box::new(report)));
         self.effects.push_back(Effect::Record(end));
         self.share_bandwidth();
     }

@@ -1,9 +1,12 @@
 //! What a run is about.
 
+use std::collections::HashMap;
+
+use crate::domain::Then;
 use crate::engine::options::Options;
-use crate::engine::outcome::Names;
+use crate::failure::Names;
 use crate::libvirt::Route;
-use crate::plan::{Plan, Refusal, Stay, StayKind};
+use crate::plan::{Plan, Refusal, StayKind};
 use crate::report::{DomainOutcome, DomainReport, Job};
 
 /// What a run is about; nothing of it changes.
@@ -18,8 +21,8 @@ pub(crate) struct Run {
     pub(super) link: Option<f64>,
     pub(super) launch_ahead: bool,
     pub(super) refused: Vec<Refusal>,
-    /// Domains that the plan does not move although the rules want them moved.
-    pub(super) not_in_plan: Vec<Stay>,
+    /// Domains that the plan does not move although the rules want them moved: what each was when it was made, by UUID.
+    pub(super) not_in_plan: HashMap<String, Then>,
     /// What is to be reported of domains that this run does not look after.
     pub(super) earlier: Vec<DomainReport>,
     /// Whether one was lost in an earlier run.
@@ -34,7 +37,10 @@ impl Run {
     pub(crate) fn of(plan: &Plan, earlier: Vec<DomainReport>, options: &Options) -> Self {
         let planned = |report: &DomainReport| plan.step(&report.uuid).is_some();
         let lost = earlier.iter().find(|report| report.outcome == DomainOutcome::Lost);
-        let not_in_plan = plan.stays.iter().filter(|stay| matches!(stay.kind, StayKind::NotInPlan { .. }));
+        let not_in_plan = plan.stays.iter().filter_map(|stay| match stay.kind {
+            StayKind::NotInPlan { then } => Some((stay.uuid.clone(), then)),
+            _ => None,
+        });
         Self {
             job: Job::Evacuate,
             predicted_seconds: plan.predicted.total_seconds,
@@ -42,7 +48,7 @@ impl Run {
             link: plan.known_link(),
             launch_ahead: plan.launch_ahead,
             refused: plan.refused.clone(),
-            not_in_plan: not_in_plan.cloned().collect(),
+            not_in_plan: not_in_plan.collect(),
             lost_earlier: lost.map(|report| report.domain.clone()),
             ..Self::recovery(
                 (&plan.source, plan.destinations.first().map_or("", String::as_str)),
@@ -63,7 +69,7 @@ impl Run {
             link: None,
             launch_ahead: false,
             refused: Vec::new(),
-            not_in_plan: Vec::new(),
+            not_in_plan: HashMap::new(),
             earlier: others,
             lost_earlier: None,
             migration_uri: options.migration_uri.clone(),
@@ -81,7 +87,7 @@ impl Run {
         if self.adopts() { 1 } else { 2 }
     }
 
-    pub(super) fn names(&self) -> Names<'_> {
-        Names { source: &self.source, destination: &self.destination }
+    pub(super) fn names(&self) -> Names {
+        Names { source: self.source.clone(), destination: self.destination.clone() }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use crate::domain::{Fault, Technique, Transfer};
+use crate::domain::{Fault, Phase, Technique, Transfer};
 use crate::engine::bandwidth::{InFlight, Share};
 use crate::engine::launch_queue::Waiting;
-use crate::engine::migration::{Phase, Progress};
+use crate::engine::migration::Progress;
 use crate::engine::recovery::survey::Finding;
+use crate::failure::Found;
 use crate::libvirt::{Definition, Route};
 use crate::plan::Step;
 use crate::report::DomainReport;
@@ -31,7 +32,7 @@ pub(crate) enum Start {
     /// By a migration; `forced` if the user, not the planner, chose the technique.
     Launch { forced: bool },
     /// It has started, or ended, before this run; with what it was found to be.
-    Adopt { before: Definition, state: String },
+    Adopt { before: Definition, found: Found },
 }
 
 /// How far a task is.
@@ -96,7 +97,7 @@ impl From<&Step> for Task {
 
 impl From<&Finding> for Task {
     fn from(finding: &Finding) -> Self {
-        let start = Start::Adopt { before: finding.before.clone(), state: finding.state.clone() };
+        let start = Start::Adopt { before: finding.before.clone(), found: finding.found.clone() };
         Self::new(&finding.domain, &finding.uuid, finding.transfer.clone(), usize::MAX, start)
     }
 }

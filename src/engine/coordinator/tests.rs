@@ -26,7 +26,7 @@ fn run() -> Run {
         link: Some(1e9),
         launch_ahead: false,
         refused: Vec::new(),
-        not_in_plan: Vec::new(),
+        not_in_plan: HashMap::new(),
         earlier: Vec::new(),
         lost_earlier: None,
         migration_uri: None,
@@ -403,8 +403,8 @@ fn after_a_loss_nothing_is_launched_and_what_has_not_switched_is_cancelled() {
     let launched = |effects: &[Effect]| effects.iter().filter(|e| matches!(e, Effect::Launch(_))).count();
     assert_eq!(launched(&coordinator.handle(Input::Begun(Vec::new()), now)), 2);
     let (source, destination) = Place::Lost.seen();
-    let places = crate::engine::migration::Places { source, destination };
-    let verdict = Verdict::Lost("it is gone".to_owned(), places);
+    let places = crate::domain::Places { source, destination };
+    let verdict = Verdict::Lost(crate::failure::Loss::BothHalves, places);
     let ended = Ended { verdict, ..Ended::not_wanted(Technique::PostCopy, Cause::Unreported) };
     let effects = coordinator.handle(Input::From("d0".to_owned(), Update::Ended(ended)), now);
     assert_eq!(launched(&effects), 0, "{effects:?}");

@@ -3,11 +3,11 @@
 //!
 //! Pure, around the states of [`Migration`]: what was seen and returned goes in, actions come out.
 
-use crate::domain::{Condition, Fault, Presence, Technique};
+use crate::domain::{Condition, Fault, Phase, Presence, Technique};
 use crate::engine::bandwidth::Share;
 use crate::engine::migration::convergence::SILENCE_SECONDS;
-use crate::engine::migration::{Action as Move, Course, Migration, Phase, Progress, Sight, Verdict};
-use crate::failure::Cause;
+use crate::engine::migration::{Action as Move, Course, Migration, Progress, Sight, Verdict};
+use crate::failure::{Cause, Trouble};
 use crate::libvirt::{HostError, HostErrorKind, JobStats, MigrationRequest, Route, Tidied};
 
 /// Seconds without a byte after which a failed post-copy that can't be resumed does not go on by itself either: TCP tries
@@ -326,11 +326,7 @@ impl Attempt {
             actions.push(Action::Tell(Update::Stopped(fault)));
         }
         if self.has_hung_too_long(now, seen) {
-            actions.push(Action::End(Verdict::NeedsRecovery(
-                "its emulator at the source has stopped answering libvirt, and what it waits for, such as storage that is \
-                 gone, has to be mended first"
-                    .to_owned(),
-            )));
+            actions.push(Action::End(Verdict::NeedsRecovery(Trouble::EmulatorHangs)));
             return actions;
         }
         if seen.job.as_ref().is_err_and(HostError::is_silence) && !self.calling {
@@ -410,7 +406,7 @@ impl Attempt {
         if let Some(fault) = fault.filter(|_| !self.insists || self.request.resume) {
             // QEMU may still go on by itself.
             let gives_up = self.migration.quiet_seconds(now) >= QUIET_LIMIT;
-            let verdict = Verdict::NeedsRecovery(format!("its post-copy failed, and {fault}"));
+            let verdict = Verdict::NeedsRecovery(Trouble::NotResumable { fault });
             return gives_up.then_some(Action::End(verdict)).into_iter().collect();
         }
         let first = !std::mem::replace(&mut self.request.resume, true);

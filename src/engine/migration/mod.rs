@@ -10,35 +10,18 @@ mod passes;
 mod progress;
 mod verdict;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Condition, Presence, Technique};
+use crate::domain::{Condition, Phase, Places, Presence, Technique};
 use crate::engine::bandwidth::{LAST_PASS, LAST_SECONDS};
 use crate::engine::migration::convergence::Convergence;
-use crate::failure::Cause;
+use crate::failure::{Cause, Trouble};
 use crate::libvirt::JobStats;
 
 use passes::Passes;
 use progress::Gauge;
 pub use progress::Progress;
-pub use verdict::{Places, Verdict, verdict};
-
-/// What a running migration is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Phase {
-    /// The two libvirts set it up.
-    Starting,
-    /// Memory is copied while the guest runs at the source.
-    PreCopy,
-    /// The guest runs at the destination, the rest of its memory follows.
-    PostCopy,
-    /// The post-copy broke and is being resumed; the guest waits at the destination for memory of the source.
-    Recovering,
-    /// libvirt's call has returned; where the domain is, is being checked.
-    Checking,
-}
+pub use verdict::{Verdict, verdict};
 
 /// What to do about a migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -330,16 +313,12 @@ impl Migration {
         }
         let unclear = now - self.moved_at;
         if broken && *destination == Presence::Present(Condition::PausedMigration) && self.resumes >= HOPELESS_RESUMES {
-            return Some(Action::End(Verdict::NeedsRecovery(
-                "its post-copy failed before it ran at the destination, and QEMU can't resume that: all of its memory \
-                 is in the paused QEMU at the source"
-                    .to_owned(),
-            )));
+            return Some(Action::End(Verdict::NeedsRecovery(Trouble::NeverRan)));
         }
         if broken && matches!(destination, Presence::Present(_)) {
             let since = *self.broken_since.get_or_insert(now);
             if now - since > RESUME_SECONDS {
-                return Some(Action::End(Verdict::NeedsRecovery(unclear_at(source, destination))));
+                return Some(Action::End(unclear_at(source, destination)));
             }
             let pause = RESUME_PAUSES[self.resumes.min(RESUME_PAUSES.len() - 1)];
             // libvirt calls a post-copy failed also when only its own call failed, and QEMU goes on.
@@ -358,12 +337,13 @@ impl Migration {
             return Some(Action::End(Verdict::Remains));
         }
         let limit = if self.post_copied { RESUME_SECONDS } else { UNCLEAR_SECONDS };
-        (unclear > limit).then(|| Action::End(Verdict::NeedsRecovery(unclear_at(source, destination))))
+        (unclear > limit).then(|| Action::End(unclear_at(source, destination)))
     }
 }
 
-fn unclear_at(source: &Presence, destination: &Presence) -> String {
-    format!("it is {source} at the source and {destination} at the destination")
+fn unclear_at(source: &Presence, destination: &Presence) -> Verdict {
+    let places = Places { source: source.clone(), destination: destination.clone() };
+    Verdict::NeedsRecovery(Trouble::Unclear { places })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! How a migration ended: judged from the domain's state on both hosts, never from what libvirt's call returned.
 
-use crate::domain::{Condition, Presence, Technique};
+use crate::domain::{Condition, Places, Presence, Technique};
+use crate::failure::{Departure, Loss, Trouble};
 
 /// How a migration ended for the domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,20 +11,11 @@ pub enum Verdict {
     /// It is at the source as before.
     Remains,
     /// It is half here and half there, or can't be seen; it must not be touched without a look.
-    NeedsRecovery(String),
-    /// It can't have survived; with how that is known, in one clause.
-    Lost(String, Places),
+    NeedsRecovery(Trouble),
+    /// It can't have survived.
+    Lost(Loss, Places),
     /// It runs on neither host, and no migration of it is under way between them.
-    Gone(String, Places),
-}
-
-/// Where a domain was seen on both hosts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Places {
-    /// At the source.
-    pub source: Presence,
-    /// At the destination.
-    pub destination: Presence,
+    Gone(Departure, Places),
 }
 
 /// Judges where a domain ended from its state on both hosts; `None` while that is still moving.
@@ -43,33 +35,25 @@ pub fn verdict(
     use Presence::{Absent, Present, Unknown};
 
     let places = || Places { source: source.clone(), destination: destination.clone() };
-    let lost = |how: &str| Some(Verdict::Lost(how.to_owned(), places()));
+    let lost = |how| Some(Verdict::Lost(how, places()));
     if technique == Technique::Offline {
         return match (source, destination) {
             (Unknown(_), _) | (_, Unknown(_)) => None,
             (Absent, Present(_)) => Some(Verdict::Migrated),
             (Present(_), _) => Some(Verdict::Remains),
-            (Absent, Absent) => lost("its definition is on neither host"),
+            (Absent, Absent) => lost(Loss::Definition),
         };
     }
     match (source, destination) {
         (Absent | Present(ShutOff | ShutOffMigrated), Present(Running | Paused | Crashed)) => Some(Verdict::Migrated),
-        (Present(Running), Present(Running)) => Some(Verdict::NeedsRecovery(
-            "it runs on both hosts; pause one of the two before they both write".to_owned(),
-        )),
+        (Present(Running), Present(Running)) => Some(Verdict::NeedsRecovery(Trouble::RunsTwice)),
         (Present(Running | Paused | Crashed), Absent | Present(ShutOff | ShutOffMigrated)) => Some(Verdict::Remains),
         (Present(PausedPostCopy | PausedPostCopyFailed), Absent | Present(ShutOff | ShutOffMigrated)) => {
-            lost("it was in post-copy and its half at the destination is gone")
+            lost(Loss::HalfAtDestination)
         }
-        (Absent | Present(ShutOff), Present(RunningPostCopyFailed)) => {
-            lost("it was in post-copy and its half at the source is gone")
-        }
+        (Absent | Present(ShutOff), Present(RunningPostCopyFailed)) => lost(Loss::HalfAtSource),
         (Absent | Present(ShutOff | ShutOffMigrated), Absent | Present(ShutOff | ShutOffMigrated)) => {
-            if post_copy && failed {
-                lost("it was in post-copy and runs on neither host")
-            } else {
-                Some(Verdict::Gone("it stopped running while it was migrated".to_owned(), places()))
-            }
+            if post_copy && failed { lost(Loss::BothHalves) } else { Some(Verdict::Gone(Departure::Stopped, places())) }
         }
         // A switch-over or a post-copy on its way, a broken one that may still mend, a host that does not answer.
         _ => None,

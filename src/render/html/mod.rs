@@ -53,9 +53,10 @@ fn head(report: &Report, started: Option<&str>) -> String {
     if let Some(started) = started {
         add(&mut text, format_args!("<p class=\"muted\">started {}</p>\n", escape(started)));
     }
-    for DomainReport { domain, error, .. } in &report.domains {
-        if let Some(error) = error {
-            add(&mut text, format_args!("<p><span class=\"bad\">{}</span>: {}</p>\n", escape(domain), escape(error)));
+    for domain in &report.domains {
+        if let Some(error) = domain.error() {
+            let (domain, error) = (escape(&domain.domain), escape(&error));
+            add(&mut text, format_args!("<p><span class=\"bad\">{domain}</span>: {error}</p>\n"));
         }
     }
     let copied = report.domains.iter().map(|domain| domain.bytes).fold(0, u64::saturating_add);
@@ -90,7 +91,7 @@ fn table(body: &mut String, report: &Report, histories: &[DomainHistory]) {
             Some((Some(from), Some(to))) => format!("{}, {}", span(from), span(to)),
             _ => "-".to_owned(),
         };
-        let class = if domain.error.is_some() { "bad" } else { "good" };
+        let class = if domain.failure.is_some() { "bad" } else { "good" };
         add(body, format_args!("<tr><td>{}<td>{}", escape(&domain.domain), technique(domain)));
         for number in [
             times(|history| (history.launched_seconds, history.ended_seconds)),

@@ -2,7 +2,7 @@
 
 use super::axis::Axis;
 use super::{add, escape, heading, technique};
-use crate::engine::migration::Phase;
+use crate::domain::Phase;
 use crate::history::{DomainHistory, History};
 use crate::report::{DomainOutcome, DomainReport, Report};
 use crate::units::span;

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::plan::{Difference, Then};
+use crate::domain::Then;
+use crate::plan::Difference;
 use crate::units::{Rate, span};
 
 impl fmt::Display for Difference {

@@ -3,6 +3,7 @@
 mod absent;
 mod cause;
 mod difference;
+mod failure;
 mod note;
 mod notice;
 mod obstacle;

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::plan::{StayKind, Then};
+use crate::domain::Then;
+use crate::plan::StayKind;
 
 impl fmt::Display for StayKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
