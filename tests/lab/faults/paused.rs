@@ -100,7 +100,7 @@ fn before(lab: &Lab) -> Result<()> {
         run.expect(0, name, "migrated")?;
         let report = run.report()?;
         let domain = report["domains"].as_array().into_iter().flatten().find(|domain| domain["domain"] == name);
-        let notice = domain.and_then(|domain| domain["notice"].as_str()).unwrap_or_default().to_owned();
+        let notice = domain.and_then(|domain| domain["notice"]["message"].as_str()).unwrap_or_default().to_owned();
         ensure!(notice.contains(fault) && notice.contains("as it was before"), "{report}");
         assert_states(lab, name, None, Some("paused"))?;
     }
@@ -123,7 +123,7 @@ fn during(lab: &Lab) -> Result<()> {
     let report = run.report()?;
     let domain = &report["domains"][0];
     ensure!(domain["paused_by"] == "io-error", "{report}");
-    let notice = domain["notice"].as_str().unwrap_or_default();
+    let notice = domain["notice"]["message"].as_str().unwrap_or_default();
     for words in ["paused at host-b by an I/O error, although it ran before", "virsh resume disk"] {
         ensure!(notice.contains(words), "{words}: {report}");
     }
