@@ -25,11 +25,11 @@ use crate::profile::Profile;
 use crate::sentence;
 use crate::topology::{self, CapacityOrigin, Hop, HostPorts, Port};
 use draft::Seen;
-pub use draft::{Draft, Findings};
+pub(crate) use draft::{Draft, Findings};
 pub use explain::{Activity, Otherwise, Reason};
 pub use model::{Leg, Position};
 pub use note::{Note, Versions};
-pub use planner::{Basis, Planner};
+pub(crate) use planner::{Basis, Planner};
 pub use predict::{Move, Situation, predict};
 pub use revalidate::Difference;
 
