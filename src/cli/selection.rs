@@ -182,7 +182,6 @@ fn place(name: &str, patterns: &[Pattern]) -> i32 {
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
-    use std::{process, thread};
 
     use super::*;
     use crate::cli::Command;
@@ -196,12 +195,11 @@ mod tests {
 
     /// The rules by a configuration file and options.
     fn configured(file: &str, options: &[&str]) -> Result<Vec<Rule>, String> {
-        let path = std::env::temp_dir().join(format!("tsmig-{}-{:?}.toml", process::id(), thread::current().id()));
-        std::fs::write(&path, file).unwrap();
+        let configuration = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&configuration, file).unwrap();
         let arguments = ["tsmig", "plan", "host-a", "host-b", "--config"].iter().map(OsString::from);
-        let arguments = arguments.chain([path.clone().into_os_string()]).chain(options.iter().map(OsString::from));
+        let arguments = arguments.chain([configuration.path().into()]).chain(options.iter().map(OsString::from));
         let (cli, config) = resolve(arguments).map_err(|error| error.to_string())?;
-        std::fs::remove_file(path).unwrap();
         let Command::Plan(plan) = cli.command else { unreachable!("parsed as plan") };
         let running = |name| (name, name, DomainState::Running);
         let source = fixture::host("host-a", &["db", "web-1", "web-2"].map(running));

@@ -229,6 +229,8 @@ mod tests {
     use std::fs;
     use std::sync::Arc;
 
+    use tempfile::NamedTempFile;
+
     use super::*;
 
     fn shell(name: &'static str, script: &str) -> Hooks {
@@ -246,13 +248,12 @@ mod tests {
 
     #[test]
     fn one_that_takes_too_long_is_killed_with_all_that_it_started() {
-        let path = std::env::temp_dir().join(format!("tsmig-hook-{}", std::process::id()));
-        let script = format!("sleep 1000 & echo $! > {}; echo waiting; wait", path.display());
+        let file = NamedTempFile::new().unwrap();
+        let script = format!("sleep 1000 & echo $! > {}; echo waiting; wait", file.path().display());
         let hooks = Hooks { limit: Duration::from_millis(500), ..shell("before-run", &script) };
         let problem = hooks.before_run().unwrap_err().to_string();
         assert!(problem.ends_with("it took more than 500ms and was killed: waiting"), "{problem}");
-        let sleeper = fs::read_to_string(&path).unwrap();
-        fs::remove_file(&path).unwrap();
+        let sleeper = fs::read_to_string(&file).unwrap();
         await_end(sleeper.trim().parse().unwrap());
     }
 
@@ -274,11 +275,10 @@ mod tests {
     fn slow(hooks: &Arc<Hooks>, run: fn(&Hooks) -> Result<(), HookFailure>) -> (thread::JoinHandle<String>, i32) {
         let hooks = Arc::clone(hooks);
         let path = hooks.commands.values().next().unwrap()[4].clone();
-        let _ = fs::remove_file(&path);
+        fs::write(&path, "").unwrap();
         let hook = thread::spawn(move || run(&hooks).unwrap_err().to_string());
         loop {
             if let Some(text) = fs::read_to_string(&path).ok().filter(|text| text.ends_with('\n')) {
-                fs::remove_file(&path).unwrap();
                 return (hook, text.trim().parse().unwrap());
             }
             thread::sleep(LOOK);
@@ -287,8 +287,8 @@ mod tests {
 
     #[test]
     fn an_interrupt_ends_what_runs_before_and_the_second_what_runs_after() {
-        let path = std::env::temp_dir().join(format!("tsmig-interrupted-hook-{}", std::process::id()));
-        let command = ["/bin/sh", "-c", "sleep 1000 & echo $! > $1; wait", "sh", &path.to_string_lossy()];
+        let file = NamedTempFile::new().unwrap();
+        let command = ["/bin/sh", "-c", "sleep 1000 & echo $! > $1; wait", "sh", &file.path().to_string_lossy()];
         let command = command.map(str::to_owned).to_vec();
         let commands = [("before-run", command.clone()), ("after-run", command)].into();
         let hooks = Arc::new(Hooks { commands, ..Hooks::default() });

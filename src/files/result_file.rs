@@ -98,19 +98,20 @@ mod tests {
 
     #[test]
     fn an_old_result_stays_until_there_is_a_new_one() {
-        let path = std::env::temp_dir().join(format!("tsmig-save-{}.json", std::process::id()));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("result");
         fs::write(&path, "an older and longer result").unwrap();
         let file = open(&path, &[]).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "an older and longer result");
         file.save(&"new").unwrap();
         drop(file);
         assert_eq!(fs::read_to_string(&path).unwrap(), "\"new\"\n");
-        fs::remove_file(&path).unwrap();
     }
 
     #[test]
     fn a_file_is_made_only_for_a_result() {
-        let path = std::env::temp_dir().join(format!("tsmig-no-result-{}.json", std::process::id()));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("result");
         let file = open(&path, &[]).unwrap();
         assert!(!path.exists(), "whoever waits for it would find an empty one");
         file.save(&"new").unwrap();
@@ -118,7 +119,6 @@ mod tests {
         fs::write(&path, "").unwrap();
         drop(open(&path, &[]).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), "", "it was there before");
-        fs::remove_file(&path).unwrap();
     }
 
     #[test]

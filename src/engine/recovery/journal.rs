@@ -308,14 +308,10 @@ fn unfinished(text: &str) -> Vec<Unfinished> {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::tempdir;
+
     use super::*;
     use crate::domain::Technique;
-
-    fn scratch(name: &str) -> PathBuf {
-        let path = env::temp_dir().join(format!("tsmig-journal-{name}-{}", process::id()));
-        let _ = fs::remove_dir_all(&path);
-        path
-    }
 
     fn launch(name: &str) -> Entry {
         Entry::Launch {
@@ -342,9 +338,9 @@ mod tests {
 
     #[test]
     fn the_next_run_finds_what_the_last_did_not_finish() {
-        let directory = scratch("next");
+        let directory = tempdir().unwrap();
         {
-            let (journal, before) = Journal::open(&directory, "id", "host-a").unwrap();
+            let (journal, before) = Journal::open(directory.path(), "id", "host-a").unwrap();
             assert_eq!(before, []);
             journal.begin("host-a", host_b()).unwrap();
             for name in ["done", "open", "broken", "lost"] {
@@ -354,7 +350,7 @@ mod tests {
             journal.record(&end("broken", DomainOutcome::NeedsRecovery)).unwrap();
             journal.record(&end("lost", DomainOutcome::Lost)).unwrap();
         }
-        let (journal, found) = Journal::open(&directory, "id", "host-a").unwrap();
+        let (journal, found) = Journal::open(directory.path(), "id", "host-a").unwrap();
         assert_eq!(names(&found), ["broken", "lost", "open"]);
         assert_eq!((found[0].destination.as_str(), found[0].destination_id.as_str()), ("host-b", "id of b"));
         assert!(found[0].before.persistent && !found[0].before.autostart);
@@ -362,29 +358,27 @@ mod tests {
             journal.record(&end(name, DomainOutcome::Migrated)).unwrap();
         }
         drop(journal);
-        assert_eq!(names(&Journal::open(&directory, "id", "host-a").unwrap().1), [""; 0]);
-        assert_eq!(fs::read_to_string(directory.join("id.jsonl")).unwrap(), "", "what has ended is not kept");
-        fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(names(&Journal::open(directory.path(), "id", "host-a").unwrap().1), [""; 0]);
+        assert_eq!(fs::read_to_string(directory.path().join("id.jsonl")).unwrap(), "", "what has ended is not kept");
     }
 
     #[test]
     fn a_torn_line_and_foreign_ones_hide_nothing_else() {
-        let directory = scratch("torn");
+        let directory = tempdir().unwrap();
         {
-            let (journal, _) = Journal::open(&directory, "id", "host-a").unwrap();
+            let (journal, _) = Journal::open(directory.path(), "id", "host-a").unwrap();
             journal.record(&launch("open")).unwrap();
         }
-        let path = directory.join("id.jsonl");
+        let path = directory.path().join("id.jsonl");
         let text = fs::read_to_string(&path).unwrap();
         let foreign = "{\"at\":\"2030-01-01T00:00:00Z\",\"step\":\"teleport\",\"uuid\":\"x\"}\n\u{0}\u{0}\nno json\n";
         fs::write(&path, format!("{foreign}{text}{}", &text[..30])).unwrap();
         {
-            let (journal, found) = Journal::open(&directory, "id", "host-a").unwrap();
+            let (journal, found) = Journal::open(directory.path(), "id", "host-a").unwrap();
             assert_eq!(names(&found), ["open"]);
             journal.record(&launch("later")).unwrap();
         }
-        assert_eq!(names(&Journal::open(&directory, "id", "host-a").unwrap().1), ["later", "open"]);
-        fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(names(&Journal::open(directory.path(), "id", "host-a").unwrap().1), ["later", "open"]);
     }
 
     /// A disk on which there is room for that many bytes only.
@@ -422,39 +416,37 @@ mod tests {
 
     #[test]
     fn a_run_tells_others_what_it_still_brings_as_long_as_it_lives() {
-        let directory = scratch("promises");
+        let directory = tempdir().unwrap();
         let arrival = |memory_bytes| Arrival { destination: "host-b".to_owned(), memory_bytes };
         let brings = |memory: &[(&str, u64)]| Entry::Plan {
             arrivals: memory.iter().map(|(name, bytes)| (format!("uuid of {name}"), arrival(*bytes))).collect(),
         };
-        let to_b = || promises(&directory, "own", "id of b");
-        let (journal, _) = Journal::open(&directory, "other", "host-c").unwrap();
+        let to_b = || promises(directory.path(), "own", "id of b");
+        let (journal, _) = Journal::open(directory.path(), "other", "host-c").unwrap();
         journal.begin("host-c", host_b()).unwrap();
         assert_eq!(to_b(), []);
         journal.record(&brings(&[("one", 1), ("two", 2), ("three", 4)])).unwrap();
         journal.record(&brings(&[("one", 1), ("two", 2)])).unwrap();
         assert_eq!(to_b(), [Promise { source: "host-c".to_owned(), bytes: 3 }], "the later one counts");
-        assert_eq!(promises(&directory, "other", "id of b"), [], "one's own run");
-        assert_eq!(promises(&directory, "own", "id of d"), [], "another destination");
+        assert_eq!(promises(directory.path(), "other", "id of b"), [], "one's own run");
+        assert_eq!(promises(directory.path(), "own", "id of d"), [], "another destination");
         journal.record(&launch("two")).unwrap();
         journal.record(&end("one", DomainOutcome::Migrated)).unwrap();
         assert_eq!(to_b()[0].bytes, 2, "what has arrived is in the destination's own numbers");
         drop(journal);
         assert_eq!(to_b(), [], "a run that has ended brings nothing");
-        fs::remove_dir_all(&directory).unwrap();
     }
 
     #[test]
     fn two_runs_on_one_source_exclude_each_other() {
-        let directory = scratch("lock");
-        let first = Journal::open(&directory, "id", "host-a").unwrap();
-        let error = Journal::open(&directory, "id", "host-a").unwrap_err().to_string();
+        let directory = tempdir().unwrap();
+        let first = Journal::open(directory.path(), "id", "host-a").unwrap();
+        let error = Journal::open(directory.path(), "id", "host-a").unwrap_err().to_string();
         assert!(error.contains("host-a") && error.contains(&format!("pid {}", process::id())), "{error}");
         assert!(error.contains("started 20"), "{error}");
-        Journal::open(&directory, "another", "host-c").unwrap();
+        Journal::open(directory.path(), "another", "host-c").unwrap();
         drop(first);
-        Journal::open(&directory, "id", "host-a").unwrap();
-        fs::remove_dir_all(&directory).unwrap();
+        Journal::open(directory.path(), "id", "host-a").unwrap();
     }
 
     #[test]
