@@ -58,6 +58,26 @@ fn man_shows_every_page_without_a_warning() {
     }
 }
 
+/// What a hook finds in its environment; `value` says in which.
+const HOOK_VARIABLES: [Key; 11] = [
+    Key { name: "TSMIG_HOOK", value: "all", about: "Which one it is: before-run, and so on." },
+    Key { name: "TSMIG_SOURCE", value: "all", about: "The source as it was named on the command line." },
+    Key { name: "TSMIG_SOURCE_URI", value: "all", about: "Its libvirt URI." },
+    Key { name: "TSMIG_DESTINATION", value: "all", about: "The destination as it was named on the command line." },
+    Key { name: "TSMIG_DESTINATION_URI", value: "all", about: "Its libvirt URI." },
+    Key { name: "TSMIG_DOMAIN", value: "domain", about: "The domain's name." },
+    Key { name: "TSMIG_UUID", value: "domain", about: "Its UUID." },
+    Key { name: "TSMIG_TECHNIQUE", value: "domain", about: "How it moves: pre-copy, post-copy or offline." },
+    Key {
+        name: "TSMIG_OUTCOME",
+        value: "after",
+        about: "For a domain: migrated, remains, needs-recovery, lost or gone. For the run: evacuated, partial, \
+                failed, interrupted or needs-recovery.",
+    },
+    Key { name: "TSMIG_ERROR", value: "after-domain", about: "Why it is not at the destination, where it is not." },
+    Key { name: "TSMIG_REPORT", value: "after-run", about: "The file of --report, complete, where it was given." },
+];
+
 #[test]
 fn the_manual_of_the_configuration() {
     let mut page = Roff::new();
@@ -97,7 +117,7 @@ fn the_manual_of_the_configuration() {
                  and runs none; `tsmig recover` runs none.";
     section("[hooks]", about, rows(&keys::HOOKS));
     page.control("SH", ["ENVIRONMENT OF THE HOOKS"]).text([roman("In brackets, which hooks have it.")]);
-    for variable in keys::HOOK_VARIABLES {
+    for variable in HOOK_VARIABLES {
         let of = roman(format!(" [{}]", variable.value));
         page.control("TP", []).text([bold(variable.name), of]).text([roman(variable.about)]);
     }

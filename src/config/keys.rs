@@ -99,26 +99,6 @@ pub const HOOKS: [Key; 5] = [
     },
 ];
 
-/// What a hook finds in its environment; `value` says in which.
-pub const HOOK_VARIABLES: [Key; 11] = [
-    Key { name: "TSMIG_HOOK", value: "all", about: "Which one it is: before-run, and so on." },
-    Key { name: "TSMIG_SOURCE", value: "all", about: "The source as it was named on the command line." },
-    Key { name: "TSMIG_SOURCE_URI", value: "all", about: "Its libvirt URI." },
-    Key { name: "TSMIG_DESTINATION", value: "all", about: "The destination as it was named on the command line." },
-    Key { name: "TSMIG_DESTINATION_URI", value: "all", about: "Its libvirt URI." },
-    Key { name: "TSMIG_DOMAIN", value: "domain", about: "The domain's name." },
-    Key { name: "TSMIG_UUID", value: "domain", about: "Its UUID." },
-    Key { name: "TSMIG_TECHNIQUE", value: "domain", about: "How it moves: pre-copy, post-copy or offline." },
-    Key {
-        name: "TSMIG_OUTCOME",
-        value: "after",
-        about: "For a domain: migrated, remains, needs-recovery, lost or gone. For the run: evacuated, partial, \
-                failed, interrupted or needs-recovery.",
-    },
-    Key { name: "TSMIG_ERROR", value: "after-domain", about: "Why it is not at the destination, where it is not." },
-    Key { name: "TSMIG_REPORT", value: "after-run", about: "The file of --report, complete, where it was given." },
-];
-
 /// `[defaults]`: the options that have a default there, by their long names.
 pub const DEFAULTS: [&str; 15] = [
     "bandwidth",
