@@ -70,12 +70,17 @@ fn a_plan_is_as_published() {
 
 #[test]
 fn a_report_is_as_published() {
-    let schema = Schema::strict("report.json");
+    let (schema, events) = (Schema::strict("report.json"), Schema::strict("events.json"));
     for path in files("examples/reports").chain([root().join("tests/cmd/failed-report.json")]) {
         let (saved, again) = (read(&path), printed(&["report", path.to_str().unwrap()]));
         assert_fits(&schema, &saved, &path);
         assert_fits(&schema, &again, &path);
         assert_eq!(again["domains"], saved["domains"], "what is read back is told in the same words");
+        for domain in again["domains"].as_array().unwrap() {
+            let mut done = domain.clone();
+            (done["event"], done["elapsed_seconds"]) = (json!("done"), json!(1.5));
+            assert_fits(&events, &done, &path);
+        }
     }
 }
 
