@@ -39,7 +39,6 @@ impl ResultFile {
         }
     }
 
-    /// Its path as it was given.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -59,19 +58,13 @@ impl ResultFile {
     }
 }
 
-/// Why a file can't take a result.
 #[derive(Debug, thiserror::Error)]
 pub enum ResultFileError {
     #[error("{}: can't be written: {source}", path.display())]
     Unwritable { path: PathBuf, source: io::Error },
     /// It is read, too.
     #[error("{}: {option} would overwrite what is read as {input}; give another file", path.display())]
-    IsRead {
-        path: PathBuf,
-        option: String,
-        /// What it is read as.
-        input: String,
-    },
+    IsRead { path: PathBuf, option: String, input: String },
 }
 
 /// By whatever names. Only what keeps what is written to it can be overwritten.

@@ -10,7 +10,6 @@ use crate::topology::Hop;
 /// What was found out about the hosts beside their profiles.
 #[derive(Debug, Clone, Default)]
 pub struct Findings {
-    /// What keeps a whole host from taking part.
     pub blocked: Vec<HostRefusal>,
     /// Memory that each domain takes at the destination, in bytes, by UUID.
     pub memory_bytes: HashMap<String, u64>,
@@ -29,7 +28,6 @@ pub struct Draft {
     pub movable: Vec<String>,
 }
 
-/// The hosts as the planner sees them.
 #[derive(Clone, Copy)]
 pub(super) struct Seen<'a> {
     pub(super) source: &'a Profile,

@@ -5,12 +5,9 @@ use crate::domain::{DomainState, Technique};
 use crate::obstacle::Obstacle;
 use crate::profile::DomainProfile;
 
-/// What is to become of a domain.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Standing {
-    /// Its memory moves.
     Moves(Techniques),
-    /// Its definition moves.
     Offline,
     /// It was selected and can't be moved.
     Refused(Obstacle),
@@ -25,7 +22,6 @@ pub(crate) enum Techniques {
     Either,
     /// The user chose; with where that was said.
     Forced(Technique, &'static str),
-    /// Post-copy is not possible.
     OnlyPreCopy(Obstacle),
 }
 

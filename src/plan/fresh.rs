@@ -10,7 +10,6 @@ use super::search::{self, Found};
 use super::{Demands, Plan, Refusal, SCHEMA, Situation, Stay, Step, StepPrediction, Totals, Window};
 use crate::domain::{Technique, Transfer};
 
-/// The plan for hosts that are seen so.
 pub(super) fn plan(seen: &Seen<'_>, demands: &Demands) -> Plan {
     let (source, destination) = (seen.source, seen.destination);
     let sorted = Sorted::of(seen, demands);
@@ -104,7 +103,6 @@ struct Chosen<'a> {
 }
 
 impl Chosen<'_> {
-    /// The step of the launch in this place.
     fn step(&self, place: usize) -> Step {
         let Launch { guest, concurrency, technique } = self.planned.launches[place];
         let domain = &self.seen.source.domains[self.moving[guest]];

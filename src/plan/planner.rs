@@ -4,7 +4,6 @@ use super::draft::{Draft, Findings, Seen};
 use super::{Demands, Plan, Rule, fresh, revalidate};
 use crate::profile::Profile;
 
-/// Makes plans.
 #[derive(Debug, Clone, Copy)]
 pub struct Planner<'a> {
     /// What the user asks of each domain of the source today, in their order.
@@ -16,9 +15,7 @@ pub struct Planner<'a> {
 /// What a plan is made of beside the hosts.
 #[derive(Debug, Clone, Copy)]
 pub enum Basis<'a> {
-    /// What the user asks of the whole plan.
     Demands(&'a Demands),
-    /// A plan that was saved.
     Saved(&'a Plan),
 }
 
@@ -32,7 +29,6 @@ impl Planner<'_> {
         }
     }
 
-    /// The plan for the hosts as they are.
     pub fn draft(&self, source: &Profile, destination: &Profile, findings: &Findings) -> Draft {
         let seen = Seen { source, destination, rules: self.rules, findings };
         match self.basis {

@@ -42,9 +42,6 @@ pub fn predict(
 
 impl Situation {
     /// The same of what is left: all times count from now, and those in flight come behind `moves`.
-    ///
-    /// # Panics
-    /// An index is beyond the source's domains.
     pub fn predict(
         &self,
         source: &Profile,
@@ -58,9 +55,6 @@ impl Situation {
     }
 
     /// How far it has come after so many seconds by the model, and which of `moves` are still to be launched then.
-    ///
-    /// # Panics
-    /// An index is beyond the source's domains.
     pub fn after<'a>(
         &self,
         seconds: f64,

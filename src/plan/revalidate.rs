@@ -151,9 +151,7 @@ impl Today {
 
 /// A domain of today that the plan has no step for.
 enum Beside {
-    /// It is to stay.
     Stays(StayKind),
-    /// It was refused, and still is.
     Refused(Refusal),
     /// A plan of today would move it, or refuse it.
     Forgotten(Then),
@@ -185,7 +183,6 @@ fn beside(plan: &Plan, domain: &DomainProfile, rule: &Rule) -> Beside {
     }
 }
 
-/// A step of the plan today.
 enum StepToday {
     AsPlanned,
     /// It is not there to be moved.
@@ -227,7 +224,6 @@ fn step_today(step: &Step, seen: &Seen<'_>) -> StepToday {
     }
 }
 
-/// The totals and the steps of today.
 fn predict_again(steps: Vec<Step>, bandwidth: Option<f64>, seen: &Seen<'_>) -> (Totals, Vec<Step>) {
     let live = steps.iter().filter(|step| step.technique() != Technique::Offline);
     let moves: Vec<_> = live

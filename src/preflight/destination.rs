@@ -31,7 +31,6 @@ pub(super) fn obstacles(facts: &Facts, uuid: &str, domain: &str, found: &DomainF
     obstacles
 }
 
-/// What libvirt drops on the way.
 pub(super) fn dropped(facts: &Facts, domain: &str, found: &DomainFacts) -> Vec<Note> {
     let missing = found.hardware.files.iter().filter(|file| facts.files.get(&file.path) == Some(&false));
     let note = |HostFile { path, role }: &HostFile| match role {

@@ -6,12 +6,9 @@ use crate::domain::Fault;
 use crate::libvirt::facts::{Belongings, HostFacts, LibvirtRefusal, Memory, Network, Occupation, Resident};
 use crate::libvirt::xml::domain::Hardware;
 
-/// What both hosts said.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
-    /// The source as a host.
     pub source: HostFacts,
-    /// The destination as a host.
     pub destination: HostFacts,
     /// The selected domains of the source, by UUID.
     pub domains: HashMap<String, DomainFacts>,
@@ -27,7 +24,6 @@ pub struct Facts {
     pub networks: BTreeMap<String, Network>,
 }
 
-/// A domain that is to move.
 #[derive(Debug, Clone, Default)]
 pub struct DomainFacts {
     /// Its hardware, which the destination has to have room and parts for.
@@ -36,9 +32,7 @@ pub struct DomainFacts {
     pub hangs: bool,
     /// The error that has stopped it, if one has.
     pub fault: Option<Fault>,
-    /// What libvirt is busy with on it.
     pub job: Option<Occupation>,
-    /// How many snapshots it has.
     pub snapshots: u32,
     /// What it has beside its definition, if only that is to move.
     pub belongings: Option<Belongings>,

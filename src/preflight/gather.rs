@@ -13,9 +13,6 @@ use crate::plan::Rule;
 use crate::profile::{DomainProfile, Profile};
 
 /// What is to be known of the hosts before the domains of `profile` that `rules` select move.
-///
-/// # Errors
-/// A host did not answer a question in time.
 pub fn gather(source: &Host, destination: &Host, profile: &Profile, rules: &[Rule]) -> Result<Facts, HostError> {
     let mut facts = Facts { source: source.describe()?, destination: destination.describe()?, ..Facts::default() };
     facts.memory = destination.memory()?;
@@ -41,7 +38,6 @@ pub fn gather(source: &Host, destination: &Host, profile: &Profile, rules: &[Rul
     Ok(facts)
 }
 
-/// What the destination has shown so far.
 #[derive(Default)]
 struct Shown {
     files: Answers<String, bool>,

@@ -20,10 +20,8 @@ use crate::profile::{Both, Profile};
 pub use facts::Facts;
 pub use gather::gather;
 
-/// A plan for hosts that were examined.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Assessment {
-    /// The plan for today.
     pub plan: Plan,
     /// Why a saved plan does not hold as it was made; empty if it does.
     pub differences: Vec<Difference>,

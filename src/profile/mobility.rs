@@ -7,19 +7,14 @@ use crate::obstacle::{Eligibility, Obstacle};
 /// What a profile has of a domain beside its samples.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mobility {
-    /// Whether it has a stored definition.
     pub persistent: bool,
     /// Whether it can be migrated at all while it runs.
     pub migration: Eligibility,
-    /// Whether its memory can be post-copied.
     pub post_copy: Eligibility,
 }
 
 impl Mobility {
     /// Asks a host about a domain of which it is known whether it is persistent; `None` if the domain is gone.
-    ///
-    /// # Errors
-    /// The host did not answer.
     pub(super) fn ask(host: &Host, name: &str, uuid: &str, persistent: bool) -> Result<Option<Self>, HostError> {
         Ok(match host.hardware(uuid) {
             Err(error) if error.kind == HostErrorKind::Hangs => {
