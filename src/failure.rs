@@ -11,10 +11,7 @@ use crate::sentence;
 /// Why a migration was not begun, was cancelled or failed; in words one clause.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-#[allow(
-    missing_docs,
-    reason = "a field with nothing said of it is what it is called; an error is in its author's words"
-)]
+#[allow(missing_docs, reason = "a field is what it is called, and an error in its author's words")]
 pub enum Cause {
     /// libvirt reported no error.
     Unreported,
@@ -83,10 +80,7 @@ pub struct HookFailure {
 /// How a hook failed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-#[allow(
-    missing_docs,
-    reason = "a field with nothing said of it is what it is called; an error is in its author's words"
-)]
+#[allow(missing_docs, reason = "a field is what it is called, and an error in its author's words")]
 pub enum HookProblem {
     /// The run was interrupted before.
     NotBegun,

@@ -81,10 +81,7 @@ pub enum Event {
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[schemars(transform = sentence::with_message)]
-#[allow(
-    missing_docs,
-    reason = "a field with nothing said of it is what it is called; an error is in its author's words"
-)]
+#[allow(missing_docs, reason = "a field is what it is called, and an error in its author's words")]
 pub enum Notice {
     /// A domain was lost in an earlier run, so nothing goes by post-copy until it is started again.
     LostEarlier { domain: String },
