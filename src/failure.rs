@@ -163,6 +163,8 @@ pub enum Trouble {
     NotResumable { fault: String },
     /// Its post-copy failed before it ran at the destination, which QEMU can't resume.
     NeverRan,
+    /// A fault of tsmig's own ended the watch over its migration.
+    Unwatched,
     /// Its states on the two hosts do not go together.
     Unclear { places: Places },
 }

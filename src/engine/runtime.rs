@@ -1,6 +1,7 @@
 //! Carries out what the [`Coordinator`] decides: threads, clocks, the journal, and the questions to the hosts.
 
 use std::collections::HashMap;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -11,10 +12,12 @@ use crate::engine::driver::{self, Driver};
 use crate::engine::events::{Event, Timed};
 use crate::engine::launch;
 use crate::engine::launch_queue::Schedule;
-use crate::engine::migration::attempt::{Instruction, Update};
+use crate::engine::migration::Verdict;
+use crate::engine::migration::attempt::{Ended, Instruction, Update};
 use crate::engine::options::Options;
 use crate::engine::recovery::journal::{Entry, Journal};
 use crate::engine::recovery::survey::Survey;
+use crate::failure::{Cause, Trouble};
 use crate::libvirt::{Definition, Hosts};
 use crate::plan::Plan;
 use crate::report::{DomainReport, Report};
@@ -176,6 +179,15 @@ impl Hands {
             tell: move |update: Update| drop(out.send(Input::From(from.clone(), update))),
         };
         let options = self.options.clone();
-        thread::spawn(move || launch::start(driver, &launch, &options));
+        let (out, technique) = (self.sender.clone(), launch.transfer.technique);
+        thread::spawn(move || {
+            // A run waits for the end of each migration: it must not wait for a driver that has failed.
+            let followed = panic::catch_unwind(AssertUnwindSafe(|| launch::start(driver, &launch, &options)));
+            if followed.is_err() {
+                let verdict = Verdict::NeedsRecovery(Trouble::Unwatched);
+                let ended = Ended { verdict, ..Ended::not_wanted(technique, Cause::Unreported) };
+                drop(out.send(Input::From(launch.uuid, Update::Ended(ended))));
+            }
+        });
     }
 }

@@ -140,3 +140,13 @@ fn domains_that_all_ended_are_no_success() {
     let error = report.domains[0].error().unwrap();
     assert!(error.contains("shut off at host-a; `virsh start o1` there starts it"), "{error}");
 }
+
+#[test]
+fn a_run_does_not_wait_for_a_watch_that_has_failed() {
+    let hosts = Arc::new(Scripted::new(&[("unwatched", Script::Panics), ("web", Script::Arrives)]));
+    let steps = [("unwatched", Technique::PreCopy, 2), ("web", Technique::PreCopy, 2)];
+    let (_, report) = run_with(options(), &plan(&steps), &hosts);
+    assert_eq!(outcomes(&report), [DomainOutcome::NeedsRecovery, DomainOutcome::Migrated]);
+    let error = report.domains[0].error().unwrap();
+    assert!(error.contains("a fault of tsmig's own") && error.contains("tsmig recover host-a host-b"), "{error}");
+}

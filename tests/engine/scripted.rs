@@ -48,6 +48,8 @@ pub(crate) enum Script {
     HasLeft,
     /// Its definition can't be read.
     Unreadable,
+    /// Whoever asks for its definition fails.
+    Panics,
 }
 
 pub(crate) struct Domain {
@@ -215,7 +217,8 @@ impl Hosts for Scripted {
             | Script::Stalls
             | Script::NearlyConverged
             | Script::HasLeft
-            | Script::Unreadable => {
+            | Script::Unreadable
+            | Script::Panics => {
                 woken.recv().unwrap();
                 match self.with(uuid, |domain| domain.source.clone()) {
                     Presence::Absent => Ok(()),
@@ -346,6 +349,7 @@ impl Hosts for Scripted {
         if self.with(uuid, |domain| domain.script == Script::HasLeft) {
             return Err(error(HostErrorKind::NoSuchDomain, "no domain with matching uuid"));
         }
+        assert!(!self.with(uuid, |domain| domain.script == Script::Panics), "as scripted");
         if self.with(uuid, |domain| domain.script == Script::Unreadable) {
             return Err(error(HostErrorKind::NoAnswer, "no answer within 10 s"));
         }

@@ -79,6 +79,9 @@ impl fmt::Display for Trouble {
                 "its post-copy failed before it ran at the destination, and QEMU can't resume that: all of its memory \
                  is in the paused QEMU at the source",
             ),
+            Self::Unwatched => {
+                f.write_str("a fault of tsmig's own has ended the watch over it, and where it is now is not known")
+            }
             Self::Unclear { places: Places { source, destination } } => {
                 write!(f, "it is {source} at the source and {destination} at the destination")
             }
