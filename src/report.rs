@@ -55,6 +55,9 @@ pub struct DomainReport {
     pub domain: String,
     /// Its UUID.
     pub uuid: String,
+    /// The host that it went to, or was to go to; `None` if no plan says so.
+    #[serde(default)]
+    pub destination: Option<String>,
     /// How it was moved; `None` if the plan refused it.
     pub technique: Option<Technique>,
     /// How it ended.
@@ -85,6 +88,7 @@ impl DomainReport {
         Self {
             domain: domain.to_owned(),
             uuid: uuid.to_owned(),
+            destination: None,
             technique: None,
             outcome,
             seconds: 0.0,

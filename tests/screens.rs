@@ -73,6 +73,7 @@ impl Look {
         self.show(Event::Done(Box::new(DomainReport {
             domain: domain.to_owned(),
             uuid: String::new(),
+            destination: Some("host-b".to_owned()),
             technique: Some(Technique::PreCopy),
             outcome,
             seconds: 20.3,
@@ -214,6 +215,7 @@ fn text_of_others_never_reaches_the_terminal_raw() {
     let domain = DomainReport {
         domain: evil.to_owned(),
         uuid: String::new(),
+        destination: Some("host-b".to_owned()),
         technique: Some(Technique::PreCopy),
         outcome: DomainOutcome::Remains,
         seconds: 1.0,

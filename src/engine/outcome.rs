@@ -2,7 +2,7 @@
 //!
 //! Pure: those go in, the domain's report comes out.
 
-use crate::domain::{Condition, Places, Presence, Technique};
+use crate::domain::{Condition, Places, Presence};
 use crate::engine::migration::Verdict;
 use crate::engine::migration::attempt::Ended;
 use crate::failure::{Change, Failure, Names};
@@ -12,6 +12,7 @@ use crate::report::{DomainOutcome, DomainReport};
 /// The report of a migration that ended.
 pub(crate) fn report(hosts: Names, (domain, uuid): (&str, &str), ended: Ended) -> DomainReport {
     let Ended { cause, persistent, .. } = ended;
+    let destination = Some(hosts.destination.clone());
     let (outcome, failure) = match ended.verdict {
         Verdict::Migrated => (DomainOutcome::Migrated, None),
         Verdict::Remains => (DomainOutcome::Remains, Some(Failure::Remains { host: hosts.source, cause })),
@@ -24,6 +25,7 @@ pub(crate) fn report(hosts: Names, (domain, uuid): (&str, &str), ended: Ended) -
         Verdict::Gone(how, places) => (DomainOutcome::Gone, Some(Failure::Gone { how, hosts, places })),
     };
     DomainReport {
+        destination,
         technique: Some(ended.technique),
         seconds: ended.seconds,
         downtime_seconds: ended.downtime_seconds,
@@ -35,14 +37,14 @@ pub(crate) fn report(hosts: Names, (domain, uuid): (&str, &str), ended: Ended) -
 }
 
 /// The report of a domain that nothing was done with.
-pub(crate) fn untouched((domain, uuid): (&str, &str), technique: Option<Technique>, failure: Failure) -> DomainReport {
-    DomainReport { technique, failure: Some(failure), ..DomainReport::new(domain, uuid, DomainOutcome::Remains) }
+pub(crate) fn untouched((domain, uuid): (&str, &str), failure: Failure) -> DomainReport {
+    DomainReport { failure: Some(failure), ..DomainReport::new(domain, uuid, DomainOutcome::Remains) }
 }
 
 /// A domain that was selected and could not be moved: it is still at the source, and the end state says so.
 pub(crate) fn refused(refusal: &Refusal) -> DomainReport {
     let failure = Failure::Refused { obstacle: Box::new(refusal.obstacle.clone()) };
-    untouched((&refusal.domain, &refusal.uuid), None, failure)
+    untouched((&refusal.domain, &refusal.uuid), failure)
 }
 
 /// What a last look at both hosts makes of an outcome: the other one that is true by now, if it is, and what has changed if

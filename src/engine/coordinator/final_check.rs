@@ -77,27 +77,29 @@ impl Coordinator {
         };
         let newcomers = source.iter().filter(is_new).map(|Listed { domain, uuid, condition, .. }| {
             let (host, planned) = (self.run.source.clone(), self.run.not_in_plan.get(uuid).copied());
-            outcome::untouched((domain, uuid), None, Failure::Newcomer { host, state: *condition, planned })
+            outcome::untouched((domain, uuid), Failure::Newcomer { host, state: *condition, planned })
         });
         newcomers.collect()
     }
 
     /// What is to be said of a domain, by how far it is.
     fn report_of(&self, task: &Task) -> DomainReport {
-        let about = (task.domain.as_str(), task.uuid.as_str());
-        match &task.stage {
-            Stage::Ended(report) => report.clone(),
+        let (outcome, failure) = match &task.stage {
+            Stage::Ended(report) => return (**report).clone(),
             Stage::Waiting => {
                 let cause = self.halted.clone().unwrap_or(Cause::Interrupted);
-                let failure = Failure::NotLaunched { host: self.run.source.clone(), cause };
-                outcome::untouched(about, Some(task.transfer.technique), failure)
+                (DomainOutcome::Remains, Failure::NotLaunched { host: self.run.source.clone(), cause })
             }
             Stage::InFlight(flight) => {
                 let (phase, route) = (flight.phase, flight.route);
-                let failure = Failure::LeftOnItsWay { phase, route, hosts: self.run.names() };
-                let untouched = outcome::untouched(about, Some(task.transfer.technique), failure);
-                DomainReport { outcome: DomainOutcome::NeedsRecovery, ..untouched }
+                (DomainOutcome::NeedsRecovery, Failure::LeftOnItsWay { phase, route, hosts: self.run.names() })
             }
+        };
+        DomainReport {
+            destination: Some(self.run.destination.clone()),
+            technique: Some(task.transfer.technique),
+            failure: Some(failure),
+            ..DomainReport::new(&task.domain, &task.uuid, outcome)
         }
     }
 

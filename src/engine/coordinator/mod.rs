@@ -513,10 +513,11 @@ impl Coordinator {
 
     fn ended(&mut self, uuid: &str, report: DomainReport) {
         let Some(task) = self.tasks.get_mut(uuid) else { return };
+        let report = Box::new(report);
         task.stage = Stage::Ended(report.clone());
         self.queue.freed();
         let end = Entry::End { uuid: uuid.to_owned(), outcome: report.outcome };
-        self.tell(Event::Done(Box::new(report)));
+        self.tell(Event::Done(report));
         self.effects.push_back(Effect::Record(end));
         self.share_bandwidth();
     }

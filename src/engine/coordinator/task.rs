@@ -40,7 +40,7 @@ pub(crate) enum Start {
 pub(super) enum Stage {
     Waiting,
     InFlight(Flight),
-    Ended(DomainReport),
+    Ended(Box<DomainReport>),
 }
 
 /// A migration in flight, as its driver told.

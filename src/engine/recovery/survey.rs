@@ -133,7 +133,7 @@ pub fn survey(
 /// A domain that nothing is done about, since a question about it has no answer.
 fn unanswered(domain: &str, uuid: &str, found: Option<Found>, error: HostError) -> DomainReport {
     let failure = Failure::Unanswered { found, cause: Cause::from(error) };
-    DomainReport { outcome: DomainOutcome::NeedsRecovery, ..outcome::untouched((domain, uuid), None, failure) }
+    DomainReport { outcome: DomainOutcome::NeedsRecovery, ..outcome::untouched((domain, uuid), failure) }
 }
 
 /// What it means; `migrates` is whether the source says that it is sending the domain, `known` whether the journal has
