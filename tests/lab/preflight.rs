@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 use tsmig_lab::{GuestSpec, Lab, Node, Rate};
 
-use tsmig::engine::recovery::journal::{self, Entry, Journal};
+use tsmig::engine::recovery::journal::{self, Arrival, Entry, Journal};
 
 use crate::harness::{Guests, Run, Test, assert_states, receiver, run, start, tsmig};
 
@@ -340,7 +340,7 @@ fn migrating(lab: &Lab) -> Result<()> {
     lab.run(Node::HostA, &["virsh", "domjobabort", "g1"])?;
     other.wait()?;
     let profile: Value = serde_json::from_str(&profile.stdout)?;
-    let window = profile["window_seconds"].as_f64().context("window_seconds")?;
+    let window = profile["hosts"][0]["window_seconds"].as_f64().context("window_seconds")?;
     ensure!(window < 10.0, "a question waited for the end of the job until its time was up: {profile}");
     assert_refused(lab, &guests, &refused, &["g1: it is being migrated already", "virsh domjobinfo g1"])
 }
@@ -375,7 +375,7 @@ fn profiling(lab: &Lab) -> Result<()> {
     let run = finish(child, &mut said)?;
     ensure!(run.status == 0, "{}", run.stderr);
     let profile: Value = serde_json::from_str(&run.stdout)?;
-    let domains = profile["domains"].as_array().context("domains")?;
+    let domains = profile["hosts"][0]["domains"].as_array().context("domains")?;
     let names: Vec<_> = domains.iter().map(|domain| &domain["name"]).collect();
     ensure!(names == ["g1", "reset"], "one that is gone is not profiled: {profile}");
     let inbound = |index: usize| domains[index]["inbound_bits_per_second"].as_f64().unwrap_or(-1.0) / 1e6;

@@ -123,7 +123,7 @@ fn stalled_by_default(lab: &Lab) -> Result<()> {
     assert_stayed(lab, &guests, "busy")?;
     // The planner chose it: it is switched.
     let mut plan = run(lab, &[&["plan"], hosts.as_slice(), &["--output", "json"]].concat())?.plan()?;
-    plan["migrations"][0]["forced"] = false.into();
+    plan["migrations"][0]["kind"] = "chosen".into();
     let mut file = tempfile::NamedTempFile::new()?;
     write!(file, "{plan}")?;
     let path = file.path().to_str().context("a path")?;
