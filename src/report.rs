@@ -169,24 +169,6 @@ pub enum Outcome {
     NeedsRecovery,
 }
 
-impl Report {
-    /// With what became of further domains, towards other destinations.
-    #[must_use]
-    pub fn and(mut self, other: Self) -> Self {
-        self.destinations.extend(other.destinations);
-        self.total_seconds += other.total_seconds;
-        self.outcome = match [self.outcome, other.outcome] {
-            // A program that leaves reports no more than that.
-            outcomes if outcomes.contains(&Outcome::Interrupted) => Outcome::Interrupted,
-            outcomes if outcomes.contains(&Outcome::NeedsRecovery) => Outcome::NeedsRecovery,
-            outcomes if outcomes.contains(&Outcome::Partial) => Outcome::Partial,
-            [outcome, _] => outcome,
-        };
-        self.domains.extend(other.domains);
-        self
-    }
-}
-
 /// As in JSON.
 impl fmt::Display for DomainOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -129,9 +129,8 @@ pub(crate) struct EvacuateArgs {
 pub(crate) struct RecoverArgs {
     /// The host that was evacuated.
     pub source: String,
-    /// The hosts that take the domains.
-    #[arg(required = true, value_name = "DESTINATION")]
-    pub destinations: Vec<String>,
+    /// The host that takes the domains.
+    pub destination: String,
     /// Where resumed memory goes, such as tcp://10.1.0.2; the default is the configuration's, else the destination's
     /// host name.
     #[arg(long, value_name = "URI", value_parser = uri::migration)]

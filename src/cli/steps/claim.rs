@@ -9,7 +9,7 @@ use super::connect::{identity, is_remote};
 use super::context::Context;
 use super::examine::{Live, promise};
 use super::interrupts::Interrupts;
-use crate::engine::events::{Event, Timed};
+use crate::engine::events::Event;
 use crate::engine::recovery::journal::{self, Journal, Unfinished};
 use crate::engine::recovery::survey::{Scope, Survey, survey};
 use crate::engine::{Evacuation, Options, Timeout};
@@ -22,42 +22,25 @@ use crate::topology::Side;
 /// A pair of hosts that this run alone is at work on.
 pub(crate) struct Claim<'a> {
     context: Context<'a>,
-    pub(crate) interrupts: Arc<Interrupts>,
+    pub(crate) interrupts: Interrupts,
     pub(crate) hosts: Arc<Pair>,
     pub(crate) journal: Arc<Journal>,
-    unfinished: Arc<[Unfinished]>,
+    unfinished: Vec<Unfinished>,
     destination_id: String,
-    /// The destinations that this run sees to, this one among them.
-    destination_ids: Arc<[String]>,
 }
 
 impl<'a> Claim<'a> {
     /// Takes the journal of the source, and from now on signals. Where another run has it, or it can't be written,
     /// nothing is moved.
-    pub(crate) fn take(context: Context<'a>, pair: (Host, Host)) -> Result<Self> {
-        Self::take_all(context, vec![pair])?.pop().context("no host was named")
-    }
-
-    /// The same for a source with several destinations: a claim for each.
-    pub(crate) fn take_all(context: Context<'a>, pairs: Vec<(Host, Host)>) -> Result<Vec<Self>> {
-        let interrupts = Arc::new(Interrupts::catch()?);
-        let (source, _) = pairs.first().context("no host was named")?;
-        let (source_id, source) = (identity(source)?, &source.endpoint().name);
-        let ids = pairs.iter().map(|(_, to)| identity(to)).collect::<Result<Arc<[_]>>>()?;
-        let (journal, unfinished) = Journal::open(&journal::directory(), &source_id, source)?;
-        let destinations = pairs.iter().map(|(_, to)| to.endpoint().name.clone()).zip(ids.iter().cloned());
-        journal.begin(source, destinations.collect()).context("the journal can't be written")?;
-        let (journal, unfinished) = (Arc::new(journal), Arc::from(unfinished));
-        let claim = |((source, destination), id): (_, &String)| Self {
-            context,
-            interrupts: Arc::clone(&interrupts),
-            hosts: Arc::new(Pair::new(source, destination)),
-            journal: Arc::clone(&journal),
-            unfinished: Arc::clone(&unfinished),
-            destination_id: id.clone(),
-            destination_ids: Arc::clone(&ids),
-        };
-        Ok(pairs.into_iter().zip(ids.iter()).map(claim).collect())
+    pub(crate) fn take(context: Context<'a>, (source, destination): (Host, Host)) -> Result<Self> {
+        let interrupts = Interrupts::catch()?;
+        let (source_id, destination_id) = (identity(&source)?, identity(&destination)?);
+        let (names, directory) = ([&source, &destination].map(|h| h.endpoint().name.clone()), journal::directory());
+        let (journal, unfinished) = Journal::open(&directory, &source_id, &names[0])?;
+        let destinations = [(names[1].clone(), destination_id.clone())].into();
+        journal.begin(&names[0], destinations).context("the journal can't be written")?;
+        let (hosts, journal) = (Arc::new(Pair::new(source, destination)), Arc::new(journal));
+        Ok(Self { context, interrupts, hosts, journal, unfinished, destination_id })
     }
 
     pub(crate) fn endpoints(&self) -> [&Endpoint; 2] {
@@ -76,11 +59,7 @@ impl<'a> Claim<'a> {
     }
 
     pub(crate) fn survey(&self, scope: Scope) -> Result<Survey> {
-        let own = |entry: &&Unfinished| {
-            entry.destination_id == self.destination_id || !self.destination_ids.contains(&entry.destination_id)
-        };
-        let unfinished: Vec<_> = self.unfinished.iter().filter(own).cloned().collect();
-        let survey = survey(&*self.hosts, &unfinished, &self.destination_id, scope)?;
+        let survey = survey(&*self.hosts, &self.unfinished, &self.destination_id, scope)?;
         survey.remarks.iter().for_each(|remark| self.context.say(&remark.to_string()));
         Ok(survey)
     }
@@ -96,10 +75,6 @@ impl<'a> Claim<'a> {
             on_stall: None,
             hooks: Arc::default(),
         }
-    }
-
-    pub(crate) fn tell(&self, timed: &Timed) {
-        Feed::to(self.context.screen()).tell(timed);
     }
 
     /// Finishes what was found. The report is drawn if `draws_report` says that it is the last word.

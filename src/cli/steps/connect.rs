@@ -21,6 +21,9 @@ pub(crate) fn all_endpoints<'a>(config: &Config, names: impl IntoIterator<Item =
     let endpoints = names.into_iter().map(|name| endpoint(config, name)).collect::<Result<Vec<_>>>()?;
     let mut uris = HashSet::new();
     match endpoints.iter().find(|endpoint| !uris.insert(&endpoint.uri)) {
+        Some(twice) if endpoints.len() == 2 => {
+            Err(usage(format!("source and destination are the same host: {}", twice.uri)))
+        }
         Some(twice) => Err(usage(format!("the same host is named twice: {}", twice.uri))),
         None => Ok(endpoints),
     }
