@@ -163,13 +163,15 @@ impl Journal {
             let mut file = File::options().read(true).append(true).create(true).open(&path)?;
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes)?;
-            let unfinished = unfinished(&String::from_utf8_lossy(&bytes));
-            if unfinished.is_empty() {
-                // Nobody needs the story of what has ended.
+            let text = String::from_utf8_lossy(&bytes);
+            let unfinished = unfinished(&text);
+            // Nobody needs the story of what has ended; but what another version has written may be open.
+            let keeps = !unfinished.is_empty() || has_unknown(&text);
+            if !keeps {
                 file.set_len(0)?;
                 file.rewind()?;
             }
-            let torn = !unfinished.is_empty() && bytes.last() != Some(&b'\n');
+            let torn = keeps && bytes.last() != Some(&b'\n');
             // The files' own names must be on the disk as well.
             File::open(directory)?.sync_all()?;
             Ok((Lines { to: file, torn }, unfinished))
@@ -284,6 +286,12 @@ fn promised(text: &str, to: &str) -> Option<Promise> {
     Some(Promise { source: from?, bytes }).filter(|promise| promise.bytes > 0)
 }
 
+/// Whether a whole line can't be read; the last may be what is left of a machine that lost its power.
+fn has_unknown(text: &str) -> bool {
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    whole.lines().any(|line| !line.is_empty() && serde_json::from_str::<Entry>(line).is_err())
+}
+
 /// What the lines leave open.
 fn unfinished(text: &str) -> Vec<Unfinished> {
     let mut open = BTreeMap::new();
@@ -379,6 +387,16 @@ mod tests {
             journal.record(&launch("later")).unwrap();
         }
         assert_eq!(names(&Journal::open(directory.path(), "id", "host-a").unwrap().1), ["later", "open"]);
+    }
+
+    #[test]
+    fn what_another_version_has_written_is_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("id.jsonl");
+        let foreign = "{\"at\":\"2030-01-01T00:00:00Z\",\"step\":\"teleport\",\"uuid\":\"x\"}\n";
+        fs::write(&path, foreign).unwrap();
+        drop(Journal::open(directory.path(), "id", "host-a").unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), foreign);
     }
 
     /// A disk on which there is room for that many bytes only.
