@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::text::Text;
 use super::{FileError, Saved};
 use crate::history::History;
-use crate::report::{self, Report};
+use crate::report::{self, DomainOutcome, Report};
 
 /// What `tsmig evacuate --report FILE` writes.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -33,6 +33,10 @@ impl Saved for Report {
             text.check_text(&key("domain"), &domain.domain)?;
             text.check_text(&key("uuid"), &domain.uuid)?;
             text.check_uuid(&mut uuids, &domain.uuid, key("uuid"))?;
+            // A kind that is not known would be read as none.
+            if domain.outcome != DomainOutcome::Migrated && domain.failure.is_none() {
+                return Err(text.wrong(&key("kind"), "it is missing, or not known with its fields"));
+            }
         }
         Ok(report)
     }
