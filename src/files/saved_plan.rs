@@ -1,7 +1,6 @@
 //! A plan in a file.
 
 use std::collections::HashMap;
-use std::iter;
 
 use serde::Deserialize;
 
@@ -22,9 +21,13 @@ impl Saved for Plan {
         // First, since an error in what is flattened does not know its key.
         let Steps { migrations } = text.document(Self::SCHEMA)?;
         let plan: Self = text.parse()?;
-        for (i, host) in iter::once(&plan.source).chain(&plan.destinations).enumerate() {
+        let destination = match plan.destinations.as_slice() {
+            [destination] => destination,
+            others => return Err(text.wrong("destinations", &format!("it has {} of them", others.len()))),
+        };
+        for (key, host) in [("source", &plan.source), ("destinations[0]", destination)] {
             if plan.port(host).is_none() {
-                return Err(text.wrong(&format!("hosts[{i}]"), &format!("{host} is missing")));
+                return Err(text.wrong(key, &format!("hosts has no {host}")));
             }
         }
         for (i, StepTransfer { technique, transfer }) in migrations.iter().enumerate() {
@@ -44,6 +47,9 @@ impl Saved for Plan {
             }
             if step.concurrency == 0 {
                 return Err(text.wrong(&key("concurrency"), "it is 0"));
+            }
+            if step.destination != *destination {
+                return Err(text.wrong(&key("destination"), &format!("the plan is not for {}", step.destination)));
             }
             text.check_text(&key("domain"), &step.domain)?;
             text.check_text(&key("uuid"), &step.uuid)?;

@@ -18,7 +18,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("bytes", "a whole number of bytes, 0 or more"),
     ("concurrency", "a whole number, 1 or more"),
     ("destination", "the host's name"),
-    ("destinations", "the list of the hosts' names"),
+    ("destinations", "the name of one host, in a list"),
     ("dirty_bytes_per_second", "a rate in bytes per second, 0 or more"),
     ("domain", "the domain's name"),
     ("domains", "the list of the host's domains"),

@@ -40,6 +40,8 @@ pub enum Reason {
         #[serde(serialize_with = "sentence::reason")]
         #[schemars(with = "Obstacle")]
         obstacle: Obstacle,
+        /// Whether another technique was given when the plan was made.
+        forced: bool,
     },
     /// The planner chose.
     Chosen {
@@ -113,7 +115,7 @@ impl Planned<'_> {
     pub(super) fn reason(&self, place: usize) -> Reason {
         match &self.choices[self.launches[place].guest].techniques {
             Techniques::Forced(_, origin) => Reason::Forced { origin: (*origin).to_owned() },
-            Techniques::OnlyPreCopy(obstacle) => Reason::OnlyPreCopy { obstacle: obstacle.clone() },
+            Techniques::OnlyPreCopy(obstacle) => Reason::OnlyPreCopy { obstacle: obstacle.clone(), forced: false },
             Techniques::Either => Reason::Chosen { otherwise: self.otherwise(place) },
         }
     }

@@ -210,7 +210,7 @@ impl Step {
 
     /// Whether the technique was given, not chosen.
     pub(crate) fn is_forced(&self) -> bool {
-        matches!(self.reason, Reason::Forced { .. })
+        matches!(self.reason, Reason::Forced { .. } | Reason::OnlyPreCopy { forced: true, .. })
     }
 }
 

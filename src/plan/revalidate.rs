@@ -120,7 +120,7 @@ impl Today {
             }
             StepToday::OnlyPreCopy(obstacle) => {
                 self.differences.push(Difference::NoPostCopy { domain, obstacle: obstacle.clone() });
-                let reason = Reason::OnlyPreCopy { obstacle };
+                let reason = Reason::OnlyPreCopy { obstacle, forced: step.is_forced() };
                 self.steps.push(Step { transfer: Transfer::by(Technique::PreCopy), reason, ..step.clone() });
             }
         }
@@ -130,9 +130,9 @@ impl Today {
     fn add_beside(&mut self, plan: &Plan, domain: &DomainProfile, rule: &Rule, host: &str) {
         let (name, uuid, state) = (&domain.name, &domain.uuid, domain.state);
         let then = match beside(plan, domain, rule) {
-            Beside::Stays(kind) => return self.stays.push(Stay::new(name, uuid, kind)),
-            Beside::Refused(refusal) => return self.refused.push(refusal),
-            Beside::Forgotten(then) => then,
+            Unplanned::Stays(kind) => return self.stays.push(Stay::new(name, uuid, kind)),
+            Unplanned::Refused(refusal) => return self.refused.push(refusal),
+            Unplanned::Forgotten(then) => then,
         };
         match then {
             Then::Refused => {
@@ -150,18 +150,18 @@ impl Today {
 }
 
 /// A domain of today that the plan has no step for.
-enum Beside {
+enum Unplanned {
     Stays(StayKind),
     Refused(Refusal),
     /// A plan of today would move it, or refuse it.
     Forgotten(Then),
 }
 
-fn beside(plan: &Plan, domain: &DomainProfile, rule: &Rule) -> Beside {
+fn beside(plan: &Plan, domain: &DomainProfile, rule: &Rule) -> Unplanned {
     let stayed = plan.stays.iter().find(|stay| stay.uuid == domain.uuid);
     // The options of the saved plan chose this, and are not given again.
     if let Some(stay) = stayed.filter(|stay| stay.is_by_options()) {
-        return Beside::Stays(stay.kind);
+        return Unplanned::Stays(stay.kind);
     }
     let refused = plan.refused.iter().find(|refusal| refusal.uuid == domain.uuid);
     let moved_offline = plan.migrations.iter().any(|step| step.technique() == Technique::Offline);
@@ -171,15 +171,15 @@ fn beside(plan: &Plan, domain: &DomainProfile, rule: &Rule) -> Beside {
         ..*rule
     };
     match (standing(domain, &rule, &Demands::default()), refused, stayed) {
-        (Standing::Stays(kind), ..) => Beside::Stays(kind),
-        (Standing::Refused(obstacle), Some(refusal), _) => Beside::Refused(Refusal { obstacle, ..refusal.clone() }),
-        (_, Some(_), _) => Beside::Forgotten(Then::Refused),
-        (_, None, Some(stay)) => Beside::Forgotten(match stay.kind {
+        (Standing::Stays(kind), ..) => Unplanned::Stays(kind),
+        (Standing::Refused(obstacle), Some(refusal), _) => Unplanned::Refused(Refusal { obstacle, ..refusal.clone() }),
+        (_, Some(_), _) => Unplanned::Forgotten(Then::Refused),
+        (_, None, Some(stay)) => Unplanned::Forgotten(match stay.kind {
             StayKind::ShutOff => Then::ShutOff,
             StayKind::Kept => Then::Kept,
             _ => Then::Stayed,
         }),
-        (_, None, None) => Beside::Forgotten(Then::Absent),
+        (_, None, None) => Unplanned::Forgotten(Then::Absent),
     }
 }
 
@@ -276,7 +276,8 @@ fn slower(then: &Plan, now: &Plan) -> Vec<Difference> {
             found.push(Difference::SlowerDomain { domain: step.domain.clone(), then: took(before), now: took(step) });
         }
     }
-    for (then, now) in then.hosts.iter().zip(&now.hosts) {
+    for now in &now.hosts {
+        let Some(then) = then.hosts.iter().find(|then| then.host == now.host) else { continue };
         let (host, then, now) = (&now.host, &then.migration_port, &now.migration_port);
         if then.bits_per_second != now.bits_per_second {
             found.push(Difference::OtherCapacity {

@@ -13,7 +13,7 @@ impl fmt::Display for Step {
         match &self.reason {
             Reason::Offline => return f.write_str("shut off: only its definition moves"),
             Reason::Forced { origin } => write!(f, "{}: {technique}, forced by {origin}", self.activity)?,
-            Reason::OnlyPreCopy { obstacle } => {
+            Reason::OnlyPreCopy { obstacle, .. } => {
                 write!(f, "{}: pre-copy, since post-copy is not possible: {obstacle}", self.activity)?;
             }
             Reason::Chosen { otherwise } => {
