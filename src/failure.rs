@@ -140,12 +140,12 @@ pub enum Failure {
         planned: Option<Then>,
     },
     /// The last look at both hosts shows that another outcome is true by now.
-    LastLook { found: Change, hosts: Names, places: Places },
+    LastLook { found: LateChange, hosts: Names, places: Places },
     /// A host did not answer a question about it, so nothing was done about it.
     Unanswered {
         /// What it was found to be, if that was answered.
         #[serde(serialize_with = "sentence::message_if_any")]
-        found: Option<Found>,
+        found: Option<Whereabouts>,
         cause: Cause,
     },
 }
@@ -196,7 +196,7 @@ pub enum Departure {
 /// What the last look at both hosts shows of a domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Change {
+pub enum LateChange {
     /// It runs on both hosts.
     RunsTwice,
     /// It had arrived and is at the source again.
@@ -214,7 +214,7 @@ pub enum Change {
 /// What a domain was found to be between the two hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(transform = sentence::with_message)]
-pub struct Found {
+pub struct Whereabouts {
     /// As far as a recovery cares.
     pub kind: Between,
     /// Where it was seen.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::domain::{Phase, Technique};
 use crate::engine::migration::Progress;
-use crate::failure::{Cause, Found, HookFailure, PostCopyEnd};
+use crate::failure::{Cause, HookFailure, PostCopyEnd, Whereabouts};
 use crate::libvirt::Tidied;
 use crate::report::{DomainReport, Job, Report};
 use crate::sentence;
@@ -48,7 +48,7 @@ pub enum Event {
         technique: Technique,
         /// What it was found to be on both hosts.
         #[serde(serialize_with = "sentence::message")]
-        found: Found,
+        found: Whereabouts,
     },
     /// A migration enters a phase.
     Phase {

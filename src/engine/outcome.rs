@@ -5,7 +5,7 @@
 use crate::domain::{Condition, Places, Presence};
 use crate::engine::migration::Verdict;
 use crate::engine::migration::attempt::Ended;
-use crate::failure::{Change, Failure, Names};
+use crate::failure::{Failure, LateChange, Names};
 use crate::plan::Refusal;
 use crate::report::{DomainOutcome, DomainReport};
 
@@ -50,7 +50,7 @@ pub(crate) fn refused(refusal: &Refusal) -> DomainReport {
 /// What a last look at both hosts makes of an outcome: the other one that is true by now, if it is, and what has changed if
 /// the domain is not at the destination. The source was listed first: a domain that has left it by then is at the
 /// destination, or nowhere.
-pub(crate) fn last_look(outcome: DomainOutcome, places: &Places) -> Option<(DomainOutcome, Option<Change>)> {
+pub(crate) fn last_look(outcome: DomainOutcome, places: &Places) -> Option<(DomainOutcome, Option<LateChange>)> {
     use Condition::{Crashed, Paused, PausedPostCopy, PausedPostCopyFailed, Running, ShutOff, ShutOffMigrated};
     use DomainOutcome::{Gone, Migrated, NeedsRecovery, Remains};
     use Presence::{Absent, Present};
@@ -58,24 +58,24 @@ pub(crate) fn last_look(outcome: DomainOutcome, places: &Places) -> Option<(Doma
     let is_active = |presence: &Presence| matches!(presence, Present(condition) if condition.is_active());
     let Places { source, destination } = places;
     let (outcome, change) = match (outcome, source, destination) {
-        (Migrated | Remains | Gone, Present(Running), Present(Running)) => (NeedsRecovery, Some(Change::RunsTwice)),
+        (Migrated | Remains | Gone, Present(Running), Present(Running)) => (NeedsRecovery, Some(LateChange::RunsTwice)),
         (Migrated, Present(Running | Paused | Crashed), Absent | Present(ShutOff | ShutOffMigrated)) => {
-            (Remains, Some(Change::Returned))
+            (Remains, Some(LateChange::Returned))
         }
         (Gone, Present(Running | Paused | Crashed), Absent | Present(ShutOff | ShutOffMigrated)) => {
-            (Remains, Some(Change::Revived))
+            (Remains, Some(LateChange::Revived))
         }
-        (Migrated, Absent | Present(ShutOff | ShutOffMigrated), Absent) => (Gone, Some(Change::LeftDestination)),
+        (Migrated, Absent | Present(ShutOff | ShutOffMigrated), Absent) => (Gone, Some(LateChange::LeftDestination)),
         (Remains | Gone, Absent | Present(ShutOffMigrated), Present(Running | Paused | Crashed))
         | (Gone, Present(ShutOff), Present(Running | Paused | Crashed)) => (Migrated, None),
-        (Remains, Absent, Absent | Present(ShutOff | ShutOffMigrated)) => (Gone, Some(Change::LeftSource)),
+        (Remains, Absent, Absent | Present(ShutOff | ShutOffMigrated)) => (Gone, Some(LateChange::LeftSource)),
         (Migrated | Remains | Gone, Present(PausedPostCopy | PausedPostCopyFailed), _) => {
-            (NeedsRecovery, Some(Change::MovedByOthers))
+            (NeedsRecovery, Some(LateChange::MovedByOthers))
         }
         (Remains, Absent | Present(ShutOffMigrated), _) if is_active(destination) => {
-            (NeedsRecovery, Some(Change::MovedByOthers))
+            (NeedsRecovery, Some(LateChange::MovedByOthers))
         }
-        (Gone, _, _) if is_active(source) || is_active(destination) => (NeedsRecovery, Some(Change::MovedByOthers)),
+        (Gone, _, _) if is_active(source) || is_active(destination) => (NeedsRecovery, Some(LateChange::MovedByOthers)),
         _ => return None,
     };
     Some((outcome, change))

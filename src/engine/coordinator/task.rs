@@ -7,7 +7,7 @@ use crate::engine::bandwidth::{InFlight, Share};
 use crate::engine::launch_queue::Waiting;
 use crate::engine::migration::Progress;
 use crate::engine::recovery::survey::Finding;
-use crate::failure::Found;
+use crate::failure::Whereabouts;
 use crate::libvirt::{Definition, Route};
 use crate::plan::Step;
 use crate::report::DomainReport;
@@ -32,7 +32,7 @@ pub(crate) enum Start {
     /// By a migration; `forced` if the user, not the planner, chose the technique.
     Launch { forced: bool },
     /// It has started, or ended, before this run; with what it was found to be.
-    Adopt { before: Definition, found: Found },
+    Adopt { before: Definition, found: Whereabouts },
 }
 
 /// How far a task is.

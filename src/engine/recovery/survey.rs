@@ -6,7 +6,7 @@
 use crate::domain::{Condition, Places, Presence, Technique, Transfer};
 use crate::engine::outcome;
 use crate::engine::recovery::journal::Unfinished;
-use crate::failure::{Between, Cause, Failure, Found};
+use crate::failure::{Between, Cause, Failure, Whereabouts};
 use crate::libvirt::{Definition, HostError, HostErrorKind, Hosts, Listed};
 use crate::report::{DomainOutcome, DomainReport};
 use crate::topology::Side;
@@ -32,7 +32,7 @@ pub struct Finding {
     /// How it was before it moved.
     pub before: Definition,
     /// What it was found to be.
-    pub found: Found,
+    pub found: Whereabouts,
 }
 
 /// What was found.
@@ -107,7 +107,8 @@ pub fn survey(
             survey.remarks.push(Remark::MovedByOthers { domain: domain.clone() });
             continue;
         }
-        let found = Found { kind, places: Places { source: presence(source), destination: presence(destination) } };
+        let found =
+            Whereabouts { kind, places: Places { source: presence(source), destination: presence(destination) } };
         let before = match known {
             Some(entry) => entry.before.clone(),
             // What stayed at the source tells how it was.
@@ -131,7 +132,7 @@ pub fn survey(
 }
 
 /// A domain that nothing is done about, since a question about it has no answer.
-fn unanswered(domain: &str, uuid: &str, found: Option<Found>, error: HostError) -> DomainReport {
+fn unanswered(domain: &str, uuid: &str, found: Option<Whereabouts>, error: HostError) -> DomainReport {
     let failure = Failure::Unanswered { found, cause: Cause::from(error) };
     DomainReport { outcome: DomainOutcome::NeedsRecovery, ..outcome::untouched((domain, uuid), failure) }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::domain::{Condition, Phase, Places, Presence};
 use crate::engine::recovery::survey::Remark;
-use crate::failure::{Between, Cause, Change, Departure, Failure, Found, Loss, Names, Trouble};
+use crate::failure::{Between, Cause, Departure, Failure, LateChange, Loss, Names, Trouble, Whereabouts};
 use crate::libvirt::Route;
 use crate::report::{DomainNotice, DomainReport};
 
@@ -178,17 +178,17 @@ fn left_on_its_way(hosts: &Names, domain: &str, route: Route, phase: Option<Phas
     )
 }
 
-fn changed(change: Change, hosts: &Names, domain: &str, places: &Places) -> String {
+fn changed(change: LateChange, hosts: &Names, domain: &str, places: &Places) -> String {
     let (Names { source: here, destination: there }, Places { source, destination }) = (hosts, places);
     match change {
-        Change::RunsTwice => {
+        LateChange::RunsTwice => {
             format!("it runs at {here} and at {there}; pause one of the two before they both write")
         }
-        Change::Returned => format!("it had arrived, and is at {here} again"),
-        Change::Revived => format!("it had ended, and is {source} at {here} again"),
-        Change::LeftDestination => format!("it had arrived at {there}; {}", no_more(hosts, domain, places)),
-        Change::LeftSource => format!("it was at {here}; {}", no_more(hosts, domain, places)),
-        Change::MovedByOthers => format!(
+        LateChange::Returned => format!("it had arrived, and is at {here} again"),
+        LateChange::Revived => format!("it had ended, and is {source} at {here} again"),
+        LateChange::LeftDestination => format!("it had arrived at {there}; {}", no_more(hosts, domain, places)),
+        LateChange::LeftSource => format!("it was at {here}; {}", no_more(hosts, domain, places)),
+        LateChange::MovedByOthers => format!(
             "it is {source} at {here} and {destination} at {there}: somebody else migrates it; `{}` watches that to its end",
             recover(hosts)
         ),
@@ -196,7 +196,7 @@ fn changed(change: Change, hosts: &Names, domain: &str, places: &Places) -> Stri
 }
 
 /// In one clause.
-impl fmt::Display for Found {
+impl fmt::Display for Whereabouts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Places { source, destination } = &self.places;
         let found = match self.kind {
