@@ -85,6 +85,16 @@ impl Transfer {
     }
 }
 
+/// How the two libvirts work together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Route {
+    /// The source's libvirt drives the migration and survives the client.
+    PeerToPeer,
+    /// The client talks to both: for a source that can't reach the destination's libvirt.
+    ClientManaged,
+}
+
 /// A domain's state in libvirt's terms; `blocked` counts as running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

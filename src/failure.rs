@@ -3,8 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Condition, Phase, Places, Then};
-use crate::libvirt::{HostError, Route};
+use crate::domain::{Condition, Phase, Places, Route, Then};
 use crate::obstacle::Obstacle;
 use crate::sentence;
 
@@ -46,12 +45,6 @@ pub enum Cause {
         #[schemars(with = "Obstacle")]
         obstacle: Box<Obstacle>,
     },
-}
-
-impl From<HostError> for Cause {
-    fn from(error: HostError) -> Self {
-        Self::Host { host: error.host, error: error.message }
-    }
 }
 
 /// How a post-copy ended badly.

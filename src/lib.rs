@@ -8,10 +8,12 @@
 //!    pure; a saved plan goes the same way. A dry run stops here.
 //! 3. [`engine`] runs the plan against the two hosts ([`libvirt`]) and tells what happens by [`engine::events`]. Each
 //!    launch is journaled before it runs, so a later run can recover ([`engine::recovery`]).
-//! 4. [`render`] draws the events, and has the words for all that the others tell by typed values; [`report`] and `history` are what remains of them.
+//! 4. [`render`] draws the events, and has the words for all that the others tell by typed values; [`report`] and `history`
+//!    are what remains of them.
 //!
-//! [`domain`], [`obstacle`], [`topology`] and `units` are the vocabulary and import nothing else. `config` and [`cli`] are what the
-//! user asks for; only [`cli`] knows the command line. No two modules import each other, even by way of others.
+//! [`domain`], [`topology`], [`obstacle`], [`failure`] and `units` are the vocabulary, with `sentence`, which puts a sentence
+//! beside a typed value; they import nothing else. `config` and [`cli`] are what the user asks for; only [`cli`] knows the
+//! command line. No two modules import each other, even by way of others.
 //!
 //! The words are the field's: a *domain* is a guest as libvirt knows it; *outbound* is what the guest sends,
 //! *inbound* what it receives; *pre-copy* copies the memory while the guest runs at the source, pass after pass;

@@ -6,9 +6,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::domain::Route;
 use crate::engine::hooks::Hooks;
 use crate::engine::migration::OnStall;
-use crate::libvirt::Route;
 use crate::units;
 
 /// How to run.

@@ -1,6 +1,7 @@
 //! What failed calls mean. libvirt has no codes for most of what goes wrong in its migration call, so its words are read.
 
 use super::connection::SSHD_IS_BUSY;
+use crate::failure::Cause;
 
 /// A call that a host did not answer as asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +19,12 @@ impl HostError {
     /// Whether there was no answer in time, whatever held it up.
     pub(crate) fn is_silence(&self) -> bool {
         matches!(self.kind, HostErrorKind::NoConnection | HostErrorKind::NoAnswer | HostErrorKind::Hangs)
+    }
+}
+
+impl From<HostError> for Cause {
+    fn from(error: HostError) -> Self {
+        Self::Host { host: error.host, error: error.message }
     }
 }
 

@@ -26,7 +26,7 @@ pub use self::error::{HostError, HostErrorKind};
 pub use self::facts::Belongings;
 pub(crate) use self::host::Host;
 pub(crate) use self::pair::Pair;
-pub use self::request::{MigrationRequest, Route};
+pub use self::request::MigrationRequest;
 pub use self::statistics::JobStats;
 pub(crate) use self::statistics::{DirtyRate, DomainSample, NicCounters, Sample};
 use crate::domain::{Condition, Fault, Presence, Technique};

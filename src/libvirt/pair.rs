@@ -13,8 +13,8 @@ use super::host::{Host, lookup};
 use super::state::{condition, fault};
 use super::statistics::is_migration;
 use super::xml::domain::Hardware;
-use super::{Definition, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Route, Tidied};
-use crate::domain::{Condition, Fault, Presence, Technique};
+use super::{Definition, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Tidied};
+use crate::domain::{Condition, Fault, Presence, Route, Technique};
 use crate::topology::Side;
 
 /// The libvirt whose daemon ends with a segmentation fault as the destination of a resumption, each time: 11.3.0, that of

@@ -1,26 +1,14 @@
 //! One migration as the engine asks for it, and what libvirt is asked for it.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use virt::domain::MigrateParameters;
 use virt::sys;
 
-use crate::domain::{Technique, Transfer};
+use crate::domain::{Route, Technique, Transfer};
 
 /// Bandwidth in MiB/s before the switch to post-copy: what was sent by then may sit in the socket's buffer, and the
 /// switch waits behind it. Measured on a link of 100 Mbit/s with 60 Mbit/s of other traffic: the switch came 1.2-1.5 s
 /// after the job was first seen without this, and 0.7-1.1 s after it with this; single runs.
 const LEAD_IN_MIB: u64 = 1;
-
-/// How the two libvirts work together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Route {
-    /// The source's libvirt drives the migration and survives the client.
-    PeerToPeer,
-    /// The client talks to both: for a source that can't reach the destination's libvirt.
-    ClientManaged,
-}
 
 /// One migration to perform.
 #[derive(Debug, Clone, PartialEq, Eq)]

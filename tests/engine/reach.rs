@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use crate::scripted::{Script, Scripted};
 use crate::support::{notices, outcomes, plan, run, says, start};
-use tsmig::domain::Technique;
+use tsmig::domain::{Route, Technique};
 use tsmig::engine::events::Event;
-use tsmig::libvirt::Route;
 use tsmig::report::{DomainOutcome, Outcome};
 
 #[test]

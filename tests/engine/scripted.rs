@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Condvar, Mutex};
 
-use tsmig::domain::{Condition, Fault, Presence, Technique};
+use tsmig::domain::{Condition, Fault, Presence, Route, Technique};
 use tsmig::libvirt::Belongings;
-use tsmig::libvirt::{Definition, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Route, Tidied};
+use tsmig::libvirt::{Definition, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Tidied};
 use tsmig::topology::Side;
 
 /// How a scripted domain behaves when it is migrated.

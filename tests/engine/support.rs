@@ -8,11 +8,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use crate::scripted::Scripted;
-use tsmig::domain::{Phase, Technique, Transfer};
+use tsmig::domain::{Phase, Route, Technique, Transfer};
 use tsmig::engine::events::{Event, Timed};
 use tsmig::engine::recovery::journal::Journal;
 use tsmig::engine::{Evacuation, Options, Timeout};
-use tsmig::libvirt::Route;
 use tsmig::plan::{self, Activity, Objective, Plan, Reason, Step, StepPrediction, Totals};
 use tsmig::report::{DomainOutcome, Report};
 use tsmig::topology::{CapacityOrigin, HostPorts, Port};

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use crate::domain::{Fault, Phase, Technique, Transfer};
+use crate::domain::{Fault, Phase, Route, Technique, Transfer};
 use crate::engine::bandwidth::{Share, shares};
 use crate::engine::events::{Event, Notice};
 use crate::engine::launch_queue::{LaunchQueue, Schedule, Scheduled, Turn, Waiting};
@@ -24,7 +24,7 @@ use crate::engine::migration::{Progress, Verdict};
 use crate::engine::outcome;
 use crate::engine::recovery::journal::Entry;
 use crate::failure::Cause;
-use crate::libvirt::{HostError, HostErrorKind, Listed, Route};
+use crate::libvirt::{HostError, HostErrorKind, Listed};
 use crate::report::{DomainOutcome, DomainReport, Report};
 
 pub(super) use run::Run;

@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::domain::Then;
+use crate::domain::{Route, Then};
 use crate::engine::options::Options;
 use crate::failure::Names;
-use crate::libvirt::Route;
 use crate::plan::{Plan, Refusal, StayKind};
 use crate::report::{DomainOutcome, DomainReport, Job};
 

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::domain::{Fault, Phase, Technique, Transfer};
+use crate::domain::{Fault, Phase, Route, Technique, Transfer};
 use crate::engine::bandwidth::{InFlight, Share};
 use crate::engine::launch_queue::Waiting;
 use crate::engine::migration::Progress;
 use crate::engine::recovery::survey::Finding;
 use crate::failure::Whereabouts;
-use crate::libvirt::{Definition, Route};
+use crate::libvirt::Definition;
 use crate::plan::Step;
 use crate::report::DomainReport;
 

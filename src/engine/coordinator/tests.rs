@@ -7,13 +7,13 @@ use fastrand::Rng;
 use proptest::prelude::*;
 
 use super::{Coordinator, Effect, Input, Run, Start, Task};
-use crate::domain::{Condition, Presence, Technique, Transfer};
+use crate::domain::{Condition, Presence, Route, Technique, Transfer};
 use crate::engine::events::{Event, Notice};
 use crate::engine::launch_queue::{Schedule, Scheduled};
 use crate::engine::migration::attempt::{Action, Attempt, Ended, Seen, Update};
 use crate::engine::migration::{Course, OnStall, Verdict};
 use crate::failure::Cause;
-use crate::libvirt::{HostError, HostErrorKind, JobStats, Listed, MigrationRequest, Route};
+use crate::libvirt::{HostError, HostErrorKind, JobStats, Listed, MigrationRequest};
 use crate::report::{DomainOutcome, Job, Report};
 
 fn run() -> Run {

@@ -3,12 +3,12 @@
 //!
 //! Pure, around the states of [`Migration`]: what was seen and returned goes in, actions come out.
 
-use crate::domain::{Condition, Fault, Phase, Presence, Technique};
+use crate::domain::{Condition, Fault, Phase, Presence, Route, Technique};
 use crate::engine::bandwidth::Share;
 use crate::engine::migration::convergence::SILENCE_SECONDS;
 use crate::engine::migration::{Action as Move, Course, Migration, Progress, Sight, Verdict};
 use crate::failure::{Cause, Trouble};
-use crate::libvirt::{HostError, HostErrorKind, JobStats, MigrationRequest, Route, Tidied};
+use crate::libvirt::{HostError, HostErrorKind, JobStats, MigrationRequest, Tidied};
 
 /// Seconds without a byte after which a failed post-copy that can't be resumed does not go on by itself either: TCP tries
 /// again within that time if the link was cut for less than about 50 s.

@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use crate::domain::{Condition, Phase, Places, Presence};
+use crate::domain::{Condition, Phase, Places, Presence, Route};
 use crate::engine::recovery::survey::Remark;
 use crate::failure::{Between, Cause, Departure, Failure, LateChange, Loss, Names, Trouble, Whereabouts};
-use crate::libvirt::Route;
 use crate::report::{DomainNotice, DomainReport};
 
 impl DomainReport {
