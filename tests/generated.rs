@@ -74,8 +74,8 @@ const HOOK_VARIABLES: [Key; 11] = [
         about: "For a domain: migrated, remains, needs-recovery, lost or gone. For the run: evacuated, partial, \
                 failed, interrupted or needs-recovery.",
     },
-    Key { name: "TSMIG_ERROR", value: "after-domain", about: "Why it is not at the destination, where it is not." },
-    Key { name: "TSMIG_REPORT", value: "after-run", about: "The file of --report, complete, where it was given." },
+    Key { name: "TSMIG_ERROR", value: "after-domain", about: "Why it is not at the destination, if it is not." },
+    Key { name: "TSMIG_REPORT", value: "after-run", about: "The file of --report, complete, if it was given." },
 ];
 
 #[test]

@@ -54,7 +54,7 @@ impl Situation {
         (outcome.totals(), steps)
     }
 
-    /// How far it has come after so many seconds by the model, and which of `moves` are still to be launched then.
+    /// How far it has come after this many seconds by the model, and which of `moves` are still to be launched then.
     pub fn after<'a>(
         &self,
         seconds: f64,

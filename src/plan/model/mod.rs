@@ -125,7 +125,7 @@ pub(super) fn outcome(scene: &Scene, launches: &[Launch], deadline: f64) -> Pred
     run(scene, launches, deadline, |_, _| ()).0
 }
 
-/// What is in flight after so many seconds, by guest, and those of `launches` that are still to come.
+/// What is in flight after this many seconds, by guest, and those of `launches` that are still to come.
 pub(super) fn after<'a>(scene: &Scene, launches: &'a [Launch], seconds: f64) -> (Vec<(usize, Position)>, &'a [Launch]) {
     let (_, flights, waiting) = run(scene, launches, seconds, |_, _| ());
     (flights.iter().map(|flight| (flight.guest, flight.position(seconds))).collect(), waiting)
