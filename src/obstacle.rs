@@ -135,7 +135,9 @@ pub struct Room {
 impl Room {
     /// What is left of the basis.
     pub fn bytes(&self) -> u64 {
-        self.basis_bytes.saturating_sub(self.taken_bytes + self.reserved_bytes + self.promised_bytes)
+        [self.taken_bytes, self.reserved_bytes, self.promised_bytes]
+            .into_iter()
+            .fold(self.basis_bytes, u64::saturating_sub)
     }
 }
 

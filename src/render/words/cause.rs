@@ -46,11 +46,27 @@ impl fmt::Display for HookFailure {
             HookProblem::NotBegun => {}
             HookProblem::Interrupted => f.write_str("it was interrupted and killed")?,
             HookProblem::TimedOut { limit_seconds } => {
-                let limit = Duration::from_secs_f64(*limit_seconds);
+                // It may be read from a file, where any number stands.
+                let limit = Duration::try_from_secs_f64(*limit_seconds).unwrap_or(Duration::MAX);
                 write!(f, "it took more than {} and was killed", humantime::format_duration(limit))?;
             }
             HookProblem::Ended { status: words } | HookProblem::System { error: words } => f.write_str(words)?,
         }
         output.iter().try_for_each(|line| write!(f, ": {line}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_is_no_time_is_put_into_words_all_the_same() {
+        for limit_seconds in [-1.0, 1e300, f64::NAN] {
+            let problem = HookProblem::TimedOut { limit_seconds };
+            let (hook, program) = ("before-domain".to_owned(), "/bin/hook".to_owned());
+            let said = HookFailure { hook, program, problem, output: None }.to_string();
+            assert!(said.contains("it took more than") && said.ends_with("and was killed"), "{said}");
+        }
     }
 }
