@@ -132,6 +132,11 @@ impl Reader<'_> {
         Some(self.located(value, parsed))
     }
 
+    fn truth(&mut self, value: &Value<'_>) -> Option<Located<bool>> {
+        let truth = value.get_ref().as_bool().ok_or_else(|| "write true or false".to_owned());
+        self.noted(value.span(), truth).map(|truth| self.located(value, truth))
+    }
+
     fn uri(
         &mut self,
         value: &Value<'_>,
@@ -158,6 +163,7 @@ impl Reader<'_> {
                         host.migration_uri = self.uri(value, "a URI such as \"tcp://10.1.0.2\"", uri::migration);
                     }
                     "memory" => host.memory = self.parsed(value, from_str),
+                    "shell" => host.shell = self.truth(value),
                     "memory_reserve" => host.memory_reserve = self.parsed(value, from_str),
                     _ => host.link = self.parsed(value, from_str),
                 }
@@ -219,10 +225,7 @@ impl Reader<'_> {
                     };
                     order = self.noted(value.span(), when).map(|when| self.located(value, when));
                 }
-                _ => {
-                    let truth = value.get_ref().as_bool().ok_or_else(|| "write true or false".to_owned());
-                    keep = self.noted(value.span(), truth).map(|truth| self.located(value, truth));
-                }
+                _ => keep = self.truth(value),
             }
         }
         let (pattern, glob) = pattern?;

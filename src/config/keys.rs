@@ -16,7 +16,7 @@ pub struct Key {
 pub const SECTIONS: [&str; 4] = ["hosts", "defaults", "domains", "hooks"];
 
 /// `[hosts.NAME]`.
-pub const HOSTS: [Key; 5] = [
+pub const HOSTS: [Key; 6] = [
     Key { name: "uri", value: "URI", about: "Its libvirt URI; without it, qemu+ssh://NAME/system." },
     Key {
         name: "migration_uri",
@@ -39,6 +39,12 @@ pub const HOSTS: [Key; 5] = [
         value: "SIZE",
         about: "Memory that stays free for the host itself. Without it, what Linux gives to no process: four times the \
                 square root of its memory, both in KiB, which is 64 MiB of 256 GiB. It does not count beside memory.",
+    },
+    Key {
+        name: "shell",
+        value: "BOOLEAN",
+        about: "false lets tsmig ask nothing of its shell. Else, on a host that is reached by ssh or is this machine, tsmig \
+                runs scripts of sh there that only read what libvirt can't tell, such as its addresses.",
     },
 ];
 

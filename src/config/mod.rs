@@ -49,6 +49,7 @@ pub struct HostConfig {
     pub link: Option<Located<Rate>>,
     pub memory: Option<Located<Size>>,
     pub memory_reserve: Option<Located<Size>>,
+    pub shell: Option<Located<bool>>,
 }
 
 /// What holds for the domains that a pattern matches; `None` if it says nothing.
@@ -220,6 +221,7 @@ impl Config {
             earlier.link = host.link.or(earlier.link.take());
             earlier.memory = host.memory.or(earlier.memory.take());
             earlier.memory_reserve = host.memory_reserve.or(earlier.memory_reserve.take());
+            earlier.shell = host.shell.or(earlier.shell.take());
         }
         self.defaults.extend(later.defaults);
         self.domains.extend(later.domains);
@@ -234,7 +236,8 @@ impl Config {
 
     /// What `name` stands for: a URI as it is, a host of the configuration, or a name to reach by ssh.
     pub fn endpoint(&self, name: &str) -> Endpoint {
-        Endpoint { name: name.to_owned(), uri: self.uri(name) }
+        let shell = self.host(name).and_then(|host| host.shell.as_ref()).is_none_or(|shell| shell.value);
+        Endpoint { name: name.to_owned(), uri: self.uri(name), shell }
     }
 
     /// The capacity of a host's link, if `option` is `--link` or its configured default: what was typed, else the

@@ -34,6 +34,7 @@ impl Effective {
             settings.extend(row(key("link"), host.link.as_ref(), |link| link.as_option()));
             settings.extend(row(key("memory"), host.memory.as_ref(), ToString::to_string));
             settings.extend(row(key("memory_reserve"), host.memory_reserve.as_ref(), ToString::to_string));
+            settings.extend(row(key("shell"), host.shell.as_ref(), ToString::to_string));
         }
         for (i, rule) in config.domains.iter().enumerate() {
             let key = |key| format!("domains[{i}].{key}");

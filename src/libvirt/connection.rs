@@ -18,13 +18,13 @@ use virt::connect::Connect;
 use virt::error::{Error, ErrorDomain, ErrorNumber};
 
 use super::ffi::{self, Subscription};
-use super::{HostError, HostErrorKind};
+use super::{HostError, HostErrorKind, uri};
 
 /// How long a host may take to answer `open`, the ssh login included.
 const OPEN_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long a host may take to answer a question that costs it nothing.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// Keepalive: a connection is dead after this many seconds times [`KEEPALIVE_COUNT`] without an answer.
 const KEEPALIVE_SECONDS: i32 = 5;
@@ -35,6 +35,8 @@ const KEEPALIVE_COUNT: u32 = 4;
 pub struct Endpoint {
     pub name: String,
     pub uri: String,
+    /// Whether its shell may be asked what libvirt can't tell.
+    pub shell: bool,
 }
 
 impl Endpoint {
@@ -121,10 +123,10 @@ fn one_line(words: &str) -> String {
 fn ssh_arguments(uri: &str) -> String {
     let server = uri.split_once("://").map_or(uri, |(_, rest)| rest);
     let server = server.split(['/', '?']).next().unwrap_or_default();
-    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-    match server.rsplit_once(':') {
-        Some((host, port)) if is_port(port) => format!("-p {port} {}", host.replace(['[', ']'], "")),
-        _ => server.replace(['[', ']'], ""),
+    let (user, server) = server.split_at(server.rfind('@').map_or(0, |at| at + 1));
+    match uri::host_and_port(server) {
+        (host, Some(port)) => format!("-p {port} {user}{host}"),
+        (host, None) => format!("{user}{host}"),
     }
 }
 
@@ -318,12 +320,13 @@ mod tests {
 
     /// libvirt's own test driver, which needs no host.
     fn door() -> Arc<Door> {
-        Door::new(Endpoint { name: "t".to_owned(), uri: "test:///default".to_owned() })
+        Door::new(Endpoint { name: "t".to_owned(), uri: "test:///default".to_owned(), shell: true })
     }
 
     #[test]
     fn ssh_is_told_to_ask_for_nothing_unless_the_uri_says_otherwise() {
-        let unprompted = |uri: &str| Endpoint { name: "t".to_owned(), uri: uri.to_owned() }.unprompted_uri();
+        let unprompted =
+            |uri: &str| Endpoint { name: "t".to_owned(), uri: uri.to_owned(), shell: true }.unprompted_uri();
         for (uri, expected) in [
             ("qemu+ssh://a/system", "qemu+ssh://a/system?no_tty=1"),
             ("qemu+ssh://a/system?", "qemu+ssh://a/system?no_tty=1"),
@@ -379,7 +382,7 @@ mod tests {
         // A host that lets a client in and says nothing more.
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let uri = format!("qemu+tcp://{}/system", listener.local_addr().unwrap());
-        let pool = Pool::new(Door::new(Endpoint { name: "t".to_owned(), uri }));
+        let pool = Pool::new(Door::new(Endpoint { name: "t".to_owned(), uri, shell: true }));
         let line = pool.take();
         thread::scope(|scope| {
             let call = scope.spawn(|| pool.call(|_| Ok(())));

@@ -211,7 +211,7 @@ mod tests {
 
     /// A host of libvirt's own test driver.
     fn host() -> Host {
-        Host::open(Endpoint { name: "t".to_owned(), uri: "test:///default".to_owned() }).unwrap()
+        Host::open(Endpoint { name: "t".to_owned(), uri: "test:///default".to_owned(), shell: true }).unwrap()
     }
 
     #[test]

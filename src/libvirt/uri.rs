@@ -36,6 +36,14 @@ fn parts(text: &str) -> Option<(&str, &str)> {
     (plain && named && !rest.is_empty()).then_some((scheme, rest))
 }
 
+/// The host and the port of a URI's server, such as `[fe80::1]:22`; an IPv6 address without its brackets.
+pub(super) fn host_and_port(server: &str) -> (&str, Option<&str>) {
+    if let Some((address, rest)) = server.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return (address, rest.strip_prefix(':'));
+    }
+    server.split_once(':').map_or((server, None), |(host, port)| (host, Some(port)))
+}
+
 /// Whether it is a host's name or address, with or without a port.
 fn is_server(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
