@@ -138,6 +138,8 @@ pub enum Notice {
     Unrecorded { error: String },
     /// Somebody else has moved a domain.
     MovedByOthers { domain: String, destination: String },
+    /// What the source starts by itself when it boots.
+    Autostart { host: String, domains: Vec<String> },
     /// The hosts could not be listed at the end.
     EndUnchecked { error: String },
     /// A hook after a domain failed.

@@ -71,9 +71,10 @@ impl Evacuation {
     }
 
     /// The same, with what tells by a domain's name and UUID whether the user's rules want it moved: one that was started at
-    /// the source after planning is then in the report.
-    pub fn wanting(mut self, wanted: impl Fn(&str, &str) -> bool + Send + 'static) -> Self {
-        self.coordinator.want(Box::new(wanted));
+    /// the source after planning is then in the report. `empties` is whether the rules are about all domains: then whatever
+    /// starts at the source again is told, what stays on purpose, too.
+    pub fn wanting(mut self, wanted: impl Fn(&str, &str) -> bool + Send + 'static, empties: bool) -> Self {
+        self.coordinator.want(Box::new(wanted), empties);
         self
     }
 

@@ -58,6 +58,8 @@ pub struct Listed {
     pub condition: Condition,
     /// The error that has stopped it, if one has.
     pub fault: Option<Fault>,
+    /// Whether it starts with the host.
+    pub autostart: bool,
 }
 
 impl Listed {

@@ -1,5 +1,7 @@
 //! The two hosts of an evacuation behind libvirt: a [`Pair`] of [`Host`]s, between which domains move.
 
+use std::collections::HashSet;
+
 use virt::connect::Connect;
 use virt::domain::Domain;
 use virt::error::{Error, ErrorDomain, ErrorNumber};
@@ -151,12 +153,18 @@ impl Hosts for Pair {
     }
 
     fn list(&self, side: Side) -> Result<Vec<Listed>, HostError> {
-        let records = self.side(side).line.ask(|line| ffi::all_domain_stats(line, sys::VIR_DOMAIN_STATS_STATE))?;
+        let line = &self.side(side).line;
+        let records = line.ask(|line| ffi::all_domain_stats(line, sys::VIR_DOMAIN_STATS_STATE))?;
+        let starting = line.ask(|line| {
+            let starting = line.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_AUTOSTART)?;
+            starting.iter().map(Domain::uuid_string).collect::<Result<HashSet<_>, _>>()
+        })?;
         let listed = |record: ffi::Record| {
             let number = |name| record.parameters.number(name).unwrap_or(0) as u32;
             let (state, reason) = (number("state.state"), number("state.reason"));
             let (condition, fault) = (condition(state, reason), fault(state, reason));
-            Listed { domain: record.name, uuid: record.uuid, condition, fault }
+            let autostart = starting.contains(&record.uuid);
+            Listed { domain: record.name, uuid: record.uuid, condition, fault, autostart }
         };
         Ok(records.into_iter().map(listed).collect())
     }

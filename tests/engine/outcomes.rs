@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::scripted::{Script, Scripted};
 use crate::support::{await_all, journal, options, outcomes, plan, reaches, run, run_with, says, start};
 use tsmig::domain::{Condition, Fault, Phase, Presence, Technique};
-use tsmig::engine::events::Event;
+use tsmig::engine::events::{Event, Notice};
 use tsmig::engine::{Evacuation, Options, Timeout};
 use tsmig::obstacle::Obstacle;
 use tsmig::plan;
@@ -122,12 +122,37 @@ fn a_domain_that_started_at_the_source_meanwhile_is_in_the_report_and_the_status
         plan.stays.push(plan::Stay { domain: name.to_owned(), uuid: name.to_owned(), kind });
     }
     let evacuation = Evacuation::new(&plan, Vec::new(), hosts.clone(), journal(), options());
-    let report = evacuation.wanting(|name, _| name != "kept").run(&mut |_| {});
+    let report = evacuation.wanting(|name, _| name != "kept", true).run(&mut |_| {});
     let names: Vec<_> = report.domains.iter().map(|domain| domain.domain.as_str()).collect();
     assert_eq!(names, ["web", "late"]);
     assert_eq!(report.outcome.exit_status(), 3);
     let error = report.domains[1].error().unwrap();
     assert!(error.contains("started on host-a after planning and was not moved"), "{error}");
+}
+
+#[test]
+fn what_the_source_starts_by_itself_is_told_at_the_end() {
+    let names = ["web", "kept", "asleep", "quiet"];
+    let told = |empties: bool| {
+        let hosts = Arc::new(Scripted::new(&names.map(|name| (name, Script::Arrives))));
+        for name in ["web", "kept", "asleep"] {
+            hosts.with(name, |domain| domain.autostart = true);
+        }
+        hosts.with("asleep", |domain| domain.source = Presence::Present(Condition::ShutOff));
+        let plan = plan(&[("web", Technique::PreCopy, 1)]);
+        let evacuation = Evacuation::new(&plan, Vec::new(), hosts.clone(), journal(), options());
+        let mut told = Vec::new();
+        evacuation.wanting(|name, _| name == "asleep", empties).run(&mut |timed| {
+            if let Event::Notice(notice @ Notice::Autostart { domains, .. }) = &timed.event {
+                told.push((domains.clone(), notice.to_string()));
+            }
+        });
+        told
+    };
+    let [(domains, words)] = &told(true)[..] else { panic!("{:?}", told(true)) };
+    assert_eq!(*domains, ["asleep", "kept"], "web has left");
+    assert!(words.contains("host-a starts asleep, kept when it boots") && words.contains("virsh autostart --disable"));
+    assert_eq!(told(false)[0].0, ["asleep"], "of a run that picked its domains, others are no news");
 }
 
 #[test]

@@ -58,6 +58,8 @@ pub(crate) struct Domain {
     pub(crate) destination: Presence,
     /// The error that has paused it, where it is paused.
     pub(crate) fault: Option<Fault>,
+    /// Whether it starts with its host.
+    pub(crate) autostart: bool,
     pub(crate) post_copy_requests: usize,
     pub(crate) looks: u64,
     pub(crate) wake: Option<Sender<()>>,
@@ -89,6 +91,7 @@ impl Scripted {
             source: Presence::Present(Condition::Running),
             destination: Presence::Absent,
             fault: None,
+            autostart: false,
             post_copy_requests: 0,
             looks: 0,
             wake: None,
@@ -277,7 +280,13 @@ impl Hosts for Scripted {
             let place = if side == Side::Source { &domain.source } else { &domain.destination };
             let Presence::Present(condition) = place else { return None };
             let fault = domain.fault.filter(|_| *condition == Condition::Paused);
-            Some(Listed { domain: name.clone(), uuid: name.clone(), condition: *condition, fault })
+            Some(Listed {
+                domain: name.clone(),
+                uuid: name.clone(),
+                condition: *condition,
+                fault,
+                autostart: domain.autostart,
+            })
         };
         Ok(domains.iter().filter_map(listed).collect())
     }

@@ -47,8 +47,10 @@ fn inactive(lab: &Lab) -> Result<()> {
     ensure!(without.status == 0, "{}", without.stderr);
     assert_states(lab, "asleep", Some("shut off"), None)?;
     ensure!(without.stdout.contains("asleep") && without.stdout.contains("--offline"), "{}", without.stdout);
+    ensure!(without.stderr.contains("host-a starts asleep when it boots (autostart)"), "{}", without.stderr);
     let with = run(lab, &["evacuate", "host-a", "host-b", "--offline"])?;
     ensure!(with.status == 0, "{}", with.stderr);
+    ensure!(!with.stderr.contains("autostart"), "it has left: {}", with.stderr);
     assert_states(lab, "asleep", None, Some("shut off"))?;
     ensure!(info(lab, Node::HostB, "asleep", "Autostart")? == "enable", "it starts with its host, as before");
     lab.run(Node::HostB, &["virsh", "autostart", "--disable", "asleep"])?;

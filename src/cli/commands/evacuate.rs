@@ -160,8 +160,9 @@ impl Run<'_> {
     /// Moves the domains; `earlier` are the reports of those that an earlier run had begun to move.
     fn carry_out(&self, earlier: Vec<DomainReport>, readings: Option<Receiver<Reading>>) -> Result<u8> {
         let (hosts, journal) = (Arc::clone(&self.claim.hosts), Arc::clone(&self.claim.journal));
-        let wanted = self.request.planning.wanted(&self.plan);
-        let evacuation = Evacuation::new(&self.plan, earlier, hosts, journal, self.options()).wanting(wanted);
+        let planning = &self.request.planning;
+        let evacuation = Evacuation::new(&self.plan, earlier, hosts, journal, self.options())
+            .wanting(planning.wanted(&self.plan), planning.empties(&self.plan));
         let (control, hooks) = (evacuation.control(), Arc::clone(&self.hooks));
         self.claim.interrupts.hand_to(move || {
             hooks.interrupt();

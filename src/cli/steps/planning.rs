@@ -11,7 +11,7 @@ use super::usage;
 use crate::cli::PlanningArgs;
 use crate::cli::selection::Selection;
 use crate::files;
-use crate::plan::{Basis, Demands, Plan, Planner, return_trip};
+use crate::plan::{Basis, Demands, Plan, Planner, Stay, return_trip};
 use crate::preflight::{self, Assessment};
 use crate::profile::Both;
 use crate::render::say;
@@ -81,6 +81,13 @@ impl<'a> Planning<'a> {
             let returns = returns.as_ref().is_none_or(|returns| returns.contains(uuid));
             selection.takes(name) && returns && !left_out.contains(uuid)
         }
+    }
+
+    /// Whether the plan is about all domains, not some that were picked. Of a saved plan that left some out it is not known
+    /// how they were named.
+    pub(crate) fn empties(&self, plan: &Plan) -> bool {
+        let picks = self.saved.is_some() && plan.stays.iter().any(Stay::is_by_options);
+        self.arguments.only.is_empty() && self.returning.is_none() && !picks
     }
 }
 

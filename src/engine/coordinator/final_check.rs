@@ -22,6 +22,7 @@ impl Coordinator {
         let newcomers = match lists {
             Ok((source, destination)) => {
                 self.correct(&source, &destination);
+                self.tell_what_starts(&source);
                 self.newcomers(&source)
             }
             Err(error) => {
@@ -62,6 +63,19 @@ impl Coordinator {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Tells what may start at the source again, without anybody who asks for it.
+    fn tell_what_starts(&mut self, source: &[Listed]) {
+        let concerns = |listed: &&Listed| {
+            let Listed { domain, uuid, autostart, .. } = listed;
+            *autostart && (self.empties || self.tasks.contains_key(uuid) || (self.wanted)(domain, uuid))
+        };
+        let mut domains: Vec<_> = source.iter().filter(concerns).map(|listed| listed.domain.clone()).collect();
+        domains.sort();
+        if !domains.is_empty() {
+            self.notice(Notice::Autostart { host: self.run.source.clone(), domains });
         }
     }
 

@@ -93,6 +93,8 @@ type Wanted = Box<dyn Fn(&str, &str) -> bool + Send>;
 pub(super) struct Coordinator {
     run: Run,
     wanted: Wanted,
+    /// Whether the source is to be emptied, so that whatever starts there again is news, and what stays on purpose, too.
+    empties: bool,
     /// By UUID, in launch order.
     tasks: IndexMap<String, Task>,
     queue: LaunchQueue,
@@ -131,6 +133,7 @@ impl Coordinator {
             post_copy_works: run.lost_earlier.is_none(),
             run,
             wanted: Box::new(|_, _| false),
+            empties: false,
             queue: LaunchQueue::new(tasks.iter().map(|task| (task.uuid.clone(), task.concurrency))),
             tasks: tasks.into_iter().map(|task| (task.uuid.clone(), task)).collect(),
             faults: HashMap::new(),
@@ -147,9 +150,9 @@ impl Coordinator {
         }
     }
 
-    /// What tells by a domain's name and UUID whether the user's rules want it moved.
-    pub(super) fn want(&mut self, wanted: Wanted) {
-        self.wanted = wanted;
+    /// What tells by a domain's name and UUID whether the user's rules want it moved, and whether they are about all domains.
+    pub(super) fn want(&mut self, wanted: Wanted, empties: bool) {
+        (self.wanted, self.empties) = (wanted, empties);
     }
 
     /// When [`Input::Tick`] is due if nothing else happens, in time since the beginning.

@@ -178,7 +178,7 @@ impl World {
     fn list(&self, side: impl Fn(&Place) -> Presence) -> Vec<Listed> {
         let listed = |(uuid, place): (&String, &Place)| match side(place) {
             Presence::Present(condition) => {
-                Some(Listed { domain: uuid.clone(), uuid: uuid.clone(), condition, fault: None })
+                Some(Listed { domain: uuid.clone(), uuid: uuid.clone(), condition, fault: None, autostart: false })
             }
             _ => None,
         };

@@ -76,6 +76,11 @@ impl fmt::Display for Notice {
             Notice::MovedByOthers { domain, destination } => {
                 write!(f, "{domain} was moved by somebody else and is at {destination}")
             }
+            Notice::Autostart { host, domains } => write!(
+                f,
+                "{host} starts {} when it boots (autostart); `virsh autostart --disable NAME` there prevents that",
+                domains.join(", ")
+            ),
             Notice::EndUnchecked { error } => write!(f, "the end state could not be checked on both hosts: {error}"),
             Notice::HookFailed { domain, failure } => write!(f, "{domain}: {failure}"),
             Notice::Missed { progress, others: 0 } => {
