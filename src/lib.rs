@@ -11,7 +11,7 @@
 //! 4. [`render`] draws the events, and has the words for all that the others tell by typed values; [`report`] and `history`
 //!    are what remains of them.
 //!
-//! [`domain`], [`topology`], [`obstacle`], [`failure`] and `units` are the vocabulary, with `sentence`, which puts a sentence
+//! [`domain`], [`topology`], [`manager`], [`obstacle`], [`failure`] and `units` are the vocabulary, with `sentence`, which puts a sentence
 //! beside a typed value; they import nothing else. `config` and [`cli`] are what the user asks for; only [`cli`] knows the
 //! command line. No two modules import each other, even by way of others.
 //!
@@ -28,6 +28,7 @@ pub mod failure;
 pub mod files;
 mod history;
 pub mod libvirt;
+pub mod manager;
 pub mod obstacle;
 pub mod plan;
 mod preflight;

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::DomainState;
+use crate::manager::Manager;
 use crate::sentence;
 
 /// What is in the way. `name` is the domain's; `words` are libvirt's own.
@@ -49,6 +50,8 @@ pub enum Obstacle {
     AssignedDevices { count: usize },
     /// Its memory is backed by a file, which post-copy does not survive.
     MemoryInFile,
+    /// A manager decides where it runs, and has a way of its own to move it: of Pacemaker, its resource.
+    Owned { manager: Manager, name: String, uuid: String },
     /// It is being migrated.
     MigratesAlready { name: String },
     /// libvirt is busy with it.

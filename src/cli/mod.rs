@@ -234,6 +234,9 @@ pub(crate) struct PlanningArgs {
     /// Move the definitions of inactive domains, too; their disks are not copied.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOLEAN", default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
     pub offline: bool,
+    /// Move domains, too, that belong to a manager such as OpenStack Nova, oVirt or Pacemaker, which does not learn of it.
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOLEAN", default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
+    pub owned: bool,
     /// One technique for all domains that no pattern below names, or auto for the best mix.
     #[arg(long, value_enum, default_value_t = TechniqueArg::Auto)]
     pub technique: TechniqueArg,

@@ -64,6 +64,7 @@ pub struct Selection {
     last: Vec<Pattern>,
     technique: Option<Technique>,
     offline: bool,
+    owned: bool,
     config: Config,
 }
 
@@ -83,6 +84,7 @@ impl Selection {
                 TechniqueArg::PostCopy => Some(Technique::PostCopy),
             },
             offline: arguments.offline,
+            owned: arguments.owned,
             config: config.clone(),
         })
     }
@@ -135,6 +137,7 @@ impl Selection {
             technique_origin,
             rank,
             offline: self.offline,
+            owned: self.owned,
         })
     }
 }

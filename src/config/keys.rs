@@ -106,7 +106,7 @@ pub const HOOKS: [Key; 5] = [
 ];
 
 /// `[defaults]`: the options that have a default there, by their long names.
-pub const DEFAULTS: [&str; 15] = [
+pub const DEFAULTS: [&str; 16] = [
     "bandwidth",
     "concurrency",
     "interval",
@@ -115,6 +115,7 @@ pub const DEFAULTS: [&str; 15] = [
     "offline",
     "on-stall",
     "output",
+    "owned",
     "partial",
     "post-copy-limit",
     "quiet",

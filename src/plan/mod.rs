@@ -63,6 +63,8 @@ pub struct Rule {
     pub rank: i32,
     /// Where it does not run, its definition moves; else an inactive domain stays.
     pub offline: bool,
+    /// It moves although a manager owns it.
+    pub owned: bool,
 }
 
 /// What the user asks of the whole plan.

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Fault;
+use crate::manager::Manager;
 use crate::obstacle::Room;
 use crate::sentence;
 
@@ -37,6 +38,8 @@ pub enum Note {
     MediumDropped { domain: String, destination: String, drive: String, path: String },
     /// An error has paused a domain.
     Paused { domain: String, source: String, destination: String, fault: Fault },
+    /// A domain moves although a manager owns it.
+    Owned { domain: String, source: String, manager: Manager },
     /// Memory at the destination that another run needs.
     Promised { source: String, destination: String, bytes: u64 },
     /// Little memory is left at the destination when all domains are there.

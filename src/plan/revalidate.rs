@@ -10,7 +10,7 @@ use super::eligibility::{Standing, post_copy_obstacle, standing};
 use crate::domain::{DomainState, Technique, Then, Transfer};
 use crate::obstacle::Obstacle;
 use crate::plan::return_trip::Absent;
-use crate::plan::{self, Demands, Move, Plan, Reason, Refusal, Rule, Stay, StayKind, Step, Totals, Window};
+use crate::plan::{self, Demands, Move, Note, Plan, Reason, Refusal, Rule, Stay, StayKind, Step, Totals, Window};
 use crate::profile::{DomainProfile, Profile};
 
 /// The plan holds as long as it takes at most this factor longer than when it was made, and [`SLACK_SECONDS`]. Chosen,
@@ -22,9 +22,13 @@ const SLACK_SECONDS: f64 = 2.0;
 /// today's rules keep it. `rules` has one entry per domain of the source, in order.
 pub(super) fn examined(plan: &Plan, source: &Profile, rules: &[Rule]) -> Vec<Rule> {
     let planned = |uuid: &str| plan.step(uuid).is_some() || plan.refused.iter().any(|r| r.uuid == uuid);
+    // Whoever saved it has said so.
+    let moves_owned =
+        |name: &str| plan.notes.iter().any(|note| matches!(note, Note::Owned { domain, .. } if domain == name));
     let rule = |(domain, rule): (&DomainProfile, &Rule)| Rule {
         stays: rule.stays || !planned(&domain.uuid),
         offline: true,
+        owned: rule.owned || moves_owned(&domain.name),
         ..*rule
     };
     source.domains.iter().zip(rules).map(rule).collect()

@@ -14,8 +14,8 @@ mod source;
 
 use crate::domain::Technique;
 use crate::obstacle::Obstacle;
-use crate::plan::{Difference, Draft, Findings, HostRefusal, Note, Plan, Planner, Step, Versions};
-use crate::profile::{Both, Profile};
+use crate::plan::{Difference, Draft, Findings, HostRefusal, Note, Plan, Planner, Rule, Step, Versions};
+use crate::profile::{Both, DomainProfile, Profile};
 
 pub use facts::Facts;
 pub use gather::gather;
@@ -35,7 +35,8 @@ pub fn assess(profiles: Both, facts: Option<&Facts>, planner: &Planner<'_>) -> A
         let Draft { plan, differences, .. } = planner.draft(&source, &destination, &Findings::default());
         return Assessment { plan, differences };
     };
-    mark(&mut source, &destination, facts);
+    let rules = planner.examined(&source);
+    mark(&mut source, &destination, facts, &rules);
     let findings = findings(&source, facts);
     let mut draft = planner.draft(&source, &destination, &findings);
     let mut filling = memory::fill(draft.arrivals(), &source, &destination, facts);
@@ -70,11 +71,16 @@ fn versions_differ(facts: &Facts) -> bool {
     known && source.hypervisor == destination.hypervisor && source.version != destination.version
 }
 
-/// Marks each domain of `source` that the facts or the profiles show to be stuck there.
-fn mark(source: &mut Profile, destination: &Profile, facts: &Facts) {
-    for domain in source.domains.iter_mut().filter(|domain| domain.migration.obstacle.is_none()) {
+/// Marks each domain of `source` that the facts or the profiles show to be stuck there. `rules` has one entry per domain.
+fn mark(source: &mut Profile, destination: &Profile, facts: &Facts, rules: &[Rule]) {
+    for (index, domain) in
+        source.domains.iter_mut().enumerate().filter(|(_, domain)| domain.migration.obstacle.is_none())
+    {
         if let Some(found) = facts.domains.get(&domain.uuid) {
-            let mut obstacles = source::obstacles(&facts.source.name, &domain.name, found);
+            let moves_owned = rules.get(index).is_some_and(|rule| rule.owned);
+            let owner = if moves_owned { None } else { owner(facts, domain) };
+            let mut obstacles: Vec<_> = owner.into_iter().collect();
+            obstacles.extend(source::obstacles(&facts.source.name, &domain.name, found));
             obstacles.extend(destination::obstacles(facts, &domain.uuid, &domain.name, found));
             if let Some(belongings) = &found.belongings {
                 let hosts = (&*facts.source.name, &*facts.destination.name);
@@ -85,6 +91,12 @@ fn mark(source: &mut Profile, destination: &Profile, facts: &Facts) {
     }
     // Last: of a domain that is on its way already, that is the news, and not that the destination has it, too.
     places::refuse_collisions(source, destination);
+}
+
+/// The manager that owns a domain, if one does.
+fn owner(facts: &Facts, domain: &DomainProfile) -> Option<Obstacle> {
+    let manager = facts.domains.get(&domain.uuid)?.hardware.manager?;
+    Some(Obstacle::Owned { manager, name: domain.name.clone(), uuid: domain.uuid.clone() })
 }
 
 /// What keeps a whole host from taking part.
@@ -144,6 +156,11 @@ fn notes_on(Step { domain, uuid, .. }: &Step, facts: &Facts) -> Vec<Note> {
         Some(belongings) => offline::assumptions(destination, domain, belongings),
         None => destination::dropped(facts, domain, found),
     };
+    notes.extend(found.hardware.manager.map(|manager| Note::Owned {
+        domain: domain.clone(),
+        source: source.clone(),
+        manager,
+    }));
     notes.extend(found.fault.map(|fault| Note::Paused {
         domain: domain.clone(),
         source: source.clone(),
@@ -163,7 +180,9 @@ mod tests {
     use super::*;
     use crate::domain::{DomainState, Fault};
     use crate::libvirt::facts::{HostFacts, Memory};
-    use crate::plan::{Basis, Demands, Rule};
+    use crate::libvirt::xml::domain::Hardware;
+    use crate::manager::Manager;
+    use crate::plan::{Basis, Demands};
     use crate::profile::fixture;
 
     fn plan(source: Profile, destination: &Profile, rules: &[Rule], demands: &Demands, facts: Option<&Facts>) -> Plan {
@@ -253,6 +272,32 @@ mod tests {
         {
             assert!(notes[0].contains(words), "{words}: {}", notes[0]);
         }
+    }
+
+    #[test]
+    fn a_domain_of_a_manager_moves_only_if_the_user_says_so_now_or_when_the_plan_was_made() {
+        let mut facts = facts();
+        let hardware = Hardware { manager: Some(Manager::OpenstackNova), ..Hardware::default() };
+        facts.domains.insert("u1".to_owned(), DomainFacts { hardware, ..DomainFacts::default() });
+        let refused = plan_with(&facts);
+        assert_eq!((refused.migrations.len(), refused.refused.len()), (1, 1));
+        let reason = refused.refused[0].obstacle.to_string();
+        for words in ["it belongs to OpenStack Nova", "`openstack server migrate --live-migration u1`", "--owned"] {
+            assert!(reason.contains(words), "{words}: {reason}");
+        }
+        let running = |name, uuid| (name, uuid, DomainState::Running);
+        let (source, destination) = (fixture::host("a", &[running("n1", "u1")]), fixture::host("b", &[]));
+        let owned = Rule { owned: true, ..Rule::default() };
+        let moved = plan(source.clone(), &destination, &[owned], &Demands::default(), Some(&facts));
+        assert_eq!((moved.migrations.len(), moved.refused.len()), (1, 0));
+        assert!(said(&moved)[0].contains("n1 belongs to OpenStack Nova and moves nevertheless"), "{:?}", said(&moved));
+        let again = |saved: &Plan| {
+            let planner = Planner { rules: &[Rule::default()], basis: Basis::Saved(saved) };
+            assess(Both { source: source.clone(), destination: destination.clone() }, Some(&facts), &planner)
+        };
+        assert_eq!(again(&moved).differences, [], "who saved it has said so");
+        let unmarked = plan(source.clone(), &destination, &[Rule::default()], &Demands::default(), None);
+        assert!(again(&unmarked).differences[0].to_string().contains("OpenStack Nova"));
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("domains_without_room_at_the_destination_are_named", memory),
     ("shared_memory_of_the_destination_s_guests_is_not_free", shared_memory),
     ("what_another_run_still_brings_is_not_free", two_runs),
+    ("a_domain_of_a_manager_is_left_to_it_unless_the_user_says_otherwise", owned),
     ("a_medium_that_libvirt_drops_keeps_no_domain", media),
     ("a_domain_that_migrates_already_is_refused", migrating),
     ("file_backed_memory_is_never_post_copied", file_backed),
@@ -298,6 +299,25 @@ fn two_runs(lab: &Lab) -> Result<()> {
     ensure!(seen.len() == 1 && seen[0].source == "host-a" && seen[0].bytes > 64 << 20, "{seen:?}");
     run?.expect(0, "g1", "migrated")?;
     ensure!(journal::promises(&directory, "host-c", destination).is_empty(), "it has ended, too");
+    guests.assert_alive(lab)
+}
+
+fn owned(lab: &Lab) -> Result<()> {
+    // As Nova writes it, and as one of many others that own nothing.
+    let metadata = "<metadata><nova:instance xmlns:nova='http://openstack.org/xmlns/libvirt/nova/1.1'>\
+                    <nova:name>web</nova:name></nova:instance>\
+                    <libosinfo:libosinfo xmlns:libosinfo='http://libosinfo.org/xmlns/libvirt/domain/1.0'/></metadata>";
+    let guests = Guests::boot(lab, vec![receiver("g1").element(metadata)])?;
+    let uuid = lab.run(Node::HostA, &["virsh", "domuuid", "g1"])?;
+    let command = format!("`openstack server migrate --live-migration {}`", uuid.trim());
+    let refused = run(lab, &["evacuate", "host-a", "host-b"])?;
+    assert_refused(lab, &guests, &refused, &["g1: it belongs to OpenStack Nova", &command, "--owned"])?;
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("owned.json");
+    let saved = file.to_str().context("a path in UTF-8")?;
+    let plan = run(lab, &["plan", "host-a", "host-b", "--owned", "--save", saved])?;
+    ensure!(plan.stdout.contains("g1 belongs to OpenStack Nova and moves nevertheless"), "{}", plan.stdout);
+    let moved = run(lab, &["evacuate", "host-a", "host-b", "--plan", saved, "--output", "json"])?;
+    moved.expect(0, "g1", "migrated")?;
     guests.assert_alive(lab)
 }
 

@@ -3,11 +3,14 @@
 use roxmltree::{Document, Node};
 
 use super::{child, children, text};
+use crate::manager::{Manager, Mark};
 
 /// A domain's hardware, and what of its host is behind it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hardware {
     pub machine: Machine,
+    /// Whose domain it is, if it has the mark of a manager.
+    pub manager: Option<Manager>,
     /// Its processor, if the host's must be able to show it.
     pub processor: Option<Processor>,
     /// Files and block devices that its QEMU opens.
@@ -107,6 +110,7 @@ impl Hardware {
         let memory = child(domain, "memoryBacking");
         Self {
             machine: machine(domain, devices),
+            manager: Manager::by(|mark| has_mark(domain, mark)),
             processor: child(domain, "cpu").and_then(|cpu| processor(cpu, xml)),
             files: boot_files(domain).into_iter().chain(disks(devices)).collect(),
             kept: kept_files(domain, devices),
@@ -128,6 +132,19 @@ fn machine(domain: Node<'_, '_>, devices: Node<'_, '_>) -> Machine {
         arch: of_os("arch"),
         name: of_os("machine"),
         kind: domain.attribute("type").unwrap_or_default().to_owned(),
+    }
+}
+
+fn has_mark(domain: Node<'_, '_>, mark: &Mark) -> bool {
+    match mark {
+        Mark::Namespace(begin) => child(domain, "metadata").is_some_and(|metadata| {
+            metadata.children().any(|owned| owned.tag_name().namespace().is_some_and(|uri| uri.starts_with(begin)))
+        }),
+        Mark::Product(product) => children(domain, "sysinfo")
+            .filter_map(|info| child(info, "system"))
+            .flat_map(|system| children(system, "entry"))
+            .any(|entry| entry.attribute("name") == Some("product") && entry.text() == Some(product)),
+        Mark::None => false,
     }
 }
 
@@ -262,6 +279,34 @@ mod tests {
         };
         assert_eq!(hardware.machine, machine);
         assert_eq!(hardware.files, [HostFile { path: "/usr/share/ovmf.fd".to_owned(), role: Role::Boot("loader") }]);
+    }
+
+    #[test]
+    fn the_mark_of_a_manager_is_read() {
+        let manager = |above: &str| hardware(above, "").manager;
+        let metadata = |element: &str| manager(&format!("<metadata>{element}</metadata>"));
+        let nova = |version: &str| {
+            metadata(&format!(
+                "<n:instance xmlns:n='http://openstack.org/xmlns/libvirt/nova/{version}'><n:name>a</n:name></n:instance>"
+            ))
+        };
+        assert_eq!([nova("1.0"), nova("1.1")], [Some(Manager::OpenstackNova); 2]);
+        assert_eq!(metadata("<ovirt-vm:vm xmlns:ovirt-vm='http://ovirt.org/vm/1.0'/>"), Some(Manager::Ovirt));
+        assert_eq!(metadata("<ovirt-tune:qos xmlns:ovirt-tune='http://ovirt.org/vm/tune/1.0'/>"), Some(Manager::Ovirt));
+        assert_eq!(metadata("<kubevirt xmlns='http://kubevirt.io'><uid/></kubevirt>"), Some(Manager::Kubevirt));
+        assert_eq!(
+            metadata("<one:vm xmlns:one='http://opennebula.org/xmlns/libvirt/1.0'/>"),
+            Some(Manager::Opennebula)
+        );
+        assert_eq!(metadata("<zs:zstack xmlns:zs='http://zstack.org'/>"), Some(Manager::Zstack));
+        let product = |name: &str| {
+            manager(&format!("<sysinfo type='smbios'><system><entry name='product'>{name}</entry></system></sysinfo>"))
+        };
+        assert_eq!(product("CloudStack KVM Hypervisor"), Some(Manager::Cloudstack));
+        assert_eq!(product("My own machine"), None);
+        // What many tools write, none of which moves domains.
+        assert_eq!(metadata("<l:libosinfo xmlns:l='http://libosinfo.org/xmlns/libvirt/domain/1.0'/>"), None);
+        assert_eq!(manager(""), None);
     }
 
     #[test]

@@ -60,6 +60,11 @@ impl fmt::Display for Note {
                      {destination} afterwards"
                 )
             }
+            Self::Owned { domain, source, manager } => write!(
+                f,
+                "{domain} belongs to {name} and moves nevertheless (--owned): {name} still takes it to be at {source}",
+                name = manager.name()
+            ),
             Self::Promised { source, destination, bytes } => write!(
                 f,
                 "another run still brings {} from {source} to {destination}: that much is not counted as free",

@@ -45,6 +45,11 @@ impl fmt::Display for Obstacle {
                 )
             }
             Self::MemoryInFile => "its memory is backed by a file, which post-copy does not survive".to_owned(),
+            Self::Owned { manager, name, uuid } => format!(
+                "it belongs to {}, which does not learn of a migration by others; move it by {}, or say --owned",
+                manager.name(),
+                manager.way(name, uuid)
+            ),
             Self::MigratesAlready { name } => format!(
                 "it is being migrated already; wait until that has ended (virsh domjobinfo {name}), or let `tsmig \
                  recover` see it to its end, and run tsmig again"
