@@ -18,6 +18,21 @@ pub struct HostFacts {
     pub qemu_user: Option<u32>,
 }
 
+/// What a host's Pacemaker runs of its domains.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cluster {
+    /// The resources by the names of their domains; none without a cluster.
+    Of(BTreeMap<String, String>),
+    /// There is one, and it can't be asked.
+    Unseen,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self::Of(BTreeMap::new())
+    }
+}
+
 /// What a domain that does not run has beside its definition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Belongings {

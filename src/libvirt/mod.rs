@@ -9,6 +9,7 @@ mod error;
 pub(crate) mod facts;
 mod ffi;
 mod host;
+mod pacemaker;
 mod pair;
 mod probes;
 mod request;

@@ -40,6 +40,8 @@ pub enum Note {
     Paused { domain: String, source: String, destination: String, fault: Fault },
     /// A domain moves although a manager owns it.
     Owned { domain: String, source: String, manager: Manager },
+    /// A host is in a Pacemaker cluster that can't be asked for its resources.
+    ClusterUnseen { host: String },
     /// Memory at the destination that another run needs.
     Promised { source: String, destination: String, bytes: u64 },
     /// Little memory is left at the destination when all domains are there.

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::domain::Fault;
-use crate::libvirt::facts::{Belongings, HostFacts, LibvirtRefusal, Memory, Network, Occupation, Resident};
+use crate::libvirt::facts::{Belongings, Cluster, HostFacts, LibvirtRefusal, Memory, Network, Occupation, Resident};
 use crate::libvirt::xml::domain::Hardware;
 
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     pub source: HostFacts,
     pub destination: HostFacts,
+    /// What a cluster has of the source's domains.
+    pub cluster: Cluster,
     /// The selected domains of the source, by UUID.
     pub domains: HashMap<String, DomainFacts>,
     /// The active domains of the destination.

@@ -15,6 +15,7 @@ use crate::profile::{DomainProfile, Profile};
 /// What is to be known of the hosts before the domains of `profile` that `rules` select move.
 pub fn gather(source: &Host, destination: &Host, profile: &Profile, rules: &[Rule]) -> Result<Facts, HostError> {
     let mut facts = Facts { source: source.describe()?, destination: destination.describe()?, ..Facts::default() };
+    facts.cluster = source.cluster()?;
     facts.memory = destination.memory()?;
     facts.residents = destination.residents()?;
     let shown = Shown::default();

@@ -13,9 +13,11 @@ mod places;
 mod source;
 
 use crate::domain::Technique;
+use crate::libvirt::facts::Cluster;
+use crate::manager::Manager;
 use crate::obstacle::Obstacle;
 use crate::plan::{Difference, Draft, Findings, HostRefusal, Note, Plan, Planner, Rule, Step, Versions};
-use crate::profile::{Both, DomainProfile, Profile};
+use crate::profile::{Both, Profile};
 
 pub use facts::Facts;
 pub use gather::gather;
@@ -78,8 +80,9 @@ fn mark(source: &mut Profile, destination: &Profile, facts: &Facts, rules: &[Rul
     {
         if let Some(found) = facts.domains.get(&domain.uuid) {
             let moves_owned = rules.get(index).is_some_and(|rule| rule.owned);
-            let owner = if moves_owned { None } else { owner(facts, domain) };
-            let mut obstacles: Vec<_> = owner.into_iter().collect();
+            let owner = if moves_owned { None } else { owner(facts, &domain.name, &domain.uuid) };
+            let owned = |(manager, name)| Obstacle::Owned { manager, name, uuid: domain.uuid.clone() };
+            let mut obstacles: Vec<_> = owner.map(owned).into_iter().collect();
             obstacles.extend(source::obstacles(&facts.source.name, &domain.name, found));
             obstacles.extend(destination::obstacles(facts, &domain.uuid, &domain.name, found));
             if let Some(belongings) = &found.belongings {
@@ -93,10 +96,14 @@ fn mark(source: &mut Profile, destination: &Profile, facts: &Facts, rules: &[Rul
     places::refuse_collisions(source, destination);
 }
 
-/// The manager that owns a domain, if one does.
-fn owner(facts: &Facts, domain: &DomainProfile) -> Option<Obstacle> {
-    let manager = facts.domains.get(&domain.uuid)?.hardware.manager?;
-    Some(Obstacle::Owned { manager, name: domain.name.clone(), uuid: domain.uuid.clone() })
+/// The manager that owns a domain, if one does, and what it calls it.
+fn owner(facts: &Facts, domain: &str, uuid: &str) -> Option<(Manager, String)> {
+    if let Cluster::Of(resources) = &facts.cluster {
+        if let Some(resource) = resources.get(domain) {
+            return Some((Manager::Pacemaker, resource.clone()));
+        }
+    }
+    Some((facts.domains.get(uuid)?.hardware.manager?, domain.to_owned()))
 }
 
 /// What keeps a whole host from taking part.
@@ -136,6 +143,9 @@ fn notes(facts: &Facts, plan: &Plan) -> Vec<Note> {
             notes.push(Note::DifferentVersions(versions));
         }
     }
+    if facts.cluster == Cluster::Unseen && !plan.migrations.is_empty() {
+        notes.push(Note::ClusterUnseen { host: facts.source.name.clone() });
+    }
     let destination = || facts.destination.name.clone();
     let post_copies = plan.migrations.iter().filter(|step| step.technique() == Technique::PostCopy).count();
     if post_copies > 1 {
@@ -156,7 +166,7 @@ fn notes_on(Step { domain, uuid, .. }: &Step, facts: &Facts) -> Vec<Note> {
         Some(belongings) => offline::assumptions(destination, domain, belongings),
         None => destination::dropped(facts, domain, found),
     };
-    notes.extend(found.hardware.manager.map(|manager| Note::Owned {
+    notes.extend(owner(facts, domain, uuid).map(|(manager, _)| Note::Owned {
         domain: domain.clone(),
         source: source.clone(),
         manager,
@@ -181,7 +191,6 @@ mod tests {
     use crate::domain::{DomainState, Fault};
     use crate::libvirt::facts::{HostFacts, Memory};
     use crate::libvirt::xml::domain::Hardware;
-    use crate::manager::Manager;
     use crate::plan::{Basis, Demands};
     use crate::profile::fixture;
 
@@ -298,6 +307,23 @@ mod tests {
         assert_eq!(again(&moved).differences, [], "who saved it has said so");
         let unmarked = plan(source.clone(), &destination, &[Rule::default()], &Demands::default(), None);
         assert!(again(&unmarked).differences[0].to_string().contains("OpenStack Nova"));
+    }
+
+    #[test]
+    fn a_resource_of_a_cluster_is_refused_and_a_cluster_that_can_t_be_asked_is_noted_once() {
+        let mut facts = facts();
+        for uuid in ["u1", "u2"] {
+            facts.domains.insert(uuid.to_owned(), DomainFacts::default());
+        }
+        facts.cluster = Cluster::Of([("n1".to_owned(), "vm-1".to_owned())].into());
+        let plan = plan_with(&facts);
+        assert_eq!((plan.migrations[0].domain.as_str(), plan.refused[0].domain.as_str()), ("n2", "n1"));
+        let reason = plan.refused[0].obstacle.to_string();
+        assert!(reason.contains("belongs to Pacemaker") && reason.contains("--resource vm-1`"), "{reason}");
+        facts.cluster = Cluster::Unseen;
+        let plan = plan_with(&facts);
+        assert_eq!((plan.migrations.len(), said(&plan).len()), (2, 1), "{:?}", said(&plan));
+        assert!(said(&plan)[0].contains("crm_mon"), "{:?}", said(&plan));
     }
 
     #[test]

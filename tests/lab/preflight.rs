@@ -302,16 +302,41 @@ fn two_runs(lab: &Lab) -> Result<()> {
     guests.assert_alive(lab)
 }
 
+/// Makes host-a a node of a cluster with g2 as a resource, as far as can be seen; the answer is what Pacemaker 2.1 prints.
+const CLUSTER: &str = r#"
+    mkdir -p /var/lib/pacemaker/cib && touch /var/lib/pacemaker/cib/cib.xml
+    virsh dumpxml --inactive g2 > /run/two.xml
+    cat > /usr/sbin/cibadmin <<'END'
+#!/bin/sh
+cat <<'CIB'
+<primitive class="ocf" id="vm-two" provider="heartbeat" type="VirtualDomain">
+  <instance_attributes id="vm-two-instance_attributes">
+    <nvpair id="vm-two-instance_attributes-config" name="config" value="/run/two.xml"/>
+  </instance_attributes>
+</primitive>
+CIB
+END
+    chmod +x /usr/sbin/cibadmin"#;
+
 fn owned(lab: &Lab) -> Result<()> {
     // As Nova writes it, and as one of many others that own nothing.
     let metadata = "<metadata><nova:instance xmlns:nova='http://openstack.org/xmlns/libvirt/nova/1.1'>\
                     <nova:name>web</nova:name></nova:instance>\
                     <libosinfo:libosinfo xmlns:libosinfo='http://libosinfo.org/xmlns/libvirt/domain/1.0'/></metadata>";
-    let guests = Guests::boot(lab, vec![receiver("g1").element(metadata)])?;
+    let guests = Guests::boot(lab, vec![receiver("g1").element(metadata), receiver("g2")])?;
+    lab.run(Node::HostA, &["sh", "-ec", CLUSTER])?;
+    let clustered = run(lab, &["plan", "host-a", "host-b"])?;
+    let unseen = run(lab, &["plan", "qemu+tcp://host-a/system", "host-b", "--owned"])?;
+    lab.run(Node::HostA, &["rm", "-r", "/usr/sbin/cibadmin", "/var/lib/pacemaker", "/run/two.xml"])?;
+    for words in ["g2: CAN'T MOVE: it belongs to Pacemaker", "`crm_resource --move --resource vm-two`"] {
+        ensure!(clustered.stdout.contains(words), "{words:?} is not in {}", clustered.stdout);
+    }
+    ensure!(unseen.stdout.matches("Pacemaker cluster that can't be asked").count() == 1, "{}", unseen.stdout);
     let uuid = lab.run(Node::HostA, &["virsh", "domuuid", "g1"])?;
     let command = format!("`openstack server migrate --live-migration {}`", uuid.trim());
     let refused = run(lab, &["evacuate", "host-a", "host-b"])?;
     assert_refused(lab, &guests, &refused, &["g1: it belongs to OpenStack Nova", &command, "--owned"])?;
+    ensure!(!refused.stderr.contains("g2:") && !refused.stdout.contains("Pacemaker"), "{}", refused.stdout);
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("owned.json");
     let saved = file.to_str().context("a path in UTF-8")?;
     let plan = run(lab, &["plan", "host-a", "host-b", "--owned", "--save", saved])?;

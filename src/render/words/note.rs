@@ -62,8 +62,14 @@ impl fmt::Display for Note {
             }
             Self::Owned { domain, source, manager } => write!(
                 f,
-                "{domain} belongs to {name} and moves nevertheless (--owned): {name} still takes it to be at {source}",
+                "{domain} belongs to {name} and moves nevertheless (--owned): {name} still takes it to be at {source}, and may \
+                 start it a second time",
                 name = manager.name()
+            ),
+            Self::ClusterUnseen { host } => write!(
+                f,
+                "{host} is in a Pacemaker cluster that can't be asked from here: see that it runs none of these domains \
+                 (`crm_mon --one-shot` there), since it would start them a second time"
             ),
             Self::Promised { source, destination, bytes } => write!(
                 f,

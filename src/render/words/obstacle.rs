@@ -46,7 +46,8 @@ impl fmt::Display for Obstacle {
             }
             Self::MemoryInFile => "its memory is backed by a file, which post-copy does not survive".to_owned(),
             Self::Owned { manager, name, uuid } => format!(
-                "it belongs to {}, which does not learn of a migration by others; move it by {}, or say --owned",
+                "it belongs to {}, which does not learn of a migration by others and may start it a second time; move it by \
+                 {}, or say --owned",
                 manager.name(),
                 manager.way(name, uuid)
             ),
