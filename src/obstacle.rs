@@ -72,6 +72,39 @@ pub enum Obstacle {
     NoMedium { name: String, destination: String, drive: String, path: String },
     /// Firmware, kernel or initial ramdisk is not at the destination.
     NoBootFile { destination: String, file: String, path: String },
+    /// Something else in its filesystem that the domain's definition names is not at the destination.
+    NoFile { destination: String, part: String, path: String },
+    /// The user of the destination's QEMU may not use a file.
+    NotAllowed {
+        destination: String,
+        /// User and group.
+        user: String,
+        part: String,
+        path: String,
+        writes: bool,
+    },
+    /// The destination does not have the address that the domain listens on.
+    NoAddress { name: String, destination: String, part: String, address: String },
+    /// A guest of the destination listens on the port.
+    PortTaken { name: String, destination: String, part: String, port: u16, taken_by: String },
+    /// The destination's libvirt does not have a secret, or not its value.
+    NoSecret { source: String, destination: String, words: String },
+    /// The destination's libvirt can't make a guest of the definition.
+    Unfit { destination: String, words: String },
+    /// The destination does not have processors that threads are pinned to.
+    NoProcessors { name: String, destination: String, numbers: String },
+    /// The destination does not have NUMA cells that the memory is to be taken from.
+    NoCells { name: String, destination: String, numbers: String },
+    /// The destination does not have huge pages of this size.
+    NoPageSize { destination: String, page_bytes: u64 },
+    /// The destination does not have the user that the domain's QEMU runs as.
+    NoUser { source: String, destination: String, user: String },
+    /// The libvirt network that a display listens on is not active at the destination.
+    NoListenNetwork { source: String, destination: String, network: String },
+    /// The libvirt network of a NIC is another at the destination, by the same name.
+    NetworkDiffers { source: String, destination: String, network: String, mac: String, difference: NetworkDifference },
+    /// QEMU runs as another user at the destination.
+    OtherUser { destination: String, user: String, source: String, source_user: String },
     /// The destination does not have the bridge of a NIC.
     NoBridge { destination: String, bridge: String, mac: String },
     /// The destination does not have the network device of a NIC.
@@ -111,6 +144,23 @@ pub enum Obstacle {
     ReadOnly,
     /// The destination has another hypervisor than the source.
     OtherHypervisor { hypervisor: String, source: String, source_hypervisor: String },
+}
+
+/// How two libvirt networks of one name differ: `here` at the source, `there` at the destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "a field with nothing said of it is what it is called")]
+pub enum NetworkDifference {
+    /// One leads elsewhere than the other, by their forward modes.
+    Kind { here: String, there: String },
+    /// Each host has a network of its own.
+    OfEachHost { mode: String },
+    /// They are on bridges or devices of different names.
+    Bridge { here: String, there: String },
+    /// Their ports have other VLAN tags.
+    Vlan { here: Vec<u16>, there: Vec<u16> },
+    /// That at the destination does not have the group of ports.
+    NoPortgroup { portgroup: String },
 }
 
 impl Obstacle {

@@ -264,6 +264,10 @@ pub(crate) struct PlanningArgs {
     /// Cap on all migration traffic together; at least 1MiB/s, since libvirt can't limit a migration to less.
     #[arg(long, value_name = "RATE", value_parser = bandwidth)]
     pub bandwidth: Option<Rate>,
+    /// Refuse what may harm a domain, too, not only what does: hosts that differ in the bridge behind a libvirt network or in
+    /// the user that QEMU runs as, and the like. Without it these are notes.
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOLEAN", default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
+    pub strict: bool,
     /// Length of the maintenance window. plan says whether the evacuation is predicted to fit it; evacuate moves nothing
     /// if it does not, unless --accept-overrun is given.
     #[arg(long, value_name = "DURATION", value_parser = duration)]

@@ -106,7 +106,7 @@ pub const HOOKS: [Key; 5] = [
 ];
 
 /// `[defaults]`: the options that have a default there, by their long names.
-pub const DEFAULTS: [&str; 16] = [
+pub const DEFAULTS: [&str; 17] = [
     "bandwidth",
     "concurrency",
     "interval",
@@ -119,6 +119,7 @@ pub const DEFAULTS: [&str; 16] = [
     "partial",
     "post-copy-limit",
     "quiet",
+    "strict",
     "technique",
     "timeout",
     "window",

@@ -1,8 +1,9 @@
 //! What a host's libvirt says of the host and of its domains, beside the statistics: plain data, judged elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::xml::domain::Hardware;
+use super::xml::network::Reach;
 use crate::domain::DomainState;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,8 +15,14 @@ pub struct HostFacts {
     pub version: u32,
     /// Whether the connection may only look.
     pub read_only: bool,
-    /// The user that its QEMU runs as, if libvirt says so; 0 is root.
-    pub qemu_user: Option<u32>,
+    /// The user and the group that its QEMU runs as, if libvirt says so; 0 is root.
+    pub qemu: Option<(u32, u32)>,
+    /// The numbers of its processors; none if libvirt does not say.
+    pub processors: BTreeSet<u32>,
+    /// The numbers of its NUMA cells; none if libvirt does not say.
+    pub cells: BTreeSet<u32>,
+    /// The sizes of its huge pages, in bytes.
+    pub page_sizes: BTreeSet<u64>,
 }
 
 /// What a host's Pacemaker runs of its domains.
@@ -91,14 +98,22 @@ pub struct Memory {
     pub huge: BTreeMap<u64, u64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Network {
     /// The host does not know it.
     Missing,
     /// It is defined and stopped.
     Inactive,
-    /// Guests can use it.
-    Active,
+    /// Guests can use it; where its ports lead, if that can be read.
+    Active(Option<Reach>),
+}
+
+/// The destination's libvirt can't make a guest of a definition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfit {
+    /// Whether a secret is missing, or its value.
+    pub secret: bool,
+    pub message: String,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -13,7 +13,6 @@ mod pacemaker;
 mod pair;
 mod probes;
 mod request;
-#[allow(dead_code, reason = "its first questions come with the next change")]
 mod shell;
 mod state;
 mod statistics;

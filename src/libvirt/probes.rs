@@ -9,13 +9,14 @@ use virt::error::{Error, ErrorNumber};
 use virt::sys;
 
 use super::facts::{
-    Belongings, Bond, HostFacts, KeptFile, LibvirtRefusal, Memory, NetDevice, Network, Occupation, Resident,
+    Belongings, Bond, HostFacts, KeptFile, LibvirtRefusal, Memory, NetDevice, Network, Occupation, Resident, Unfit,
 };
 use super::host::{Host, lookup};
 use super::state::domain_state;
 use super::xml::capabilities::Capabilities;
 use super::xml::domain::{Hardware, Machine, Processor};
 use super::xml::net_device;
+use super::xml::network::Reach;
 use super::{HostError, HostErrorKind, ffi};
 
 impl Host {
@@ -40,13 +41,15 @@ impl Host {
     pub fn describe(&self) -> Result<HostFacts, HostError> {
         let hypervisor = self.line.ask(Connect::driver_type)?;
         let version = self.line.ask_raw(Connect::hyp_version)?.unwrap_or_default();
-        let qemu_user = self.capabilities()?.qemu_user;
+        let Capabilities { qemu, processors, cells, huge_page_sizes, .. } = self.capabilities()?;
         // It takes no domain, changes nothing whatever it is given, and is not allowed on a read-only connection.
         let write = self.line.ask_raw(|connection| connection.domain_xml_to_native("qemu-argv", "<domain/>", 0))?;
         let read_only = write.is_err_and(|error| {
             error.code().is(ErrorNumber::OperationDenied) || error.code().is(ErrorNumber::AccessDenied)
         });
-        Ok(HostFacts { name: self.endpoint().name.clone(), hypervisor, version, read_only, qemu_user })
+        let name = self.endpoint().name.clone();
+        let page_sizes = huge_page_sizes.iter().map(|kib| u64::from(*kib) << 10).collect();
+        Ok(HostFacts { name, hypervisor, version, read_only, qemu, processors, cells, page_sizes })
     }
 
     /// The host's capabilities; nothing if its libvirt can't tell them.
@@ -185,13 +188,34 @@ impl Host {
     /// A libvirt network of the host; `None` if its libvirt has no driver for them.
     pub fn network(&self, name: &str) -> Result<Option<Network>, HostError> {
         let name = name.to_owned();
-        let active = self.line.ask_raw(move |connection| connection.lookup_network_by_name(&name)?.is_active())?;
-        Ok(match active {
-            Ok(true) => Some(Network::Active),
-            Ok(false) => Some(Network::Inactive),
+        let found = self.line.ask_raw(move |connection| {
+            let network = connection.lookup_network_by_name(&name)?;
+            Ok(if network.is_active()? { Some(network.xml_desc(0)?) } else { None })
+        })?;
+        Ok(match found {
+            Ok(Some(xml)) => Some(Network::Active(Reach::read(&xml))),
+            Ok(None) => Some(Network::Inactive),
             Err(error) if error.code().is(ErrorNumber::NoNetwork) => Some(Network::Missing),
             Err(_) => None,
         })
+    }
+
+    /// Why the host's libvirt could not make a guest of this definition, which `source` has for a migration: a device that its
+    /// hypervisor does not have, or a secret. It looks for no files, and sets nothing up. `None` if it could, or can't tell.
+    pub fn unfit(&self, source: &Self, uuid: &str) -> Result<Option<Unfit>, HostError> {
+        let flags = sys::VIR_DOMAIN_XML_MIGRATABLE;
+        let Some(xml) = absent(source.ask_live(uuid, move |domain| domain.xml_desc(flags)))? else { return Ok(None) };
+        let made = self.line.ask_raw(move |connection| connection.domain_xml_to_native("qemu-argv", &xml, 0))?;
+        // Errors of other kinds are no verdict on the definition.
+        let secret = |error: &Error| error.code().is(ErrorNumber::NoSecret);
+        let verdicts = [
+            ErrorNumber::NoSecret,
+            ErrorNumber::ConfigUnsupported,
+            ErrorNumber::NoStoragePool,
+            ErrorNumber::NoStorageVolume,
+        ];
+        let error = made.err().filter(|error| verdicts.iter().any(|code| error.code().is(*code)));
+        Ok(error.map(|error| Unfit { secret: secret(&error), message: words(&error) }))
     }
 
     /// Why the host's hypervisor can't run a kind of machine, in libvirt's words; `None` if it can.
@@ -232,10 +256,11 @@ impl Host {
     /// What the host can give to guests; `None` if its libvirt can't tell.
     pub fn memory(&self) -> Result<Option<Memory>, HostError> {
         let Capabilities { cells, huge_page_sizes, .. } = self.capabilities()?;
+        let cells = cells.len().max(1) as u32;
         let memory = self.line.ask_raw(move |connection| {
             let stats = ffi::node_memory(connection)?;
             let of = |kind: &str| stats.get(kind).copied().unwrap_or(0) << 10;
-            let huge = free_in_huge_pages(&huge_page_sizes, |size| connection.free_pages(&[size], 0, cells.max(1), 0));
+            let huge = free_in_huge_pages(&huge_page_sizes, |size| connection.free_pages(&[size], 0, cells, 0));
             let by_kernel = stats.contains_key("available");
             let available = if by_kernel { of("available") } else { of("free") + of("buffers") + of("cached") };
             Ok(Memory { available, by_kernel, total: of("total"), huge })

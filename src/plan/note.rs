@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::Fault;
 use crate::manager::Manager;
-use crate::obstacle::Room;
+use crate::obstacle::{Obstacle, Room};
 use crate::sentence;
 
 /// What is worth knowing, of a closed list of kinds.
@@ -42,6 +42,25 @@ pub enum Note {
     Owned { domain: String, source: String, manager: Manager },
     /// A host is in a Pacemaker cluster that can't be asked for its resources.
     ClusterUnseen { host: String },
+    /// The hosts differ in what a domain needs, which may harm it. `--strict` refuses it.
+    Differs {
+        domain: String,
+        #[serde(serialize_with = "sentence::reason")]
+        #[schemars(with = "Obstacle")]
+        difference: Obstacle,
+    },
+    /// The hosts differ in what may harm any domain. `--strict` blocks the destination.
+    HostsDiffer {
+        #[serde(serialize_with = "sentence::reason")]
+        #[schemars(with = "Obstacle")]
+        difference: Obstacle,
+    },
+    /// The destination's shell did not tell what only it could: addresses, sockets, character devices, users.
+    NotKnown {
+        destination: String,
+        /// The domains whose definitions name any.
+        domains: usize,
+    },
     /// Memory at the destination that another run needs.
     Promised { source: String, destination: String, bytes: u64 },
     /// Little memory is left at the destination when all domains are there.

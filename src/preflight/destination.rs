@@ -1,10 +1,10 @@
-//! What a domain would miss at the destination: its kind of machine, its processor, its files, its networks; and what is
-//! taken there already.
+//! What a domain would miss at the destination: its kind of machine, its processor, whatever its definition names of its
+//! host ([`table`]); and what is taken there already.
 
 use super::facts::{DomainFacts, Facts};
-use super::gather::plug_path;
-use crate::libvirt::facts::Network;
-use crate::libvirt::xml::domain::{GuestNic, HostFile, Plug, Role};
+use super::table::{self, Finding};
+use crate::libvirt::xml::domain::GuestNic;
+use crate::libvirt::xml::names::{Named, Part};
 use crate::obstacle::Obstacle;
 use crate::plan::Note;
 
@@ -18,57 +18,61 @@ pub(super) fn obstacles(facts: &Facts, uuid: &str, domain: &str, found: &DomainF
     if let Some(words) = found.processor.clone() {
         obstacles.push(Obstacle::NoProcessor { destination: destination(), words });
     }
-    let missing = |path: &str| facts.files.get(path) == Some(&false);
-    // What a definition needs beside its disks can be set right before it is started.
-    let needed = |file: &&HostFile| found.belongings.is_none() || matches!(file.role, Role::Disk(_));
-    let files = found.hardware.files.iter().filter(needed).filter(|file| missing(&file.path));
-    obstacles.extend(files.filter_map(|file| without_file(destination(), domain, file)));
-    for nic in &found.hardware.nics {
-        let there = plug_path(&nic.plug).is_none_or(|path| !missing(&path));
-        obstacles.extend(without_plug(facts, nic, there));
-        obstacles.extend(collision(facts, uuid, nic));
+    // libvirt names the first that it meets, which may be one of the above.
+    if let Some(unfit) = found.unfit.as_ref().filter(|_| obstacles.is_empty()) {
+        let (destination, words) = (destination(), unfit.message.clone());
+        obstacles.push(match unfit.secret {
+            true => Obstacle::NoSecret { source: source(), destination, words },
+            false => Obstacle::Unfit { destination, words },
+        });
     }
+    obstacles.extend(findings(facts, domain, found).filter_map(|finding| match finding {
+        Finding::Missing(obstacle) => Some(obstacle),
+        Finding::Differs(difference) => facts.strict.then_some(difference),
+        Finding::Dropped { .. } => None,
+    }));
+    obstacles.extend(found.hardware.nics.iter().filter_map(|nic| collision(facts, uuid, nic)));
     obstacles
 }
 
-pub(super) fn dropped(facts: &Facts, domain: &str, found: &DomainFacts) -> Vec<Note> {
-    let missing = found.hardware.files.iter().filter(|file| facts.files.get(&file.path) == Some(&false));
-    let note = |HostFile { path, role }: &HostFile| match role {
-        Role::Dispensable(drive) => Some(Note::MediumDropped {
+/// What is worth knowing of a domain that goes there.
+pub(super) fn notes(facts: &Facts, domain: &str, found: &DomainFacts) -> Vec<Note> {
+    let note = |finding| match finding {
+        Finding::Dropped { drive, path } => Some(Note::MediumDropped {
             domain: domain.to_owned(),
             destination: facts.destination.name.clone(),
-            drive: drive.clone(),
-            path: path.clone(),
+            drive,
+            path,
         }),
-        _ => None,
+        Finding::Differs(difference) => Some(Note::Differs { domain: domain.to_owned(), difference }),
+        Finding::Missing(_) => None,
     };
-    missing.filter_map(note).collect()
+    findings(facts, domain, found).filter_map(note).collect()
 }
 
-fn without_file(destination: String, domain: &str, file: &HostFile) -> Option<Obstacle> {
-    let path = file.path.clone();
-    Some(match file.role.clone() {
-        Role::Disk(disk) => Obstacle::NoDisk { destination, disk, path },
-        Role::Medium(drive) => Obstacle::NoMedium { name: domain.to_owned(), destination, drive, path },
-        Role::Boot(file) => Obstacle::NoBootFile { destination, file: file.to_owned(), path },
-        Role::Dispensable(_) => return None,
+fn findings(facts: &Facts, domain: &str, found: &DomainFacts) -> impl Iterator<Item = Finding> {
+    named(found).filter_map(move |named| table::judge(facts, domain, found, named))
+}
+
+/// What a domain needs of what its definition names. What a definition alone needs beside its disks can be set right before
+/// it is started.
+pub(super) fn named(found: &DomainFacts) -> impl Iterator<Item = &Named> {
+    let needed = |named: &&Named| found.belongings.is_none() || matches!(named.part, Part::Disk(_));
+    found.hardware.names.iter().filter(needed)
+}
+
+/// Why the hosts may be unlike for any domain.
+pub(super) fn difference(facts: &Facts) -> Option<Obstacle> {
+    let (source, destination) = (&facts.source, &facts.destination);
+    let words = |(user, group)| format!("{user}:{group}");
+    let (source_user, user) = (words(source.qemu?), words(destination.qemu?));
+    // Root may open what any other opens, unless a server of storage does not let it.
+    (source_user != user && destination.qemu.is_some_and(|(user, _)| user != 0)).then(|| Obstacle::OtherUser {
+        destination: destination.name.clone(),
+        user,
+        source: source.name.clone(),
+        source_user,
     })
-}
-
-fn without_plug(facts: &Facts, nic: &GuestNic, there: bool) -> Option<Obstacle> {
-    let (destination, mac) = (facts.destination.name.clone(), nic.mac.clone());
-    match nic.plug.clone() {
-        Plug::Bridge { name: bridge, .. } if !there => Some(Obstacle::NoBridge { destination, bridge, mac }),
-        Plug::Device(device) if !there => Some(Obstacle::NoDevice { destination, device, mac }),
-        Plug::Network(network) => match facts.networks.get(&network)? {
-            Network::Missing => {
-                Some(Obstacle::NoNetwork { source: facts.source.name.clone(), destination, network, mac })
-            }
-            Network::Inactive => Some(Obstacle::NetworkInactive { destination, network, mac }),
-            Network::Active => None,
-        },
-        Plug::Bridge { .. } | Plug::Device(_) | Plug::Other => None,
-    }
 }
 
 /// The same MAC address in the same network would take the traffic of both away. In different ones it is no harm.
@@ -85,7 +89,7 @@ fn collision(facts: &Facts, uuid: &str, nic: &GuestNic) -> Option<Obstacle> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::libvirt::facts::Resident;
+    use crate::libvirt::facts::{Network, Resident};
     use crate::libvirt::xml::domain::Hardware;
 
     fn of(facts: &mut Facts, devices: &str) -> Vec<String> {
@@ -119,7 +123,7 @@ mod tests {
             assert!(found[index].contains(words), "{found:?}");
         }
         facts.files.values_mut().for_each(|exists| *exists = true);
-        facts.networks.insert("lan".to_owned(), Network::Active);
+        facts.networks.insert("lan".to_owned(), Network::Active(None));
         assert!(of(&mut facts, devices).is_empty());
     }
 

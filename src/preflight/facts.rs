@@ -1,9 +1,13 @@
 //! What the checks know of the two hosts: plain data that [`gather`](super::gather) fills.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
 
+use super::shell::Shell;
 use crate::domain::Fault;
-use crate::libvirt::facts::{Belongings, Cluster, HostFacts, LibvirtRefusal, Memory, Network, Occupation, Resident};
+use crate::libvirt::facts::{
+    Belongings, Cluster, HostFacts, LibvirtRefusal, Memory, Network, Occupation, Resident, Unfit,
+};
 use crate::libvirt::xml::domain::Hardware;
 
 #[derive(Debug, Clone, Default)]
@@ -24,6 +28,21 @@ pub struct Facts {
     pub files: BTreeMap<String, bool>,
     /// The destination's libvirt networks that a domain asks for.
     pub networks: BTreeMap<String, Network>,
+    /// The same networks at the source.
+    pub source_networks: BTreeMap<String, Network>,
+    /// What the hosts' shells say, if anything was asked and they answered.
+    pub source_shell: Option<Shell>,
+    pub destination_shell: Option<Shell>,
+    /// Whether the user takes a difference between the hosts for an obstacle.
+    pub strict: bool,
+}
+
+impl Facts {
+    /// What the destination's shell says.
+    pub(super) fn shell(&self) -> &Shell {
+        static SILENT: LazyLock<Shell> = LazyLock::new(Shell::default);
+        self.destination_shell.as_ref().unwrap_or(&SILENT)
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -44,6 +63,8 @@ pub struct DomainFacts {
     pub machine: Option<String>,
     /// What the destination's processor lacks for it, in libvirt's words.
     pub processor: Option<String>,
+    /// Why the destination's libvirt can't make a guest of its definition.
+    pub unfit: Option<Unfit>,
 }
 
 /// What is known of the destination's memory otherwise than from its libvirt, in bytes.

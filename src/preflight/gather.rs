@@ -1,13 +1,18 @@
 //! Asks both hosts for the [`Facts`]. Nothing is changed, and each question has a time limit of its own. Several domains are
-//! asked about at the same time, and what they need alike is asked once.
+//! asked about at the same time, and what they need alike is asked once. The hosts' shells answer meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 
+use super::destination;
 use super::facts::{DomainFacts, Facts};
+use super::shell::Shell;
+use super::table::{self, Question};
 use crate::domain::DomainState;
 use crate::libvirt::facts::Network;
-use crate::libvirt::xml::domain::{Machine, Plug, Processor, Role};
+use crate::libvirt::xml::domain::{Machine, Processor};
 use crate::libvirt::{Host, HostError, HostErrorKind, lock};
 use crate::plan::Rule;
 use crate::profile::{DomainProfile, Profile};
@@ -18,24 +23,57 @@ pub fn gather(source: &Host, destination: &Host, profile: &Profile, rules: &[Rul
     facts.cluster = source.cluster()?;
     facts.memory = destination.memory()?;
     facts.residents = destination.residents()?;
-    let shown = Shown::default();
     let leaves = |(domain, rule): &(&DomainProfile, &Rule)| {
         !rule.stays && domain.migration.obstacle.is_none() && (rule.offline || domain.state != DomainState::ShutOff)
     };
     let leaving: Vec<_> = profile.domains.iter().zip(rules).filter(leaves).map(|(domain, _)| domain).collect();
-    let read_only = facts.source.read_only;
-    let gathered = Host::side_by_side([source, destination], &leaving, |[source, destination], domain| {
-        match gather_domain(source, destination, domain, read_only, &shown) {
-            Err(error) if error.kind == HostErrorKind::Hangs => {
-                Ok(Some(DomainFacts { hangs: true, ..DomainFacts::default() }))
-            }
-            gathered => gathered,
-        }
+    let read = Host::side_by_side([source, destination], &leaving, |[source, destination], domain| {
+        or_hanging(first(source, destination, domain))
     })?;
-    let uuids = leaving.iter().map(|domain| domain.uuid.clone());
-    facts.domains = uuids.zip(gathered).filter_map(|(uuid, found)| Some((uuid, found?))).collect();
+    // One that is gone needs nothing, and its migration will say so.
+    let mut found: Vec<_> = leaving.into_iter().zip(read).filter_map(|(domain, read)| Some((domain, read?))).collect();
+
+    let of = |found: &DomainFacts| {
+        let user = table::qemu_user(&facts, found);
+        destination::named(found).flat_map(move |named| table::questions(named, user.as_deref())).collect::<Vec<_>>()
+    };
+    let questions: BTreeSet<Question> = found.iter().flat_map(|(_, found)| of(found)).collect();
+    let shown = Shown::default();
+    let read_only = facts.source.read_only;
+    let (rest, shells) = thread::scope(|scope| {
+        let by_shell = |question: &&Question| !matches!(question, Question::File(_) | Question::Network(_));
+        let asked: BTreeSet<_> = questions.iter().filter(by_shell).cloned().collect();
+        let addresses: BTreeSet<_> = asked.get(&Question::Addresses).cloned().into_iter().collect();
+        let shells = [(source, addresses), (destination, asked)].map(|(host, asked)| {
+            scope.spawn(move || if asked.is_empty() { Ok(None) } else { host.shell(&Shell::script(&asked)) })
+        });
+        let rest = Host::side_by_side([source, destination], &found, |[source, destination], (domain, found)| {
+            match found.hangs {
+                true => Ok(None),
+                false => or_hanging(second(source, destination, domain, found, read_only, &shown).map(Some)),
+            }
+        });
+        let rest = rest.and_then(|rest| {
+            let questions: Vec<_> = questions.iter().collect();
+            Host::side_by_side([source, destination], &questions, |[source, destination], question| {
+                ask(source, destination, question, &shown)
+            })?;
+            Ok(rest)
+        });
+        (rest, shells.map(|shell| shell.join().unwrap_or_else(|panic| resume_unwind(panic))))
+    });
+    for ((_, found), rest) in found.iter_mut().zip(rest?) {
+        if let Some(rest) = rest {
+            *found = rest;
+        }
+    }
+    let [source_shell, destination_shell] = shells;
+    facts.source_shell = source_shell?.map(|said| Shell::read(&said));
+    facts.destination_shell = destination_shell?.map(|said| Shell::read(&said));
+    facts.domains = found.into_iter().map(|(domain, found)| (domain.uuid.clone(), found)).collect();
     facts.files = known(shown.files);
     facts.networks = known(shown.networks);
+    facts.source_networks = known(shown.source_networks);
     Ok(facts)
 }
 
@@ -43,8 +81,19 @@ pub fn gather(source: &Host, destination: &Host, profile: &Profile, rules: &[Rul
 struct Shown {
     files: Answers<String, bool>,
     networks: Answers<String, Network>,
+    source_networks: Answers<String, Network>,
     machines: Answers<Machine, String>,
     processors: Answers<(Machine, Processor), String>,
+}
+
+/// A domain that hangs is known to do so.
+fn or_hanging(gathered: Result<Option<DomainFacts>, HostError>) -> Result<Option<DomainFacts>, HostError> {
+    match gathered {
+        Err(error) if error.kind == HostErrorKind::Hangs => {
+            Ok(Some(DomainFacts { hangs: true, ..DomainFacts::default() }))
+        }
+        gathered => gathered,
+    }
 }
 
 /// Answers to questions of one kind, with those that the host can't tell.
@@ -66,60 +115,59 @@ fn known<K: Ord, V>(answers: Answers<K, V>) -> BTreeMap<K, V> {
     answers.into_iter().filter_map(|(key, answer)| Some((key, answer?))).collect()
 }
 
-/// What is to be known of one domain; `None` if it is gone: it needs nothing then, and its migration will say so.
-fn gather_domain(
+/// What tells which questions a domain needs; `None` if it is gone.
+fn first(source: &Host, destination: &Host, domain: &DomainProfile) -> Result<Option<DomainFacts>, HostError> {
+    let Some(hardware) = source.hardware(&domain.uuid)? else { return Ok(None) };
+    let offline = domain.state == DomainState::ShutOff;
+    let belongings = if offline { source.belongings(destination, &domain.uuid)? } else { None };
+    Ok(Some(DomainFacts { hardware, belongings, ..DomainFacts::default() }))
+}
+
+/// The rest of what is to be known of a domain.
+fn second(
     source: &Host,
     destination: &Host,
     domain: &DomainProfile,
+    found: &DomainFacts,
     read_only: bool,
     shown: &Shown,
-) -> Result<Option<DomainFacts>, HostError> {
+) -> Result<DomainFacts, HostError> {
     let uuid = &domain.uuid;
-    let Some(hardware) = source.hardware(uuid)? else { return Ok(None) };
     let (job, snapshots) = source.occupation(uuid)?;
     let fault = if domain.state == DomainState::Paused { source.fault(uuid)? } else { None };
-    let mut found = DomainFacts { job, snapshots, fault, ..DomainFacts::default() };
+    let mut found = DomainFacts { job, snapshots, fault, ..found.clone() };
     let offline = domain.state == DomainState::ShutOff;
-    if offline {
-        found.belongings = source.belongings(destination, uuid)?;
-        // The definition would name disks that nobody has copied.
-        for file in hardware.files.iter().filter(|file| matches!(file.role, Role::Disk(_))) {
-            answer(&shown.files, &file.path, || destination.has_file(&file.path))?;
-        }
-    }
     // It would wait for the job.
     if job.is_none() && !read_only {
         found.refusal = source.rehearse(destination, uuid, offline)?;
     }
     // A definition alone is not run there yet, and what it needs can be set right before it is.
     if !offline {
-        let machine = &hardware.machine;
-        found.machine = answer(&shown.machines, machine, || destination.machine_obstacle(machine))?;
-        if let Some(processor) = &hardware.processor {
+        let machine = &found.hardware.machine;
+        let no_machine = answer(&shown.machines, machine, || destination.machine_obstacle(machine))?;
+        if let Some(processor) = &found.hardware.processor {
             found.processor = answer(&shown.processors, &(machine.clone(), processor.clone()), || {
                 destination.processor_obstacle(source, machine, processor)
             })?;
         }
-        let plugs = hardware.nics.iter().filter_map(|nic| plug_path(&nic.plug));
-        for path in hardware.files.iter().map(|file| file.path.clone()).chain(plugs) {
-            answer(&shown.files, &path, || destination.has_file(&path))?;
-        }
-        for nic in &hardware.nics {
-            if let Plug::Network(name) = &nic.plug {
-                answer(&shown.networks, name, || destination.network(name))?;
-            }
-        }
+        found.machine = no_machine;
+        found.unfit = destination.unfit(source, uuid)?;
     }
-    found.hardware = hardware;
-    Ok(Some(found))
+    Ok(found)
 }
 
-/// The file that shows whether a host has what a NIC is plugged into: a device of the host has a directory in sysfs.
-pub(super) fn plug_path(plug: &Plug) -> Option<String> {
-    let path = |device: &str, file: &str| Some(format!("/sys/class/net/{device}/{file}"));
-    match plug {
-        Plug::Bridge { name, of_kernel: true } => path(name, "bridge/bridge_id"),
-        Plug::Bridge { name, of_kernel: false } | Plug::Device(name) => path(name, "uevent"),
-        Plug::Network(_) | Plug::Other => None,
+/// Asks what libvirt answers.
+fn ask(source: &Host, destination: &Host, question: &Question, shown: &Shown) -> Result<(), HostError> {
+    let file = |path: &String| answer(&shown.files, path, || destination.has_file(path)).map(drop);
+    match question {
+        Question::File(path) => file(path),
+        Question::Network(name) => {
+            answer(&shown.source_networks, name, || source.network(name))?;
+            match answer(&shown.networks, name, || destination.network(name))? {
+                Some(Network::Active(Some(reach))) => table::reach_path(&reach).iter().try_for_each(file),
+                _ => Ok(()),
+            }
+        }
+        Question::Node(_) | Question::Access { .. } | Question::User(_) | Question::Addresses => Ok(()),
     }
 }

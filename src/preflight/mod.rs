@@ -10,7 +10,9 @@ mod gather;
 mod memory;
 pub(crate) mod offline;
 mod places;
+mod shell;
 mod source;
+mod table;
 
 use crate::domain::Technique;
 use crate::libvirt::facts::Cluster;
@@ -120,6 +122,9 @@ fn blocked(facts: &Facts) -> Vec<HostRefusal> {
         };
         found.push(refusal(&destination.name, obstacle));
     }
+    if let Some(difference) = destination::difference(facts).filter(|_| facts.strict) {
+        found.push(refusal(&destination.name, difference));
+    }
     found
 }
 
@@ -151,8 +156,15 @@ fn notes(facts: &Facts, plan: &Plan) -> Vec<Note> {
     if post_copies > 1 {
         notes.push(Note::FirstPostCopyAlone { destination: destination() });
     }
-    if let Some(user) = facts.destination.qemu_user.filter(|user| *user != 0 && post_copies > 0) {
+    if let Some(user) = facts.destination.qemu.map(|(user, _)| user).filter(|user| *user != 0 && post_copies > 0) {
         notes.push(Note::UnprivilegedQemu { destination: destination(), user });
+    }
+    let difference = destination::difference(facts).filter(|_| !facts.strict);
+    notes.extend(difference.map(|difference| Note::HostsDiffer { difference }));
+    let found = plan.migrations.iter().filter_map(|step| facts.domains.get(&step.uuid));
+    let unknown = found.filter(|found| destination::named(found).any(|named| table::is_unknown(facts, named)));
+    if let domains @ 1.. = unknown.count() {
+        notes.push(Note::NotKnown { destination: destination(), domains });
     }
     notes.extend(plan.migrations.iter().flat_map(|step| notes_on(step, facts)));
     notes
@@ -164,7 +176,7 @@ fn notes_on(Step { domain, uuid, .. }: &Step, facts: &Facts) -> Vec<Note> {
     let Some(found) = facts.domains.get(uuid) else { return Vec::new() };
     let mut notes = match &found.belongings {
         Some(belongings) => offline::assumptions(destination, domain, belongings),
-        None => destination::dropped(facts, domain, found),
+        None => destination::notes(facts, domain, found),
     };
     notes.extend(owner(facts, domain, uuid).map(|(manager, _)| Note::Owned {
         domain: domain.clone(),
@@ -358,7 +370,7 @@ mod tests {
     fn an_older_destination_and_an_unprivileged_qemu_are_noted() {
         let mut facts = facts();
         facts.destination.version = 7_002_022;
-        facts.destination.qemu_user = Some(64055);
+        facts.destination.qemu = Some((64055, 109));
         let demands = Demands::default();
         let domains = [("n1", "u1", DomainState::Running)];
         let (source, destination) = (fixture::host("a", &domains), fixture::host("b", &[]));

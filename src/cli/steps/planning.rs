@@ -12,7 +12,7 @@ use crate::cli::PlanningArgs;
 use crate::cli::selection::Selection;
 use crate::files;
 use crate::plan::{Basis, Demands, Plan, Planner, Stay, return_trip};
-use crate::preflight::{self, Assessment};
+use crate::preflight::{self, Assessment, Facts};
 use crate::profile::Both;
 use crate::render::say;
 use crate::report::Report;
@@ -55,6 +55,7 @@ impl<'a> Planning<'a> {
         let planner = Planner { rules: &rules, basis };
         let facts =
             hosts.map(|hosts| hosts.facts(self.context.config, source, &planner.examined(source))).transpose()?;
+        let facts = facts.map(|facts| Facts { strict: self.arguments.strict, ..facts });
         Ok(preflight::assess(profiles, facts.as_ref(), &planner))
     }
 

@@ -1,5 +1,7 @@
 //! What a host's capabilities say of it.
 
+use std::collections::BTreeSet;
+
 use roxmltree::Document;
 
 use super::{child, children, text};
@@ -12,9 +14,12 @@ pub(crate) struct Capabilities {
     pub(crate) processor: Option<String>,
     /// The sizes of the huge pages that the host knows, in KiB: all but the smallest.
     pub(crate) huge_page_sizes: Vec<u32>,
-    pub(crate) cells: u32,
-    /// The user in the default label of the host's guests (`+64055:+64055`); 0 is root.
-    pub(crate) qemu_user: Option<u32>,
+    /// The numbers of its NUMA cells.
+    pub(crate) cells: BTreeSet<u32>,
+    /// The numbers of its processors.
+    pub(crate) processors: BTreeSet<u32>,
+    /// The user and the group in the default label of the host's guests (`+64055:+109`); 0 is root.
+    pub(crate) qemu: Option<(u32, u32)>,
 }
 
 impl Capabilities {
@@ -29,14 +34,21 @@ impl Capabilities {
         sizes.drain(..sizes.len().min(1));
         let user = || {
             let dac = children(host, "secmodel").find(|model| text(*model, "model").as_deref() == Some("dac"))?;
-            text(dac, "baselabel")?.split_once(':')?.0.strip_prefix('+')?.parse().ok()
+            let label = text(dac, "baselabel")?;
+            let (user, group) = label.split_once(':')?;
+            Some((user.strip_prefix('+')?.parse().ok()?, group.strip_prefix('+')?.parse().ok()?))
+        };
+        let ids = |tag: &'static str| {
+            let tagged = host.descendants().filter(move |n| n.has_tag_name(tag));
+            tagged.filter_map(|node| node.attribute("id")?.parse().ok()).collect()
         };
         Self {
             machine_uuid: text(host, "uuid"),
             processor: cpu.and_then(|cpu| xml.get(cpu.range())).map(str::to_owned),
             huge_page_sizes: sizes,
-            cells: host.descendants().filter(|n| n.has_tag_name("cell")).count() as u32,
-            qemu_user: user(),
+            cells: ids("cell"),
+            processors: ids("cpu"),
+            qemu: user(),
         }
     }
 }
@@ -48,7 +60,7 @@ mod tests {
     const CAPABILITIES: &str = "<capabilities><host>
       <cpu><arch>x86_64</arch><model>EPYC</model>
         <pages unit='KiB' size='4'/><pages unit='KiB' size='2048'/><pages unit='KiB' size='1048576'/></cpu>
-      <topology><cells num='2'><cell id='0'/><cell id='1'/></cells></topology>
+      <topology><cells num='2'><cell id='0'><cpus num='2'><cpu id='0'/><cpu id='3'/></cpus></cell><cell id='1'/></cells></topology>
       <secmodel><model>apparmor</model><doi>0</doi></secmodel>
       <secmodel><model>dac</model><doi>0</doi><baselabel type='kvm'>+64055:+109</baselabel></secmodel>
     </host></capabilities>";
@@ -56,12 +68,12 @@ mod tests {
     #[test]
     fn capabilities_tell_the_user_the_processor_and_the_page_sizes() {
         let capabilities = Capabilities::read(CAPABILITIES);
-        assert_eq!(capabilities.qemu_user, Some(64055));
+        assert_eq!(capabilities.qemu, Some((64055, 109)));
         assert_eq!(capabilities.huge_page_sizes, [2048, 1_048_576]);
-        assert_eq!(capabilities.cells, 2);
+        assert_eq!((capabilities.cells, capabilities.processors), ([0, 1].into(), [0, 3].into()));
         let processor = capabilities.processor.expect("a processor");
         assert!(processor.starts_with("<cpu>") && processor.ends_with("</cpu>"), "{processor}");
         let nothing = Capabilities::read("<capabilities/>");
-        assert_eq!((nothing.qemu_user, nothing.huge_page_sizes), (None, vec![]));
+        assert_eq!((nothing.qemu, nothing.huge_page_sizes), (None, vec![]));
     }
 }

@@ -2,6 +2,7 @@
 
 use roxmltree::{Document, Node};
 
+use super::names::{Named, Part, Thing, listens, names};
 use super::{child, children, text};
 use crate::manager::{Manager, Mark};
 
@@ -13,12 +14,14 @@ pub struct Hardware {
     pub manager: Option<Manager>,
     /// Its processor, if the host's must be able to show it.
     pub processor: Option<Processor>,
-    /// Files and block devices that its QEMU opens.
-    pub files: Vec<HostFile>,
+    /// What of its host its definition names.
+    pub names: Vec<Named>,
     /// Files, other than disks, that keep something of the guest while it does not run, each with what it is: `NVRAM`.
     pub kept: Vec<(&'static str, String)>,
     pub tpm: bool,
     pub nics: Vec<GuestNic>,
+    /// The addresses and ports that it listens on.
+    pub listens: Vec<(String, u16)>,
     pub backing: Backing,
     /// Whether its memory is shared with other processes: the kernel counts it among the caches, and can't free it.
     pub shared_memory: bool,
@@ -49,45 +52,13 @@ pub enum Processor {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostFile {
-    /// Its path, the same on both hosts.
-    pub path: String,
-    pub role: Role,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Role {
-    /// A disk, with the guest's name for it.
-    Disk(String),
-    /// The medium in a drive, with the guest's name for the drive.
-    Medium(String),
-    /// A medium that libvirt drops if it is missing: an optional one, or one that the guest has ejected.
-    Dispensable(String),
-    /// Firmware, kernel or initial ramdisk: what it is called in the XML.
-    Boot(&'static str),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuestNic {
     /// Its MAC address in lower case.
     pub mac: String,
-    pub plug: Plug,
-}
-
-/// What a NIC is plugged into.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Plug {
-    /// A bridge of the host; Open vSwitch's are no bridges to the kernel.
-    Bridge {
-        name: String,
-        /// Whether the kernel's own bridge code is behind it.
-        of_kernel: bool,
-    },
-    Network(String),
-    /// A device of the host, by macvtap.
-    Device(String),
-    /// Something else, which is not looked at.
-    Other,
+    /// What it is plugged into, unless that is something that is not looked at.
+    pub plug: Option<Thing>,
+    /// Its own VLAN tags, which beat those of its network.
+    pub tagged: bool,
 }
 
 /// How a domain's memory is taken from the host.
@@ -108,14 +79,19 @@ impl Hardware {
         let domain = document.root_element();
         let Some(devices) = child(domain, "devices") else { return Self::default() };
         let memory = child(domain, "memoryBacking");
+        let nics: Vec<_> = children(devices, "interface").filter_map(nic).collect();
+        let plugs = nics.iter().filter_map(|nic| {
+            Some(Named { thing: nic.plug.clone()?, part: Part::Nic { mac: nic.mac.clone(), tagged: nic.tagged } })
+        });
         Self {
             machine: machine(domain, devices),
             manager: Manager::by(|mark| has_mark(domain, mark)),
             processor: child(domain, "cpu").and_then(|cpu| processor(cpu, xml)),
-            files: boot_files(domain).into_iter().chain(disks(devices)).collect(),
+            names: names(domain, devices).into_iter().chain(plugs).collect(),
             kept: kept_files(domain, devices),
             tpm: child(devices, "tpm").is_some(),
-            nics: children(devices, "interface").filter_map(nic).collect(),
+            nics,
+            listens: listens(devices),
             backing: memory.map(backing).unwrap_or_default(),
             shared_memory: shares_memory(domain, memory),
             memory_in_file: memory.and_then(|memory| child(memory, "source")?.attribute("type")) == Some("file"),
@@ -159,13 +135,6 @@ fn processor(cpu: Node<'_, '_>, xml: &str) -> Option<Processor> {
     }
 }
 
-fn boot_files(domain: Node<'_, '_>) -> Vec<HostFile> {
-    let Some(os) = child(domain, "os") else { return Vec::new() };
-    let file =
-        |role| Some(HostFile { path: text(os, role).filter(|path| path.starts_with('/'))?, role: Role::Boot(role) });
-    ["loader", "kernel", "initrd", "dtb"].into_iter().filter_map(file).collect()
-}
-
 fn kept_files(domain: Node<'_, '_>, devices: Node<'_, '_>) -> Vec<(&'static str, String)> {
     let os = child(domain, "os");
     let of_os = |name| os.and_then(|os| child(os, name));
@@ -183,45 +152,23 @@ fn kept_files(domain: Node<'_, '_>, devices: Node<'_, '_>) -> Vec<(&'static str,
     single.chain(memory.map(|path| ("NVDIMM", path))).filter(|(_, path)| path.starts_with('/')).collect()
 }
 
-fn disks(devices: Node<'_, '_>) -> Vec<HostFile> {
-    let files = |disk| {
-        let target = child(disk, "target").and_then(|t| t.attribute("dev")).unwrap_or("?").to_owned();
-        let role = match disk.attribute("device") {
-            Some("cdrom" | "floppy") if is_dispensable(disk) => Role::Dispensable(target),
-            Some("cdrom" | "floppy") => Role::Medium(target),
-            _ => Role::Disk(target),
-        };
-        // The disk's own source and those of the images below it.
-        let sources = disk.descendants().filter(|n| n.has_tag_name("source"));
-        let own = sources.filter(|n| n.ancestors().all(|above| !above.has_tag_name("mirror")));
-        let paths = own.filter_map(|source| source.attribute("file").or_else(|| source.attribute("dev")));
-        let file = |path: &str| HostFile { path: path.to_owned(), role: role.clone() };
-        paths.filter(|path| path.starts_with('/')).map(file).collect::<Vec<_>>()
-    };
-    children(devices, "disk").flat_map(files).collect()
-}
-
-/// `requisite` media are needed at the start of a domain only.
-fn is_dispensable(disk: Node<'_, '_>) -> bool {
-    let of = |name, attribute| child(disk, name).and_then(|node| node.attribute(attribute));
-    of("target", "tray") == Some("open") || matches!(of("source", "startupPolicy"), Some("optional" | "requisite"))
-}
-
 fn nic(interface: Node<'_, '_>) -> Option<GuestNic> {
     let source = child(interface, "source");
     let of_source = |name| source.and_then(|s| s.attribute(name)).map(str::to_owned);
     let plug = match interface.attribute("type")? {
         // Of a guest that runs, libvirt gives the type of what the network led to, and the network beside it.
-        _ if of_source("network").is_some() => of_source("network").map(Plug::Network),
+        _ if of_source("network").is_some() => {
+            of_source("network").map(|name| Thing::Network { name, portgroup: of_source("portgroup") })
+        }
         "bridge" => of_source("bridge").map(|name| {
             let virtual_port = child(interface, "virtualport").and_then(|port| port.attribute("type"));
-            Plug::Bridge { name, of_kernel: virtual_port != Some("openvswitch") }
+            Thing::Bridge { name, of_kernel: virtual_port != Some("openvswitch") }
         }),
-        "direct" => of_source("dev").map(Plug::Device),
+        "direct" => of_source("dev").map(Thing::Device),
         _ => None,
     };
     let mac = child(interface, "mac").and_then(|mac| mac.attribute("address")).unwrap_or_default().to_lowercase();
-    Some(GuestNic { mac, plug: plug.unwrap_or(Plug::Other) })
+    Some(GuestNic { mac, plug, tagged: child(interface, "vlan").is_some() })
 }
 
 fn backing(backing: Node<'_, '_>) -> Backing {
@@ -239,7 +186,7 @@ fn shares_memory(domain: Node<'_, '_>, backing: Option<Node<'_, '_>>) -> bool {
         || cells.is_some_and(|numa| children(numa, "cell").any(|cell| cell.attribute("memAccess") == Some("shared")))
 }
 
-fn page_bytes(page: Node<'_, '_>) -> Option<u64> {
+pub(super) fn page_bytes(page: Node<'_, '_>) -> Option<u64> {
     let size: u64 = page.attribute("size")?.parse().ok()?;
     // libvirt prints KiB; the others are what a user may have written.
     Some(match page.attribute("unit").unwrap_or("KiB") {
@@ -278,7 +225,6 @@ mod tests {
             kind: "kvm".to_owned(),
         };
         assert_eq!(hardware.machine, machine);
-        assert_eq!(hardware.files, [HostFile { path: "/usr/share/ovmf.fd".to_owned(), role: Role::Boot("loader") }]);
     }
 
     #[test]
@@ -307,39 +253,6 @@ mod tests {
         // What many tools write, none of which moves domains.
         assert_eq!(metadata("<l:libosinfo xmlns:l='http://libosinfo.org/xmlns/libvirt/domain/1.0'/>"), None);
         assert_eq!(manager(""), None);
-    }
-
-    #[test]
-    fn disks_count_with_the_images_below_them() {
-        let hardware = hardware(
-            "",
-            "<disk type='file' device='disk'><source file='/a/top.qcow2'/><target dev='vda'/>
-               <backingStore type='file'><source file='/a/base.qcow2'/><backingStore/></backingStore>
-               <mirror type='file'><source file='/b/copy.qcow2'/></mirror></disk>
-             <disk type='block' device='disk'><source dev='/dev/vg/b'/><target dev='vdb'/></disk>
-             <disk type='network' device='disk'><source protocol='rbd' name='pool/c'/><target dev='vdc'/></disk>
-             <disk type='file' device='cdrom'><source file='/a/cd.iso'/><target dev='sda'/></disk>
-             <disk type='file' device='cdrom'><target dev='sdb'/></disk>
-             <disk type='file' device='cdrom'><source file='/a/o.iso' startupPolicy='optional'/><target dev='sdc'/></disk>
-             <disk type='file' device='cdrom'><source file='/a/r.iso' startupPolicy='requisite'/><target dev='sdd'/></disk>
-             <disk type='file' device='cdrom'><source file='/a/m.iso' startupPolicy='mandatory'/><target dev='sde'/></disk>
-             <disk type='file' device='cdrom'><source file='/a/e.iso'/><target dev='sdf' tray='open'/></disk>",
-        );
-        let found: Vec<_> = hardware.files.iter().map(|file| (file.path.as_str(), &file.role)).collect();
-        let disk = |name: &str| Role::Disk(name.to_owned());
-        assert_eq!(
-            found,
-            [
-                ("/a/top.qcow2", &disk("vda")),
-                ("/a/base.qcow2", &disk("vda")),
-                ("/dev/vg/b", &disk("vdb")),
-                ("/a/cd.iso", &Role::Medium("sda".to_owned())),
-                ("/a/o.iso", &Role::Dispensable("sdc".to_owned())),
-                ("/a/r.iso", &Role::Dispensable("sdd".to_owned())),
-                ("/a/m.iso", &Role::Medium("sde".to_owned())),
-                ("/a/e.iso", &Role::Dispensable("sdf".to_owned())),
-            ]
-        );
     }
 
     #[test]
@@ -376,9 +289,10 @@ mod tests {
         );
         assert_eq!(hardware.nics[0].mac, "52:54:00:aa:00:01");
         let plugs: Vec<_> = hardware.nics.into_iter().map(|nic| nic.plug).collect();
-        let bridge = |name: &str, of_kernel| Plug::Bridge { name: name.to_owned(), of_kernel };
-        let (network, device) = (|| Plug::Network("lan".to_owned()), Plug::Device("eno1".to_owned()));
-        assert_eq!(plugs, [bridge("br0", true), bridge("ovs", false), network(), network(), device, Plug::Other]);
+        let bridge = |name: &str, of_kernel| Some(Thing::Bridge { name: name.to_owned(), of_kernel });
+        let network = || Some(Thing::Network { name: "lan".to_owned(), portgroup: None });
+        let device = Some(Thing::Device("eno1".to_owned()));
+        assert_eq!(plugs, [bridge("br0", true), bridge("ovs", false), network(), network(), device, None]);
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 pub(super) mod capabilities;
 pub mod domain;
+pub mod names;
 pub(super) mod net_device;
+pub mod network;
 
 use roxmltree::Node;
 

@@ -71,6 +71,14 @@ impl fmt::Display for Note {
                 "{host} is in a Pacemaker cluster that can't be asked from here: see that it runs none of these domains \
                  (`crm_mon --one-shot` there), since it would start them a second time"
             ),
+            Self::Differs { domain, difference } => write!(f, "{domain}: {difference}"),
+            Self::HostsDiffer { difference } => write!(f, "{difference}"),
+            Self::NotKnown { destination, domains } => write!(
+                f,
+                "the shell of {destination} does not answer (it is reached by neither ssh nor this machine, or `shell` in the \
+                 configuration forbids it): whether it has what {} by address, socket, device or user is not known",
+                if *domains == 1 { "1 domain names".to_owned() } else { format!("{domains} domains name") }
+            ),
             Self::Promised { source, destination, bytes } => write!(
                 f,
                 "another run still brings {} from {source} to {destination}: that much is not counted as free",

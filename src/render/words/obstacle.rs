@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::domain::DomainState;
-use crate::obstacle::{Obstacle, Room, RoomBasis};
+use crate::obstacle::{NetworkDifference, Obstacle, Room, RoomBasis};
 use crate::units::size;
 
 impl fmt::Display for Obstacle {
@@ -92,6 +92,57 @@ impl fmt::Display for Obstacle {
             Self::NoBootFile { destination, file, path } => {
                 format!("its {file} ({path}) is not at {destination}; install it there")
             }
+            Self::NoFile { destination, part, path } => {
+                format!("its {part} names {path}, which is not at {destination}; put it there, or exclude the domain")
+            }
+            Self::NotAllowed { destination, user, part, path, writes } => format!(
+                "QEMU at {destination}, as {user} (user:group), may not {} its {part} ({path}); let it (chown, chmod or \
+                 setfacl), or exclude the domain",
+                if *writes { "write" } else { "read" }
+            ),
+            Self::NoAddress { name, destination, part, address } => format!(
+                "its {part} listens on {address}, which is no address of {destination}; give it another, such as 0.0.0.0 \
+                 (virsh edit {name}), and restart it, or exclude it"
+            ),
+            Self::PortTaken { name, destination, part, port, taken_by } => format!(
+                "its {part} listens on port {port}, which {taken_by} has at {destination}; give one of the two another \
+                 port (virsh edit {name}) and restart it, or exclude the domain"
+            ),
+            Self::NoSecret { source, destination, words } => format!(
+                "the libvirt of {destination} lacks a secret: {words}; define it there as at {source} (virsh \
+                 secret-dumpxml, virsh secret-define), and give it its value (virsh secret-set-value)"
+            ),
+            Self::Unfit { destination, words } => format!(
+                "{destination} can't run it: {words}; install or define there what is missing, or exclude the domain"
+            ),
+            Self::NoProcessors { name, destination, numbers } => format!(
+                "it is pinned to processors that {destination} does not have ({numbers}); pin it to others (virsh vcpupin \
+                 {name}, virsh emulatorpin {name})"
+            ),
+            Self::NoCells { name, destination, numbers } => format!(
+                "its memory is to come from NUMA nodes that {destination} does not have ({numbers}); give it others (virsh \
+                 numatune {name}), or exclude it"
+            ),
+            Self::NoPageSize { destination, page_bytes } => format!(
+                "{destination} does not have huge pages of {}, which its memory is in; exclude the domain",
+                size(*page_bytes)
+            ),
+            Self::NoUser { source, destination, user } => format!(
+                "its QEMU runs as the user {user}, which {destination} does not have; add that user there with the number \
+                 that it has at {source}"
+            ),
+            Self::NoListenNetwork { source, destination, network } => format!(
+                "its display listens on the libvirt network {network}, which is not active at {destination}; define and \
+                 start it there (virsh net-dumpxml {network} at {source}, virsh net-define, virsh net-start)"
+            ),
+            Self::NetworkDiffers { source, destination, network, mac, difference } => format!(
+                "its NIC {mac} is in the libvirt network {network}, {}",
+                other_network((source, destination), network, difference)
+            ),
+            Self::OtherUser { destination, user, source, source_user } => format!(
+                "QEMU runs as {user} (user:group) at {destination} and as {source_user} at {source}: it may not be able to \
+                 open files there that it can open here"
+            ),
             Self::NoBridge { destination, bridge, mac } => {
                 format!("{destination} has no bridge {bridge} for its NIC {mac}; create it there")
             }
@@ -162,6 +213,37 @@ impl fmt::Display for Obstacle {
             ),
         };
         f.write_str(&sentence)
+    }
+}
+
+fn other_network((source, destination): (&str, &str), network: &str, difference: &NetworkDifference) -> String {
+    let remedy = format!(
+        "give it one definition on both (virsh net-dumpxml {network} at {source}; virsh net-destroy, net-undefine, \
+         net-define and net-start at {destination})"
+    );
+    let tags = |tags: &[u16]| match tags {
+        [] => "none".to_owned(),
+        tags => tags.iter().map(u16::to_string).collect::<Vec<_>>().join(", "),
+    };
+    match difference {
+        NetworkDifference::Kind { here, there } => format!(
+            "which is of the kind {here} at {source} and {there} at {destination}, so that it would be cut off; {remedy}"
+        ),
+        NetworkDifference::OfEachHost { mode } => format!(
+            "which is of the kind {mode}: each host has one of its own, so that connections may break, and guests that \
+             stay at {source} may be out of reach"
+        ),
+        NetworkDifference::Bridge { here, there } => format!(
+            "which is on {here} at {source} and on {there} at {destination}: if these are not of one network, it is cut off"
+        ),
+        NetworkDifference::Vlan { here, there } => format!(
+            "which has VLAN {} at {source} and {} at {destination}, so that it would be cut off; {remedy}",
+            tags(here),
+            tags(there)
+        ),
+        NetworkDifference::NoPortgroup { portgroup } => {
+            format!("which has no portgroup {portgroup} at {destination}; {remedy}")
+        }
     }
 }
 
