@@ -102,7 +102,13 @@ pub enum Obstacle {
     /// The libvirt network that a display listens on is not active at the destination.
     NoListenNetwork { source: String, destination: String, network: String },
     /// The libvirt network of a NIC is another at the destination, by the same name.
-    NetworkDiffers { source: String, destination: String, network: String, mac: String, difference: NetworkDifference },
+    NetworkDiffers {
+        source: String,
+        destination: String,
+        network: String,
+        mac: String,
+        difference: Box<NetworkDifference>,
+    },
     /// QEMU runs as another user at the destination.
     OtherUser { destination: String, user: String, source: String, source_user: String },
     /// The destination does not have the bridge of a NIC.

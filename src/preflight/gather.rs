@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -84,6 +85,8 @@ struct Shown {
     source_networks: Answers<String, Network>,
     machines: Answers<Machine, String>,
     processors: Answers<(Machine, Processor), String>,
+    /// Whether the destination takes too long to say whether it could make a guest of a definition.
+    is_slow: AtomicBool,
 }
 
 /// A domain that hangs is known to do so.
@@ -151,7 +154,16 @@ fn second(
             })?;
         }
         found.machine = no_machine;
-        found.unfit = destination.unfit(source, uuid)?;
+        if !shown.is_slow.load(Ordering::Relaxed) {
+            found.unfit = match destination.unfit(source, uuid) {
+                // A libvirt that starts QEMU for each answer, as its cache does not hold (19 s were seen), is left alone.
+                Err(error) if error.kind == HostErrorKind::NoAnswer => {
+                    shown.is_slow.store(true, Ordering::Relaxed);
+                    None
+                }
+                answer => answer?,
+            };
+        }
     }
     Ok(found)
 }

@@ -271,7 +271,7 @@ fn network(facts: &Facts, network: &str, portgroup: Option<&str>, part: &Part) -
         (facts.source.name.clone(), facts.destination.name.clone(), network.to_owned());
     let Part::Nic { mac, tagged } = part else {
         let lacks = matches!(facts.networks.get(&network)?, Network::Missing | Network::Inactive);
-        return lacks.then(|| Finding::Missing(Obstacle::NoListenNetwork { source, destination, network }));
+        return lacks.then_some(Finding::Missing(Obstacle::NoListenNetwork { source, destination, network }));
     };
     let mac = mac.clone();
     let there = match facts.networks.get(&network)? {
@@ -286,7 +286,8 @@ fn network(facts: &Facts, network: &str, portgroup: Option<&str>, part: &Part) -
         }));
     }
     let Some(Network::Active(Some(here))) = facts.source_networks.get(&network) else { return None };
-    let differs = |difference| Obstacle::NetworkDiffers { source, destination, network, mac, difference };
+    let differs =
+        |difference| Obstacle::NetworkDiffers { source, destination, network, mac, difference: Box::new(difference) };
     if here.is_bridged() != there.is_bridged() || (!here.is_bridged() && here.mode != there.mode) {
         let (here, there) = (here.mode.clone(), there.mode.clone());
         return Some(Finding::Missing(differs(NetworkDifference::Kind { here, there })));
