@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{Technique, Then, Transfer};
 use crate::obstacle::Obstacle;
-use crate::profile::Profile;
+use crate::profile::{Profile, Steady};
 use crate::sentence;
 use crate::topology::{self, CapacityOrigin, Hop, HostPorts, Port};
 use draft::Seen;
@@ -192,6 +192,9 @@ pub struct Step {
     /// What it was seen to receive, in bits per second.
     #[serde(default)]
     pub inbound_bits_per_second: f64,
+    /// What the traffic of each of its NICs did not fall below.
+    #[serde(default)]
+    pub steady: Vec<Steady>,
     /// Memory that it takes at the destination as it arrives, in bytes.
     #[serde(default)]
     pub memory_bytes: u64,

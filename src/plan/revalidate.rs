@@ -248,6 +248,7 @@ fn predict_again(steps: Vec<Step>, bandwidth: Option<f64>, seen: &Seen<'_>) -> (
             order: place + 1,
             destination: seen.destination.host.clone(),
             path: seen.path(),
+            steady: seen.source.domain(&step.uuid).map(DomainProfile::steady).unwrap_or_default(),
             memory_bytes: seen.memory_bytes(&step.uuid).unwrap_or(step.memory_bytes),
             predicted: predicted.unwrap_or(step.predicted),
             ..step

@@ -117,6 +117,27 @@ pub struct DomainProfile {
     pub migration: Eligibility,
 }
 
+impl DomainProfile {
+    /// What each of its NICs did not fall below.
+    pub(crate) fn steady(&self) -> Vec<Steady> {
+        self.nics.iter().map(|nic| nic.steady).collect()
+    }
+}
+
+/// How long a stretch of a window is over which traffic counts as [`Steady`], in seconds; a shorter window is one stretch.
+/// A guest that has arrived is watched for as long (`engine::arrival` has the reason), so that a pause that it also made
+/// during the window raises no alarm.
+pub const STEADY_SECONDS: f64 = 8.0;
+
+/// What the traffic of a NIC did not fall below: the least over any [`STEADY_SECONDS`] of the window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Steady {
+    /// Of what it sends, in bits per second.
+    pub outbound_bits_per_second: f64,
+    /// Of what it receives, in bits per second.
+    pub inbound_bits_per_second: f64,
+}
+
 /// A NIC of a domain over the window. Directions are the guest's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NicProfile {
@@ -126,6 +147,9 @@ pub struct NicProfile {
     pub outbound_bits_per_second: f64,
     /// Mean rate that it receives, in bits per second.
     pub inbound_bits_per_second: f64,
+    /// What its rates did not fall below.
+    #[serde(default)]
+    pub steady: Steady,
     /// What of the host's ports its traffic crosses.
     #[serde(default)]
     pub port: Binding,

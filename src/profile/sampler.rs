@@ -12,7 +12,7 @@ use crate::domain::DomainState;
 use crate::libvirt::{DirtyRate, DomainSample, Host, HostError, HostErrorKind, NicCounters, Sample};
 use crate::obstacle::{Eligibility, Obstacle};
 use crate::profile::mobility::Mobility;
-use crate::profile::{DomainProfile, NicProfile, Profile};
+use crate::profile::{DomainProfile, NicProfile, Profile, STEADY_SECONDS, Steady};
 use crate::topology::{Binding, Port};
 
 /// Counts what passed each NIC between the samples of one host.
@@ -47,7 +47,7 @@ impl DirtyRates {
 
 /// What a NIC was seen to carry, and for how long it was seen; each direction has its own time, since a
 /// direction whose counter was reset is not counted for that interval.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct NicTraffic {
     inbound: Meter,
     outbound: Meter,
@@ -56,11 +56,9 @@ struct NicTraffic {
 /// Bits per second that no NIC reaches: the fastest on the market run at 0.8 Tbit/s.
 const FASTEST_NIC: f64 = 2e12;
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Meter {
-    bytes: u64,
-    seconds: f64,
-}
+/// The intervals that were seen, each with its length in seconds and the bytes that passed.
+#[derive(Debug, Clone, Default)]
+struct Meter(Vec<(f64, u64)>);
 
 impl Meter {
     /// A counter that went back, or faster than any NIC, was reset: what passed in that interval is not known,
@@ -68,14 +66,40 @@ impl Meter {
     fn add(&mut self, before: Option<u64>, after: Option<u64>, seconds: f64) {
         let bytes = before.zip(after).and_then(|(before, after)| after.checked_sub(before));
         if let Some(bytes) = bytes.filter(|bytes| *bytes as f64 * 8.0 / seconds < FASTEST_NIC) {
-            self.bytes = self.bytes.saturating_add(bytes);
-            self.seconds += seconds;
+            self.0.push((seconds, bytes));
         }
     }
 
-    fn bits_per_second(self) -> f64 {
-        if self.seconds > 0.0 { self.bytes as f64 * 8.0 / self.seconds } else { 0.0 }
+    fn bits_per_second(&self) -> f64 {
+        rate(&self.0)
     }
+
+    /// The least rate over any stretch of [`STEADY_SECONDS`], or over all if that is shorter.
+    fn steady_bits_per_second(&self) -> f64 {
+        let long_enough = STEADY_SECONDS - SLACK_SECONDS;
+        let (mut from, mut seconds, mut least) = (0, 0.0, None::<f64>);
+        for (to, interval) in self.0.iter().enumerate() {
+            seconds += interval.0;
+            while seconds - self.0[from].0 >= long_enough {
+                seconds -= self.0[from].0;
+                from += 1;
+            }
+            if seconds >= long_enough {
+                let rate = rate(&self.0[from..=to]);
+                least = Some(least.map_or(rate, |least| least.min(rate)));
+            }
+        }
+        least.unwrap_or_else(|| self.bits_per_second())
+    }
+}
+
+/// By how much samples may come too early for a stretch to be a whole one: half of the default interval between them.
+const SLACK_SECONDS: f64 = 0.5;
+
+fn rate(intervals: &[(f64, u64)]) -> f64 {
+    let seconds: f64 = intervals.iter().map(|(seconds, _)| seconds).sum();
+    let bytes = intervals.iter().fold(0_u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
+    if seconds > 0.0 { bytes as f64 * 8.0 / seconds } else { 0.0 }
 }
 
 impl SamplingWindow {
@@ -118,11 +142,16 @@ impl SamplingWindow {
     pub fn nics(&self, sample: &DomainSample) -> Vec<NicProfile> {
         // Only the NICs that are still there: one that was unplugged carries nothing any more.
         let seen = |nic: &NicCounters| {
-            let traffic = self.nics.get(&(sample.uuid.clone(), nic.name.clone())).copied().unwrap_or_default();
+            let unseen = NicTraffic::default();
+            let traffic = self.nics.get(&(sample.uuid.clone(), nic.name.clone())).unwrap_or(&unseen);
             NicProfile {
                 name: nic.name.clone(),
                 outbound_bits_per_second: traffic.outbound.bits_per_second(),
                 inbound_bits_per_second: traffic.inbound.bits_per_second(),
+                steady: Steady {
+                    outbound_bits_per_second: traffic.outbound.steady_bits_per_second(),
+                    inbound_bits_per_second: traffic.inbound.steady_bits_per_second(),
+                },
                 port: Binding::Unknown,
             }
         };
@@ -303,6 +332,27 @@ mod tests {
             (4.0, vec![domain("a", vec![nic("t0", 2000, 5000)])]),
         ]);
         assert_eq!(rates(&domains[0]), (4000.0, 8000.0));
+    }
+
+    #[test]
+    fn steady_is_what_traffic_never_fell_below_for_a_while() {
+        // 1 Mbit/s inbound, with a pause of so many seconds.
+        let steady = |pause: usize| {
+            let bytes = |second: usize| if (10..10 + pause).contains(&second) { 0 } else { 125_000 };
+            let totals = (0..40).scan(0, |sum, second| Some(std::mem::replace(sum, *sum + bytes(second))));
+            let samples = totals.enumerate().map(|(at, sum)| (at as f64, vec![domain("a", vec![nic("t0", sum, 0)])]));
+            let profile = profile_of(samples.collect()).remove(0);
+            (profile.inbound_bits_per_second > 0.0, profile.nics[0].steady.inbound_bits_per_second)
+        };
+        assert_eq!(steady(0), (true, 1e6));
+        assert_eq!(steady(4), (true, 5e5), "half of some stretch");
+        assert_eq!(steady(8), (true, 0.0));
+        let short = profile_of(vec![
+            (0.0, vec![domain("a", vec![nic("t0", 0, 0)])]),
+            (1.0, vec![domain("a", vec![nic("t0", 0, 250)])]),
+            (2.0, vec![domain("a", vec![nic("t0", 0, 500)])]),
+        ]);
+        assert_eq!(short[0].nics[0].steady.outbound_bits_per_second, 2000.0, "a short window is one stretch");
     }
 
     #[test]

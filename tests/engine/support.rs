@@ -27,6 +27,7 @@ pub(crate) fn plan(steps: &[(&str, Technique, usize)]) -> Plan {
         transfer: Transfer::by(*technique),
         outbound_bits_per_second: 0.0,
         inbound_bits_per_second: 0.0,
+        steady: Vec::new(),
         memory_bytes: 0,
         activity: Activity::default(),
         reason: Reason::Chosen { otherwise: None },
