@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Condition, Phase, Places, Route, Then};
+use crate::domain::{Condition, DomainState, Fault, Phase, Places, Route, Then};
 use crate::obstacle::Obstacle;
 use crate::sentence;
 
@@ -35,6 +35,8 @@ pub enum Cause {
     NoData { error: String },
     /// The post-copy of another domain has ended badly.
     PostCopyEnded { domain: String, end: PostCopyEnd },
+    /// Another domain has arrived, and something is wrong with it.
+    ArrivedInDistress { domain: String, host: String, distress: Distress },
     /// The journal can't be written.
     Unrecorded { error: String },
     /// A hook before it failed.
@@ -44,6 +46,28 @@ pub enum Cause {
         #[serde(serialize_with = "sentence::reason")]
         #[schemars(with = "Obstacle")]
         obstacle: Box<Obstacle>,
+    },
+}
+
+/// What is wrong with a guest that has arrived.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Distress {
+    /// Nothing gets through one of its NICs.
+    Silent {
+        /// The destination's name for the NIC.
+        nic: String,
+        /// What it sent at the least before, in bits per second.
+        outbound_bits_per_second: f64,
+        /// What it received at the least before, in bits per second.
+        inbound_bits_per_second: f64,
+    },
+    /// An error has stopped it after it arrived.
+    Stopped {
+        /// Its state there.
+        state: DomainState,
+        /// The error.
+        fault: Fault,
     },
 }
 

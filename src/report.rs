@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::domain::{Fault, Technique};
-use crate::failure::Failure;
+use crate::failure::{Distress, Failure};
 use crate::sentence;
 
 /// The schema name that a report carries.
@@ -27,7 +27,7 @@ pub struct Report {
     pub destinations: Vec<String>,
     /// How it ended.
     pub outcome: Outcome,
-    /// Seconds from the first launch to the last verdict.
+    /// Seconds from the first launch to the last verdict; the watch over the last arrivals comes after it.
     pub total_seconds: f64,
     /// Seconds that the plan predicted; `None` if it predicted no end.
     pub predicted_seconds: Option<f64>,
@@ -102,6 +102,13 @@ impl DomainReport {
     }
 }
 
+impl DomainReport {
+    /// Whether something is wrong with it since it has arrived.
+    pub fn is_in_distress(&self) -> bool {
+        matches!(self.notice, Some(DomainNotice::InDistress { .. }))
+    }
+}
+
 /// With the sentence about its failure as `error`, which needs its name.
 impl Serialize for DomainReport {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -122,7 +129,7 @@ impl<'de> Deserialize<'de> for DomainReport {
 }
 
 /// What is to be known of a domain, of a closed list of kinds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[schemars(transform = sentence::with_message)]
 #[allow(missing_docs, reason = "a field with nothing said of it is what it is called")]
@@ -135,6 +142,8 @@ pub enum DomainNotice {
         /// Whether it was paused already when the run began.
         before: bool,
     },
+    /// Something is wrong with it since it has arrived.
+    InDistress { domain: String, source: String, destination: String, distress: Distress },
 }
 
 /// How a domain ended.
@@ -187,7 +196,7 @@ impl Outcome {
     /// The outcome of the whole from those of the domains.
     pub fn of(domains: &[DomainReport], interrupted: bool) -> Self {
         let any = |outcome| domains.iter().any(|d| d.outcome == outcome);
-        let all_run = domains.iter().all(|domain| domain.paused_by.is_none());
+        let all_run = domains.iter().all(|domain| domain.paused_by.is_none() && !domain.is_in_distress());
         if any(DomainOutcome::NeedsRecovery) || any(DomainOutcome::Lost) {
             Self::NeedsRecovery
         } else if any(DomainOutcome::Remains) && interrupted {

@@ -42,7 +42,7 @@ never asks for anything: `ssh -o BatchMode=yes NAME true` has to succeed. A URI 
 
 Exit status: 0 all selected domains are at the destination (or the plan or profile was printed); 1 nothing was \
 moved; 2 usage or configuration; 3 some domains don't run at the destination: they remain at the source, ended by \
-themselves, or an error has paused them; 4 a domain is between the hosts or lost; 130 interrupted.";
+themselves, or an error has paused them; or nothing gets through to one that has arrived; 4 a domain is between the hosts or lost; 130 interrupted.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -116,6 +116,10 @@ pub(crate) struct EvacuateArgs {
     /// the planner chose pre-copy, and abort if you did. auto-converge slows the guest down from the start.
     #[arg(long, value_enum)]
     pub on_stall: Option<OnStall>,
+    /// Watch each domain for up to 8 s after it has arrived. If it stands still, or if nothing gets through a NIC that had
+    /// steady traffic before, nothing more is launched and the status is 3.
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOLEAN", default_value_t = true, default_missing_value = "true", action = ArgAction::Set)]
+    pub watch_arrivals: bool,
     /// Write the report to a file as JSON, too.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,

@@ -106,7 +106,7 @@ pub const HOOKS: [Key; 5] = [
 ];
 
 /// `[defaults]`: the options that have a default there, by their long names.
-pub const DEFAULTS: [&str; 17] = [
+pub const DEFAULTS: [&str; 18] = [
     "bandwidth",
     "concurrency",
     "interval",
@@ -122,6 +122,7 @@ pub const DEFAULTS: [&str; 17] = [
     "strict",
     "technique",
     "timeout",
+    "watch-arrivals",
     "window",
     "window-limit",
 ];

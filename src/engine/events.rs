@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::domain::{Phase, Technique};
 use crate::engine::migration::Progress;
-use crate::failure::{Cause, HookFailure, PostCopyEnd, Whereabouts};
+use crate::failure::{Cause, Distress, HookFailure, PostCopyEnd, Whereabouts};
 use crate::libvirt::Tidied;
 use crate::report::{DomainReport, Job, Report};
 use crate::sentence;
@@ -100,6 +100,8 @@ pub enum Notice {
         source: String,
         destination: String,
     },
+    /// Something is wrong with a domain that has arrived. Nothing more is launched, and what can be cancelled is.
+    ArrivedInDistress { domain: String, distress: Distress, source: String, destination: String },
     /// The destination waits for memory, and none has got through.
     NoDataYet {
         /// The host or the URI that memory is sent to.

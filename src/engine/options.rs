@@ -25,6 +25,8 @@ pub struct Options {
     /// What is done about a pre-copy that does not converge; `None`: post-copy if the planner chose pre-copy, and
     /// a cancellation if the user did.
     pub on_stall: Option<OnStall>,
+    /// Whether a domain that has arrived is watched for a while.
+    pub watch_arrivals: bool,
     /// What runs before each domain; who hears the events sees to what runs after it.
     pub hooks: Arc<Hooks>,
 }

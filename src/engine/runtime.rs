@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::engine::arrival::Watch;
 use crate::engine::coordinator::{Coordinator, Effect, Input, Launch, Run, Task};
 use crate::engine::driver::{self, Driver};
 use crate::engine::events::{Event, Timed};
@@ -17,6 +18,7 @@ use crate::engine::migration::attempt::{Ended, Instruction, Update};
 use crate::engine::options::Options;
 use crate::engine::recovery::journal::{Entry, Journal};
 use crate::engine::recovery::survey::Survey;
+use crate::engine::watcher;
 use crate::failure::{Cause, Trouble};
 use crate::libvirt::{Definition, Hosts};
 use crate::plan::Plan;
@@ -45,6 +47,8 @@ pub struct Evacuation {
     coordinator: Coordinator,
     hands: Hands,
     inbox: Receiver<Input>,
+    /// What is known of the guests that are to be watched.
+    watch: Option<Watch>,
 }
 
 /// What effects are carried out with.
@@ -55,6 +59,8 @@ struct Hands {
     sender: Sender<Input>,
     /// The inboxes of the drivers, by UUID. One that has ended hears nothing.
     drivers: HashMap<String, Sender<driver::Input>>,
+    /// The inbox of the watcher, if there is one.
+    watcher: Option<Sender<String>>,
 }
 
 impl Evacuation {
@@ -67,7 +73,10 @@ impl Evacuation {
         options: Options,
     ) -> Self {
         let tasks = plan.migrations.iter().map(Task::from).collect();
-        Self::of(Coordinator::new(Run::of(plan, earlier, &options), tasks), hosts, journal, options)
+        let guests = plan.migrations.iter().map(|step| (step.uuid.clone(), step.steady.clone()));
+        let watch = options.watch_arrivals.then(|| Watch::new(guests));
+        let coordinator = Coordinator::new(Run::of(plan, earlier, &options), tasks);
+        Self { watch, ..Self::of(coordinator, hosts, journal, options) }
     }
 
     /// The same, with what tells by a domain's name and UUID whether the user's rules want it moved: one that was started at
@@ -93,8 +102,8 @@ impl Evacuation {
 
     fn of(coordinator: Coordinator, hosts: Arc<dyn Hosts>, journal: Arc<Journal>, options: Options) -> Self {
         let (sender, inbox) = mpsc::channel();
-        let drivers = HashMap::new();
-        Self { coordinator, hands: Hands { hosts, journal, options, sender, drivers }, inbox }
+        let (drivers, watcher) = (HashMap::new(), None);
+        Self { coordinator, hands: Hands { hosts, journal, options, sender, drivers, watcher }, inbox, watch: None }
     }
 
     /// The way to interrupt it, or to change it.
@@ -104,6 +113,9 @@ impl Evacuation {
 
     /// Runs to the end; `tell` hears every event, the report as the last.
     pub fn run(mut self, tell: &mut dyn FnMut(&Timed)) -> Report {
+        if let Some(watch) = self.watch.take() {
+            self.hands.start_watcher(watch);
+        }
         let start = Instant::now();
         let mut input = Input::Begin;
         loop {
@@ -140,8 +152,23 @@ impl Hands {
                 let source = self.hosts.list(Side::Source);
                 self.post(Input::Ended(source.and_then(|source| Ok((source, self.hosts.list(Side::Destination)?)))));
             }
+            Effect::Watch(uuid) => {
+                // The coordinator waits for no watcher that has failed.
+                self.watcher.as_ref().map(|watcher| watcher.send(uuid));
+            }
             Effect::Tell(_) | Effect::Finish(_) => {}
         }
+    }
+
+    /// It ends soon after these hands.
+    fn start_watcher(&mut self, watch: Watch) {
+        let (sender, arrivals) = mpsc::channel();
+        self.watcher = Some(sender);
+        let (hosts, out) = (Arc::clone(&self.hosts), self.sender.clone());
+        thread::spawn(move || {
+            let tell = |uuid, distress| drop(out.send(Input::Watched(uuid, distress)));
+            watcher::watch(&hosts, watch, &arrivals, tell);
+        });
     }
 
     /// Hears the answer after what has happened before it was asked for.

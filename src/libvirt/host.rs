@@ -15,7 +15,7 @@ use virt::sys;
 use super::connection::{Door, Endpoint, Line, Pool, lock};
 use super::ffi::{self, Parameters};
 use super::state::fault;
-use super::{DomainSample, HostError, HostErrorKind, JobStats};
+use super::{DomainSample, HostError, HostErrorKind, JobStats, Vitals};
 use crate::domain::Fault;
 
 pub struct Host {
@@ -110,6 +110,16 @@ impl Host {
     /// All domains with the counters of their NICs, in one request that no emulator is asked for: none can hold it up.
     pub fn traffic(&self) -> Result<Vec<DomainSample>, HostError> {
         self.statistics(sys::VIR_DOMAIN_STATS_STATE | sys::VIR_DOMAIN_STATS_INTERFACE)
+    }
+
+    /// The same with the error that has stopped a domain, over a connection of its own: it is asked while others wait on the
+    /// host's.
+    pub fn vitals(&self) -> Result<Vec<Vitals>, HostError> {
+        let groups = sys::VIR_DOMAIN_STATS_STATE | sys::VIR_DOMAIN_STATS_INTERFACE;
+        let line = self.pool.take();
+        let records = line.ask(move |connection| ffi::all_domain_stats(connection, groups));
+        self.pool.give_back(line);
+        Ok(records?.into_iter().map(Vitals::of).collect())
     }
 
     fn statistics(&self, groups: u32) -> Result<Vec<DomainSample>, HostError> {

@@ -29,8 +29,8 @@ pub use self::facts::Belongings;
 pub(crate) use self::host::Host;
 pub(crate) use self::pair::Pair;
 pub use self::request::MigrationRequest;
-pub use self::statistics::JobStats;
-pub(crate) use self::statistics::{DirtyRate, DomainSample, NicCounters, Sample};
+pub(crate) use self::statistics::{DirtyRate, DomainSample, Sample};
+pub use self::statistics::{JobStats, NicCounters, Vitals};
 use crate::domain::{Condition, Fault, Presence, Technique};
 use crate::topology::Side;
 
@@ -108,6 +108,12 @@ pub trait Hosts: Send + Sync {
     /// # Errors
     /// The host did not answer.
     fn list(&self, side: Side) -> Result<Vec<Listed>, HostError>;
+
+    /// All domains of one host with what their NICs have carried, in one question that no emulator and no job can hold up.
+    ///
+    /// # Errors
+    /// The host did not answer.
+    fn vitals(&self, side: Side) -> Result<Vec<Vitals>, HostError>;
 
     /// Why the destination can't resume a post-copy that failed, as a clause with what to do; `None` if nothing is known
     /// against it.

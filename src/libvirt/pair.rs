@@ -15,7 +15,7 @@ use super::host::{Host, lookup};
 use super::state::{condition, fault};
 use super::statistics::is_migration;
 use super::xml::domain::Hardware;
-use super::{Definition, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Tidied};
+use super::{Definition, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Tidied, Vitals};
 use crate::domain::{Condition, Fault, Presence, Route, Technique};
 use crate::topology::Side;
 
@@ -167,6 +167,10 @@ impl Hosts for Pair {
             Listed { domain: record.name, uuid: record.uuid, condition, fault, autostart }
         };
         Ok(records.into_iter().map(listed).collect())
+    }
+
+    fn vitals(&self, side: Side) -> Result<Vec<Vitals>, HostError> {
+        self.side(side).vitals()
     }
 
     fn resume_fault(&self) -> Result<Option<String>, HostError> {

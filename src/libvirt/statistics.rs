@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use virt::sys;
 
 use super::ffi::{Parameters, Record};
-use super::state::domain_state;
-use crate::domain::DomainState;
+use super::state::{domain_state, fault};
+use crate::domain::{DomainState, Fault};
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sample {
@@ -39,9 +39,34 @@ pub struct DirtyRate {
     pub bytes_per_second: f64,
 }
 
+/// Whether a domain runs on one host, and what its NICs have carried there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vitals {
+    /// Its UUID.
+    pub uuid: String,
+    /// Its state.
+    pub state: DomainState,
+    /// The error that has stopped it, if one has; of a domain that is shut off, that it crashed.
+    pub fault: Option<Fault>,
+    /// Its NICs, in the order of its definition.
+    pub nics: Vec<NicCounters>,
+}
+
+impl Vitals {
+    pub(super) fn of(record: Record) -> Self {
+        let number = |key| record.parameters.number(key).unwrap_or(0) as u32;
+        let (state, reason) = (number("state.state"), number("state.reason"));
+        let crashed = (state, reason) == (sys::VIR_DOMAIN_SHUTOFF, sys::VIR_DOMAIN_SHUTOFF_CRASHED);
+        let fault = fault(state, reason).or(crashed.then_some(Fault::Crash));
+        let DomainSample { uuid, state, nics, .. } = DomainSample::of(record);
+        Self { uuid, state, fault, nics }
+    }
+}
+
 /// The counters of one NIC, from the guest's view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NicCounters {
+    /// The host's name for it.
     pub name: String,
     /// Bytes received; `None` if libvirt can't tell.
     pub inbound_bytes: Option<u64>,

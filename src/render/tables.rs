@@ -204,6 +204,7 @@ pub(super) fn outcome_line(report: &Report) -> String {
     let all = count(report.domains.len());
     if report.outcome == Outcome::Partial && moved + gone == report.domains.len() {
         let paused = report.domains.iter().filter(|domain| domain.paused_by.is_some()).count();
+        let in_distress = report.domains.iter().filter(|domain| domain.is_in_distress()).count();
         let be = |count| if count == 1 { "is" } else { "are" };
         let mut but = Vec::new();
         if gone > 0 {
@@ -211,6 +212,9 @@ pub(super) fn outcome_line(report: &Report) -> String {
         }
         if paused > 0 {
             but.push(format!("{paused} of {all} {} paused at {destination} by an error", be(paused)));
+        }
+        if in_distress > 0 {
+            but.push(format!("{in_distress} of {all} {} in distress at {destination}", be(in_distress)));
         }
         return format!("{source} has no domain left to move, but {}, {time}", but.join(", and "));
     }
@@ -298,7 +302,9 @@ pub(super) fn count(domains: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::DomainReport;
+    use crate::domain::{DomainState, Fault};
+    use crate::failure::Distress;
+    use crate::report::{DomainNotice, DomainReport};
 
     #[test]
     fn domains_that_ended_or_that_an_error_paused_are_counted_as_such() {
@@ -320,10 +326,19 @@ mod tests {
         let remains = DomainReport { outcome: DomainOutcome::Remains, ..gone.clone() };
         let partly = end(vec![gone.clone(), remains]);
         assert!(partly.contains("partly evacuated: 0 of 2"), "{partly}");
-        let (outcome, paused_by) = (DomainOutcome::Migrated, Some(crate::domain::Fault::IoError));
+        let (outcome, paused_by) = (DomainOutcome::Migrated, Some(Fault::IoError));
         let paused = DomainReport { outcome, paused_by, ..gone.clone() };
         let one = end(vec![paused.clone()]);
         assert!(one.contains("but 1 of 1 domain is paused at host-b by an error,") && !one.contains("ended"), "{one}");
+        let (source, destination) = ("host-a".to_owned(), "host-b".to_owned());
+        let distress = Distress::Stopped { state: DomainState::ShutOff, fault: Fault::Crash };
+        let notice = Some(DomainNotice::InDistress { domain: "o1".to_owned(), source, destination, distress });
+        let moved = DomainReport { notice, ..DomainReport::new("o1", "u1", DomainOutcome::Migrated) };
+        let distressed = end(vec![moved]);
+        assert!(
+            distressed.contains("no domain left to move, but 1 of 1 domain is in distress at host-b"),
+            "{distressed}"
+        );
         let both = end(vec![gone, paused]);
         assert!(both.contains("ended and is not at host-b, and 1 of 2 domains is paused at host-b"), "{both}");
     }

@@ -2,6 +2,7 @@
 //! tsmig makes about real guests are tested on the lab.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps None or Err fails, as it should")]
 
+mod arrivals;
 mod interrupts;
 mod launches;
 mod outcomes;

@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Condvar, Mutex};
+use std::time::Instant;
 
-use tsmig::domain::{Condition, Fault, Presence, Route, Technique};
+use tsmig::domain::{Condition, DomainState, Fault, Presence, Route, Technique};
 use tsmig::libvirt::Belongings;
-use tsmig::libvirt::{Definition, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, Tidied};
+use tsmig::libvirt::{
+    Definition, HostError, HostErrorKind, Hosts, JobStats, Listed, MigrationRequest, NicCounters, Tidied, Vitals,
+};
 use tsmig::topology::Side;
 
 /// How a scripted domain behaves when it is migrated.
@@ -82,6 +85,9 @@ pub(crate) struct Scripted {
     pub(crate) company: Mutex<Vec<usize>>,
     /// The bandwidth limits that were set, with whose they are, in MiB/s.
     pub(crate) limits: Mutex<Vec<(String, u64)>>,
+    pub(crate) up_since: Instant,
+    /// Whether nothing gets through to guests at the destination.
+    pub(crate) dead_network: bool,
 }
 
 impl Scripted {
@@ -106,6 +112,8 @@ impl Scripted {
             in_flight: Mutex::default(),
             company: Mutex::default(),
             limits: Mutex::default(),
+            up_since: Instant::now(),
+            dead_network: false,
         }
     }
 
@@ -121,6 +129,14 @@ impl Scripted {
             domain.source = Presence::Absent;
             domain.destination = Presence::Present(condition);
         });
+    }
+
+    /// What a NIC at a steady 8 Mbit/s has received since the hosts are up; at the destination none does if the network there
+    /// is dead.
+    fn nics(&self, side: Side) -> Vec<NicCounters> {
+        let dead = side == Side::Destination && self.dead_network;
+        let bytes = if dead { 0 } else { (self.up_since.elapsed().as_secs_f64() * 1e6) as u64 };
+        vec![NicCounters { name: "vnet1".to_owned(), inbound_bytes: Some(bytes), outbound_bytes: Some(0) }]
     }
 
     /// Ends a domain's migration.
@@ -289,6 +305,18 @@ impl Hosts for Scripted {
             })
         };
         Ok(domains.iter().filter_map(listed).collect())
+    }
+
+    fn vitals(&self, side: Side) -> Result<Vec<Vitals>, HostError> {
+        let listed = self.list(side)?.into_iter().map(|Listed { uuid, condition, fault, .. }| {
+            let (state, nics) = match condition {
+                Condition::Running | Condition::RunningPostCopy => (DomainState::Running, self.nics(side)),
+                Condition::ShutOff => (DomainState::ShutOff, Vec::new()),
+                _ => (DomainState::Paused, Vec::new()),
+            };
+            Vitals { uuid, state, fault, nics }
+        });
+        Ok(listed.collect())
     }
 
     fn resume_fault(&self) -> Result<Option<String>, HostError> {

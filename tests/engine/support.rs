@@ -71,6 +71,7 @@ pub(crate) fn options() -> Options {
         route: Route::PeerToPeer,
         timeout: Timeout::Auto,
         on_stall: None,
+        watch_arrivals: true,
         timeouts: HashMap::new(),
         hooks: Arc::default(),
     }

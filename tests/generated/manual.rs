@@ -14,7 +14,7 @@ Usage or configuration.
 .TP
 3
 Some selected domains don't run at the destination: they remain at the source, ended by themselves, or an error has paused
-them. Each is named with its reason.
+them; or nothing gets through to one that has arrived. Each is named with its reason.
 .TP
 4
 A domain is between the hosts, or lost. It is named.

@@ -74,6 +74,7 @@ impl<'a> Claim<'a> {
             timeout: Timeout::Auto,
             timeouts: HashMap::new(),
             on_stall: None,
+            watch_arrivals: false,
             hooks: Arc::default(),
         }
     }

@@ -135,7 +135,7 @@ impl Coordinator {
             source: self.run.source.clone(),
             destinations: vec![self.run.destination.clone()],
             outcome,
-            total_seconds: self.now.as_secs_f64(),
+            total_seconds: self.ended_at.filter(|_| self.in_flight() == 0).unwrap_or(self.now).as_secs_f64(),
             predicted_seconds: self.run.predicted_seconds,
             domains,
         }

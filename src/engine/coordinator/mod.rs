@@ -2,6 +2,7 @@
 //!
 //! Pure: no clock, no thread, no libvirt. The same inputs at the same times give the same effects.
 
+mod arrivals;
 mod final_check;
 mod gate;
 mod run;
@@ -23,7 +24,7 @@ use crate::engine::migration::convergence::SILENCE_SECONDS;
 use crate::engine::migration::{Progress, Verdict};
 use crate::engine::outcome;
 use crate::engine::recovery::journal::Entry;
-use crate::failure::Cause;
+use crate::failure::{Cause, Distress};
 use crate::libvirt::{HostError, HostErrorKind, Listed};
 use crate::report::{DomainOutcome, DomainReport, Report};
 
@@ -44,6 +45,8 @@ pub(super) enum Input {
     Replace(Schedule),
     /// The driver of a domain, by its UUID, tells.
     From(String, Update),
+    /// Whether a domain that has arrived, by its UUID, is in distress: it is watched no longer.
+    Watched(String, Option<Distress>),
     /// The journal can't be written, in the system's words.
     Unrecorded(String),
     /// Time has passed.
@@ -63,6 +66,8 @@ pub(super) enum Effect {
     Launch(Launch),
     /// Tell the driver of a domain, by its UUID.
     Instruct(String, Instruction),
+    /// Watch a domain that has arrived, by its UUID; the answer is [`Input::Watched`].
+    Watch(String),
     /// List the source; the answer is [`Input::Begun`].
     ListSource,
     /// List both hosts; the answer is [`Input::Ended`].
@@ -109,6 +114,10 @@ pub(super) struct Coordinator {
     interrupts: usize,
     /// When a byte of any migration last crossed, as far as a driver told.
     moved_at: Option<Duration>,
+    /// Those that have arrived and are watched, by UUID: until when their watch is waited for.
+    watched: HashMap<String, Duration>,
+    /// When the last verdict was known.
+    ended_at: Option<Duration>,
     told_mute: bool,
     told_unrecorded: bool,
     /// Since the run began.
@@ -142,6 +151,8 @@ impl Coordinator {
             proven: false,
             interrupts: 0,
             moved_at: None,
+            watched: HashMap::new(),
+            ended_at: None,
             told_mute: false,
             told_unrecorded: false,
             now: Duration::ZERO,
@@ -177,6 +188,7 @@ impl Coordinator {
             Input::Interrupt => self.interrupt(),
             Input::Replace(schedule) => self.replace(&schedule),
             Input::From(uuid, update) => self.update(&uuid, update),
+            Input::Watched(uuid, distress) => self.watched(&uuid, distress),
             Input::Tick => {}
         }
         if self.stretch == Stretch::Running {
@@ -209,12 +221,13 @@ impl Coordinator {
         if leaves && self.in_flight() > 0 {
             return self.finish_at_once();
         }
-        if pause.is_none() && self.in_flight() == 0 {
+        let watch = self.watch_ends_at();
+        if pause.is_none() && self.in_flight() == 0 && watch.is_none() {
             self.stretch = Stretch::Ending;
             return self.effects.push_back(Effect::ListBoth);
         }
         let patience = self.patience_ends_at().filter(|ends| *ends > self.now);
-        self.wakes_at = [pause, patience].into_iter().flatten().min();
+        self.wakes_at = [pause, patience, watch].into_iter().flatten().min();
     }
 
     fn tell(&mut self, event: Event) {
@@ -518,7 +531,9 @@ impl Coordinator {
         let Some(task) = self.tasks.get_mut(uuid) else { return };
         let report = Box::new(report);
         task.stage = Stage::Ended(report.clone());
+        self.ended_at = Some(self.now);
         self.queue.freed();
+        self.watch(uuid);
         let end = Entry::End { uuid: uuid.to_owned(), outcome: report.outcome };
         self.tell(Event::Done(report));
         self.effects.push_back(Effect::Record(end));

@@ -19,6 +19,8 @@ pub(crate) struct Run {
     /// The capacity between the hosts, if it is known, in bits per second.
     pub(super) link: Option<f64>,
     pub(super) launch_ahead: bool,
+    /// Whether domains are watched for a while after they have arrived.
+    pub(super) watches: bool,
     pub(super) refused: Vec<Refusal>,
     /// Domains that the plan does not move although the rules want them moved: what each was when it was made, by UUID.
     pub(super) not_in_plan: HashMap<String, Then>,
@@ -46,6 +48,7 @@ impl Run {
             bandwidth: plan.bandwidth_bits_per_second,
             link: plan.known_link(),
             launch_ahead: plan.launch_ahead,
+            watches: options.watch_arrivals,
             refused: plan.refused.clone(),
             not_in_plan: not_in_plan.collect(),
             lost_earlier: lost.map(|report| report.domain.clone()),
@@ -67,6 +70,8 @@ impl Run {
             bandwidth: None,
             link: None,
             launch_ahead: false,
+            // What it finishes has no profile of this run to be held against.
+            watches: false,
             refused: Vec::new(),
             not_in_plan: HashMap::new(),
             earlier: others,

@@ -7,12 +7,12 @@ use fastrand::Rng;
 use proptest::prelude::*;
 
 use super::{Coordinator, Effect, Input, Run, Start, Task};
-use crate::domain::{Condition, Presence, Route, Technique, Transfer};
+use crate::domain::{Condition, DomainState, Fault, Presence, Route, Technique, Transfer};
 use crate::engine::events::{Event, Notice};
 use crate::engine::launch_queue::{Schedule, Scheduled};
 use crate::engine::migration::attempt::{Action, Attempt, Ended, Seen, Update};
 use crate::engine::migration::{Course, OnStall, Verdict};
-use crate::failure::Cause;
+use crate::failure::{Cause, Distress};
 use crate::libvirt::{HostError, HostErrorKind, JobStats, Listed, MigrationRequest};
 use crate::report::{DomainOutcome, Job, Report};
 
@@ -25,6 +25,7 @@ fn run() -> Run {
         bandwidth: None,
         link: Some(1e9),
         launch_ahead: false,
+        watches: true,
         refused: Vec::new(),
         not_in_plan: HashMap::new(),
         earlier: Vec::new(),
@@ -92,6 +93,9 @@ struct World {
     /// Whether the journal failed, and whether that was told.
     unrecorded: (bool, bool),
     done: Vec<String>,
+    /// Those that are watched, and whether one of them was found in distress.
+    watched: Vec<String>,
+    distressed: bool,
     report: Option<Report>,
 }
 
@@ -108,6 +112,8 @@ impl World {
             interrupted: false,
             unrecorded: (false, false),
             done: Vec::new(),
+            watched: Vec::new(),
+            distressed: false,
             report: None,
         }
     }
@@ -125,6 +131,7 @@ impl World {
             match effect {
                 Effect::Launch(launch) => {
                     assert!(!self.interrupted, "{} is launched after an interrupt", launch.domain);
+                    assert!(!self.distressed, "{} is launched after a bad arrival", launch.domain);
                     let (technique, concurrency) = self.tasks[launch.domain[1..].parse::<usize>().unwrap()];
                     assert!(self.migrating.len() < concurrency, "more in flight than the schedule allows");
                     assert_eq!(launch.transfer.technique, technique, "{} is launched otherwise", launch.domain);
@@ -137,10 +144,15 @@ impl World {
                 }
                 Effect::Tell(Event::Done(report)) => self.done.push(report.uuid),
                 Effect::Tell(event) => {
+                    self.distressed |= matches!(event, Event::Notice(Notice::ArrivedInDistress { .. }));
                     self.unrecorded.1 |= matches!(event, Event::Notice(Notice::Unrecorded { .. }));
                 }
                 Effect::Record(_) if self.rng.u8(..) == 0 => self.hear(Input::Unrecorded("no space".to_owned())),
                 Effect::Record(_) => {}
+                Effect::Watch(uuid) => {
+                    assert!(self.done.contains(&uuid) || self.places[&uuid] == Place::Destination);
+                    self.watched.push(uuid);
+                }
                 Effect::ListSource => self.hear(Input::Begun(Vec::new())),
                 Effect::ListBoth => {
                     let lists = (self.list(|place| place.seen().0), self.list(|place| place.seen().1));
@@ -313,6 +325,12 @@ impl World {
     fn step(&mut self, fair: bool) {
         self.now += self.rng.f64() * 3.0;
         let uuids: Vec<_> = self.migrating.keys().cloned().collect();
+        if self.rng.u8(..) < 40 && !self.watched.is_empty() {
+            let uuid = self.watched.swap_remove(self.rng.usize(..self.watched.len()));
+            let distress = Distress::Stopped { state: DomainState::Paused, fault: Fault::IoError };
+            let distress = Some(distress).filter(|_| self.rng.u8(..) < 60);
+            self.hear(Input::Watched(uuid, distress));
+        }
         match self.rng.choice(uuids) {
             Some(_) if !fair && self.rng.u8(..) < 3 => self.hear(Input::Interrupt),
             Some(_) if self.rng.u8(..) < 6 => {
@@ -410,6 +428,8 @@ fn after_a_loss_nothing_is_launched_and_what_has_not_switched_is_cancelled() {
     assert_eq!(launched(&effects), 0, "{effects:?}");
     let ended = Ended { verdict: Verdict::Migrated, ..Ended::not_wanted(Technique::PreCopy, Cause::Unreported) };
     let effects = coordinator.handle(Input::From("d1".to_owned(), Update::Ended(ended)), now);
+    assert!(launched(&effects) == 0 && effects.contains(&Effect::Watch("d1".to_owned())), "{effects:?}");
+    let effects = coordinator.handle(Input::Watched("d1".to_owned(), None), now);
     assert!(launched(&effects) == 0 && effects.contains(&Effect::ListBoth), "{effects:?}");
 }
 

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::domain::DomainState;
 use crate::engine::migration::convergence::SILENCE_SECONDS;
-use crate::failure::{Cause, HookFailure, HookProblem, PostCopyEnd};
-use crate::units::size;
+use crate::failure::{Cause, Distress, HookFailure, HookProblem, PostCopyEnd};
+use crate::units::{rate, size};
 
 /// In one clause.
 impl fmt::Display for Cause {
@@ -27,10 +28,26 @@ impl fmt::Display for Cause {
             Self::NoData { error } => f.write_str(error),
             Self::PostCopyEnded { domain, end: PostCopyEnd::Lost } => write!(f, "{domain} was lost"),
             Self::PostCopyEnded { domain, end: PostCopyEnd::Failed } => write!(f, "the post-copy of {domain} failed"),
+            Self::ArrivedInDistress { domain, host, distress } => {
+                write!(f, "{domain} has arrived at {host}, but {}", found(distress, host))
+            }
             Self::Unrecorded { error } => write!(f, "the journal can't be written: {error}"),
             Self::HookFailed(failure) => failure.fmt(f),
             Self::LeftBehind { obstacle } => obstacle.fmt(f),
         }
+    }
+}
+
+/// What is wrong with a guest that has arrived at a host, in one clause.
+pub(super) fn found(distress: &Distress, host: &str) -> String {
+    match distress {
+        Distress::Silent { nic, outbound_bits_per_second, inbound_bits_per_second } => {
+            let traffic = [("sent", *outbound_bits_per_second), ("received", *inbound_bits_per_second)];
+            let (did, at_the_least) = if traffic[0].1 > traffic[1].1 { traffic[0] } else { traffic[1] };
+            format!("nothing gets through its NIC {nic} there, which {did} at least {} before", rate(at_the_least))
+        }
+        Distress::Stopped { state: DomainState::ShutOff, .. } => format!("it crashed at {host}"),
+        Distress::Stopped { fault, .. } => format!("{fault} has stopped it there"),
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use crate::domain::{Condition, Phase, Places, Presence, Route};
+use crate::domain::{Condition, DomainState, Phase, Places, Presence, Route};
 use crate::engine::recovery::survey::Remark;
-use crate::failure::{Between, Cause, Departure, Failure, LateChange, Loss, Names, Trouble, Whereabouts};
+use crate::failure::{Between, Cause, Departure, Distress, Failure, LateChange, Loss, Names, Trouble, Whereabouts};
+use crate::render::words::cause::found;
 use crate::report::{DomainNotice, DomainReport};
 
 impl DomainReport {
@@ -232,9 +233,33 @@ impl fmt::Display for Remark {
 /// In one sentence.
 impl fmt::Display for DomainNotice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Paused { domain, host, fault, before } = self;
-        let when = if *before { "as it was before" } else { "although it ran before" };
-        write!(f, "it is paused at {host} by {fault}, {when}; there, {}", fault.remedy(domain))
+        match self {
+            Self::Paused { domain, host, fault, before } => {
+                let when = if *before { "as it was before" } else { "although it ran before" };
+                write!(f, "it is paused at {host} by {fault}, {when}; there, {}", fault.remedy(domain))
+            }
+            Self::InDistress { domain, source, destination, distress } => write!(
+                f,
+                "it has arrived at {destination}, but {}. {}",
+                found(distress, destination),
+                remedy(distress, domain, source, destination)
+            ),
+        }
+    }
+}
+
+/// What to do about a guest that has arrived in distress, in whole sentences without the last stop.
+pub(super) fn remedy(distress: &Distress, domain: &str, source: &str, destination: &str) -> String {
+    match distress {
+        Distress::Silent { .. } => format!(
+            "Likely causes: its network at {destination} is another one of the same name; spanning tree or port security on a \
+             switch; a fault of QEMU. Compare `virsh domiflist {domain}` and where that bridge or network leads on both hosts; \
+             `tsmig evacuate {destination} {source} --only {domain}` takes it back"
+        ),
+        Distress::Stopped { state: DomainState::ShutOff, .. } => format!(
+            "See the end of /var/log/libvirt/qemu/{domain}.log on {destination}; `virsh start {domain}` boots it there"
+        ),
+        Distress::Stopped { fault, .. } => format!("There, {}", fault.remedy(domain)),
     }
 }
 

@@ -6,6 +6,8 @@ use crate::engine::events::Notice;
 use crate::engine::migration::convergence::SILENCE_SECONDS;
 use crate::failure::Cause;
 use crate::libvirt::{Tidied, no_data};
+use crate::render::words::cause::found;
+use crate::render::words::failure::remedy;
 
 /// In one sentence.
 impl fmt::Display for Notice {
@@ -31,6 +33,13 @@ impl fmt::Display for Notice {
                 "{}: nothing more is launched or switched to post-copy; what is in flight goes on. With `--technique pre-copy` a \
                  guest that {destination} can't take stays at {source}",
                 Cause::PostCopyEnded { domain: domain.clone(), end: *end }
+            ),
+            Notice::ArrivedInDistress { domain, distress, source, destination } => write!(
+                f,
+                "{domain} has arrived at {destination}, but {}: nothing more is launched, pre-copies are cancelled. {}; \
+                 `--watch-arrivals=false` moves the others regardless",
+                found(distress, destination),
+                remedy(distress, domain, source, destination)
             ),
             Notice::NoDataYet { to, source, destination } => {
                 write!(f, "{}; nothing more is launched until data crosses", no_data(to, source, destination))
