@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use tsmig_lab::{DEFAULT_LINK, GuestSpec, Lab, Node, Rate};
 
 use super::{SLOW, assert_moved, begin, guest};
-use crate::harness::{Guests, Run, Test, assert_states, run, start};
+use crate::harness::{Guests, Run, Test, assert_states, receiver, run, start};
 
 pub const TESTS: &[(&str, Test)] = &[
     ("fault_guest_that_powers_off_in_pre_copy_is_gone_and_keeps_its_definition", powers_off),
@@ -15,6 +15,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("fault_guest_suspended_in_pre_copy_is_not_lost", suspended),
     ("fault_emulator_that_hangs_at_the_source_holds_up_no_other_domain", hangs_at_the_source),
     ("fault_emulator_that_hangs_at_the_destination_holds_up_no_other_domain", hangs_at_the_destination),
+    ("fault_guest_to_which_nothing_gets_through_keeps_the_others_where_they_are", deaf),
     ("fault_migration_of_somebody_else_is_seen_to_its_end_by_recover", already_running),
 ];
 
@@ -110,6 +111,57 @@ fn hang_at_the_destination(lab: &Lab) -> Result<Run> {
     running.wait_for_progress("o2")?;
     kill(lab.qemu_pid(Node::HostB, "o1")?, Signal::SIGSTOP)?;
     running.end()
+}
+
+/// Runs a test while the switch keeps the MAC addresses of guests at the port of host-a, as port security does.
+fn with_port_security(lab: &Lab, guests: &[&str], test: impl FnOnce() -> Result<()>) -> Result<()> {
+    let address = |guest: &&str| {
+        let list = lab.run(Node::HostA, &["virsh", "-q", "domiflist", guest])?;
+        list.split_whitespace().last().map(str::to_owned).context("a MAC address")
+    };
+    let addresses = guests.iter().map(address).collect::<Result<Vec<_>>>()?;
+    let set = |to| {
+        let entry = |address: &String| {
+            let entry = ["bridge", "fdb", to, address, "dev", "host-a", "master", "static", "sticky"];
+            lab.run(Node::Switch, &entry).map(drop)
+        };
+        addresses.iter().try_for_each(entry)
+    };
+    set("replace")?;
+    let result = test();
+    set("del")?;
+    result
+}
+
+fn deaf(lab: &Lab) -> Result<()> {
+    let names = ["i1", "i2"];
+    let guests = Guests::boot(lab, names.map(|name| receiver(name).memory_mib(96)).to_vec())?;
+    with_port_security(lab, &names, || evacuate_the_deaf(lab, &guests, &names))
+}
+
+fn evacuate_the_deaf(lab: &Lab, guests: &Guests, names: &[&str]) -> Result<()> {
+    let options = ["--technique", "pre-copy", "--concurrency", "1", "--first", "i1", "--bandwidth", SLOW];
+    let there = start(lab, &[&["evacuate", "host-a", "host-b"], &options[..]].concat())?.end()?;
+    let events = there.events()?;
+    let at = |members: &[(&str, &str)]| {
+        let event = events.iter().find(|event| members.iter().all(|(key, value)| event[key] == *value));
+        let event = event.with_context(|| format!("no {members:?} in {}", there.stdout))?;
+        event["elapsed_seconds"].as_f64().context("every event has its time")
+    };
+    let seconds = at(&[("kind", "arrived-in-distress")])? - at(&[("event", "done"), ("domain", "i1")])?;
+    ensure!(seconds < 10.0, "told after {seconds} s");
+    ensure!(there.status == 3, "{}", there.stdout);
+    let report = events.last().context("a report")?;
+    let [first, second] = [&report["domains"][0], &report["domains"][1]];
+    ensure!(first["outcome"] == "migrated" && first["notice"]["distress"]["kind"] == "silent", "{report}");
+    let notice = first["notice"]["message"].as_str().unwrap_or_default();
+    ensure!(notice.contains("`tsmig evacuate host-b host-a --only i1` takes it back"), "{notice}");
+    let error = second["error"].as_str().unwrap_or_default();
+    ensure!(second["outcome"] == "remains" && error.contains("i1 has arrived at host-b, but nothing gets"), "{report}");
+    // As it says.
+    let back = run(lab, &["evacuate", "host-b", "host-a", "--only", "i1", "--output", "json"])?;
+    back.expect(0, "i1", "migrated")?;
+    names.iter().try_for_each(|name| super::assert_stayed(lab, guests, name))
 }
 
 fn already_running(lab: &Lab) -> Result<()> {
