@@ -16,6 +16,7 @@ use crate::harness::{Guests, Run, Test, assert_states, receiver, run, start, tsm
 
 pub const TESTS: &[(&str, Test)] = &[
     ("everything_that_keeps_a_domain_is_found_at_once", findings),
+    ("whatever_a_definition_names_is_looked_for_and_what_is_said_mends_it", table),
     ("a_host_that_cannot_take_part_is_named_and_nothing_moves", hosts),
     ("a_destination_whose_libvirt_is_stopped_holds_up_nothing", stopped),
     ("an_emulator_that_hangs_keeps_its_own_domain_only", hanging),
@@ -127,6 +128,155 @@ fn findings(lab: &Lab) -> Result<()> {
     lab.run(Node::HostA, &["virsh", "domjobabort", "busy"])?;
     lab.run(Node::HostA, &["virsh", "snapshot-delete", "snap", "s1", "--metadata"])?;
     lab.run(Node::HostA, &["sh", "-c", "virsh net-destroy ovn; ip link delete brq; rm -f /srv/private/*"])?;
+    Ok(())
+}
+
+/// A domain without a system, running at the host.
+fn create(lab: &Lab, host: Node, name: &str, devices: &str, more: &str) -> Result<()> {
+    let xml = format!(
+        "<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'><name>{name}</name>\
+         <memory unit='MiB'>16</memory><os><type arch='x86_64' machine='pc'>hvm</type></os>\
+         <cpu mode='custom' match='exact' check='none'><model fallback='forbid'>qemu64</model></cpu>\
+         <devices><controller type='usb' model='none'/>{devices}</devices>{more}</domain>"
+    );
+    let script = "printf %s \"$1\" > /run/created.xml && virsh create /run/created.xml";
+    lab.run(host, &["sh", "-ec", script, "sh", &xml]).map(drop)
+}
+
+/// On host-a alone; its QEMU makes an encrypted disk, whose passphrase is a secret of its libvirt.
+const NAMED_AT_HOST_A: &str = r#"
+    cd /srv/private && echo '{}' > c.ign && echo '{}' > d.ign && mkdir sockets && mkfifo pipe
+    rm -f /srv/shared/luks.img && truncate -s 4M /srv/shared/luks.img
+    ask() { virsh qemu-monitor-command free "$1"; }
+    ask '{"execute":"object-add","arguments":{"qom-type":"secret","id":"s","data":"pass"}}'
+    ask '{"execute":"blockdev-add","arguments":{"driver":"file","node-name":"f","filename":"/srv/shared/luks.img"}}'
+    ask '{"execute":"blockdev-create","arguments":{"job-id":"j","options":{"driver":"luks","file":"f","key-secret":"s",
+         "size":1048576,"iter-time":10}}}'
+    until ask '{"execute":"query-jobs"}' | grep -q concluded; do sleep 0.1; done
+    ask '{"execute":"job-dismiss","arguments":{"id":"j"}}'
+    ask '{"execute":"blockdev-del","arguments":{"node-name":"f"}}'
+    ask '{"execute":"object-del","arguments":{"id":"s"}}'"#;
+
+const SECRET: &str = "5ec4e700-0000-4000-8000-000000000012";
+
+fn table(lab: &Lab) -> Result<()> {
+    let on = |host, script: &str| lab.run(host, &["sh", "-ec", script]).map(drop);
+    let network = |host, forward: &str| {
+        let xml = format!(
+            "<network><name>lan</name>{forward}<bridge name='virbr7' stp='off'/>\
+             <ip address='192.168.77.1' netmask='255.255.255.0'/></network>"
+        );
+        let script =
+            "virsh net-destroy lan 2>/dev/null || true; printf %s \"$1\" > /run/lan.xml; virsh net-create /run/lan.xml";
+        lab.run(host, &["sh", "-ec", script, "sh", &xml]).map(drop)
+    };
+    let secret = |host| {
+        let script = format!(
+            "printf \"<secret ephemeral='yes' private='yes'><uuid>{SECRET}</uuid></secret>\" > /run/secret.xml
+             virsh secret-define /run/secret.xml && virsh secret-set-value {SECRET} cGFzcw=="
+        );
+        on(host, &script)
+    };
+    let modules = |from: &str, to: &str| {
+        let names = "hw-display-virtio-gpu.so hw-display-virtio-gpu-pci.so hw-display-virtio-vga.so";
+        on(
+            Node::HostB,
+            &format!(
+                "mkdir -p {from} {to}; for m in {names}; do [ ! -e {from}/$m ] || mv {from}/$m {to}; done
+                 rm -rf /var/cache/libvirt/qemu"
+            ),
+        )?;
+        lab.set_qemu_options(Node::HostB, &["user = \"root\""])
+    };
+    create(lab, Node::HostA, "free", "", "")?;
+    on(Node::HostA, NAMED_AT_HOST_A)?;
+    secret(Node::HostA)?;
+    network(Node::HostA, "")?;
+    network(Node::HostB, "<forward mode='open'/>")?;
+    let (installed, away) = ("/usr/lib/x86_64-linux-gnu/qemu", "/root/modules");
+    modules(installed, away)?;
+    let vnc = |listen: &str, port: &str| format!("<graphics type='vnc' {port} listen='{listen}'/>");
+    create(lab, Node::HostB, "resident", &vnc("0.0.0.0", "port='5999' autoport='no'"), "")?;
+    let entry = "<sysinfo type='fwcfg'><entry name='opt/c' file='/srv/private/c.ign'/></sysinfo>";
+    let argument = "<qemu:commandline><qemu:arg value='-fw_cfg'/><qemu:arg value='name=opt/d,file=/srv/private/d.ign'/>\
+                    </qemu:commandline>";
+    let disk = format!(
+        "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='/srv/shared/luks.img'/>\
+         <target dev='vdb' bus='virtio'/><encryption format='luks'><secret type='passphrase' uuid='{SECRET}'/></encryption>\
+         <readonly/></disk>"
+    );
+    let serial = |kind: &str, source: &str| format!("<serial type='{kind}'><source {source}/></serial>");
+    for (name, devices, more) in [
+        ("entry", String::new(), entry),
+        ("argument", String::new(), argument),
+        ("crypt", disk, ""),
+        ("socket", serial("unix", "mode='bind' path='/srv/private/sockets/s'"), ""),
+        ("pipe", serial("pipe", "path='/srv/private/pipe'"), ""),
+        ("screen", format!("<video><model type='virtio'/></video>{}", vnc("127.0.0.1", "autoport='yes'")), ""),
+        ("network", "<interface type='network'><source network='lan'/></interface>".to_owned(), ""),
+        ("address", vnc("10.10.0.1", "autoport='yes'"), ""),
+        ("port", vnc("127.0.0.1", "port='5999' autoport='no'"), ""),
+    ] {
+        create(lab, Node::HostA, name, &devices, more)?;
+    }
+    let expected: [(&str, &[&str]); 9] = [
+        ("address", &["its display listens on 10.10.0.1, which is no address of host-b"]),
+        ("argument", &["its argument of QEMU's names /srv/private/d.ign, which is not at host-b"]),
+        ("crypt", &["host-b lacks a secret", "no secret with matching uuid", "virsh secret-define"]),
+        ("entry", &["its fw_cfg file names /srv/private/c.ign, which is not at host-b"]),
+        ("network", &["of the kind isolated at host-a and open at host-b", "net-define"]),
+        ("pipe", &["its console names /srv/private/pipe, which is not at host-b"]),
+        ("port", &["its display listens on port 5999, which resident has at host-b"]),
+        ("screen", &["host-b can't run it", "does not support video model 'virtio'"]),
+        ("socket", &["its console names /srv/private/sockets, which is not at host-b"]),
+    ];
+    let rehearse = |more: &[&str]| run(lab, &[&["evacuate", "host-a", "host-b", "--dry-run"], more].concat());
+    let refused = rehearse(&[])?;
+    ensure!(refused.status == 1, "{} {}", refused.stdout, refused.stderr);
+    for (name, words) in expected {
+        let line = refused.stderr.lines().find(|line| line.trim_start().starts_with(&format!("{name}: ")));
+        let line = line.with_context(|| format!("{name} is not named in {}", refused.stderr))?;
+        for word in words {
+            ensure!(line.contains(word), "{word} is not in {line}");
+        }
+    }
+
+    // What each refusal says, but for the two that have to be edited and restarted.
+    on(Node::HostB, "cd /srv/private && echo '{}' > c.ign && echo '{}' > d.ign && mkdir sockets && mkfifo pipe")?;
+    modules(away, installed)?;
+    secret(Node::HostB)?;
+    network(Node::HostB, "")?;
+    let others = ["--exclude", "address", "--exclude", "port"];
+    let mended = rehearse(&others)?;
+    ensure!(mended.status == 0, "{} {}", mended.stdout, mended.stderr);
+    ensure!(
+        mended.stdout.contains("note: network: ") && mended.stdout.contains("of the kind isolated"),
+        "{}",
+        mended.stdout
+    );
+    let strict = rehearse(&[&others[..], &["--strict"]].concat())?;
+    ensure!(strict.status == 1 && strict.stderr.contains("network: its NIC"), "{} {}", strict.stdout, strict.stderr);
+
+    // As a user whom libvirt gives nothing, QEMU can't read a file of root's.
+    on(Node::HostA, "chmod 600 /srv/shared/luks.img")?;
+    let as_user = |user: &str, gives: u8| {
+        let lines =
+            [format!("user = \"{user}\""), format!("group = \"{user}\""), format!("dynamic_ownership = {gives}")];
+        lab.set_qemu_options(Node::HostB, &lines.each_ref().map(String::as_str))
+    };
+    as_user("libvirt-qemu", 0)?;
+    let forbidden = rehearse(&["--only", "crypt"]);
+    as_user("root", 1)?;
+    let forbidden = forbidden?;
+    for words in ["QEMU at host-b, as ", "may not read its vdb (/srv/shared/luks.img)", "setfacl"] {
+        ensure!(forbidden.stderr.contains(words), "{words} is not in {} {}", forbidden.stdout, forbidden.stderr);
+    }
+    ensure!(forbidden.status == 1, "{}", forbidden.stderr);
+    // That of host-b went with its libvirtd.
+    on(Node::HostA, &format!("virsh secret-undefine {SECRET}"))?;
+    for host in [Node::HostA, Node::HostB] {
+        on(host, "virsh net-destroy lan; rm -rf /srv/private/*")?;
+    }
     Ok(())
 }
 
