@@ -52,6 +52,18 @@ pub struct Transfer {
     pub transport: Transport,
     /// What crosses; nothing if only its definition moves.
     pub streams: Vec<Stream>,
+    /// The downtime in milliseconds to which a pre-copy that makes no headway may be raised; `None`: QEMU's own limit stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_downtime_ms: Option<u64>,
+}
+
+/// The downtime in milliseconds that QEMU allows a pre-copy unless told otherwise: its `downtime-limit`.
+pub(crate) const DOWNTIME_MS: u64 = 300;
+
+/// What a pre-copy is allowed next that made no headway with `allowed_ms`: twice that, as Proxmox VE does, up to the limit;
+/// `None` if that is reached.
+pub(crate) fn more_downtime(allowed_ms: u64, limit_ms: Option<u64>) -> Option<u64> {
+    limit_ms.filter(|limit| allowed_ms < *limit).map(|limit| limit.min(allowed_ms.saturating_mul(2)))
 }
 
 /// What carries the memory of a domain.
@@ -81,7 +93,7 @@ impl Transfer {
     /// By a technique, over libvirt's own transport.
     pub fn by(technique: Technique) -> Self {
         let streams = if technique == Technique::Offline { vec![] } else { vec![Stream::Memory] };
-        Self { technique, transport: Transport::PLAIN, streams }
+        Self { technique, transport: Transport::PLAIN, streams, max_downtime_ms: None }
     }
 }
 

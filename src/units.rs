@@ -187,6 +187,15 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads a downtime that a pre-copy may be allowed: no less than QEMU's own limit, no more than the 2000 s that it takes.
+pub fn max_downtime(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        limit if limit < Duration::from_millis(300) => Err("QEMU allows 300ms by itself; write more".to_owned()),
+        limit if limit > Duration::from_secs(2000) => Err("QEMU takes no more than 2000s".to_owned()),
+        limit => Ok(limit),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

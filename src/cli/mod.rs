@@ -19,7 +19,7 @@ use crate::engine::Timeout;
 use crate::engine::migration::OnStall;
 use crate::libvirt::uri;
 use crate::plan::{LEAST_BANDWIDTH, Objective};
-use crate::units::{Rate, duration};
+use crate::units::{Rate, duration, max_downtime};
 
 /// Evacuate a KVM host over libvirt by a traffic-sensitive plan.
 #[derive(Debug, Parser)]
@@ -94,7 +94,7 @@ pub(crate) struct EvacuateArgs {
     /// changes are named and nothing moves.
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "only", "exclude", "from_report", "offline", "technique", "pre_copy", "post_copy", "first", "last", "concurrency",
-        "objective", "post_copy_limit", "bandwidth", "window_limit",
+        "objective", "post_copy_limit", "bandwidth", "window_limit", "max_downtime",
     ])]
     pub plan: Option<PathBuf>,
     /// Run the saved plan even if it no longer holds, as far as that is safe.
@@ -259,6 +259,10 @@ pub(crate) struct PlanningArgs {
     /// At most this many migrations at once, or auto for the best number.
     #[arg(long, value_name = "N", default_value = "auto", value_parser = concurrency)]
     pub concurrency: std::option::Option<NonZeroUsize>,
+    /// Longest downtime that a pre-copy may be allowed which makes no headway, in steps from QEMU's 300ms, before --on-stall
+    /// applies. The plan counts on it.
+    #[arg(long, value_name = "DURATION", value_parser = max_downtime)]
+    pub max_downtime: Option<Duration>,
     /// Aim at the least total time, or at the least harm to the guests' traffic.
     #[arg(long, value_enum, default_value_t = Objective::Time)]
     pub objective: Objective,

@@ -5,6 +5,7 @@
 //! glob, and two patterns of equal rank that disagree are an error.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use globset::{Glob, GlobMatcher};
 
@@ -65,6 +66,7 @@ pub struct Selection {
     technique: Option<Technique>,
     offline: bool,
     owned: bool,
+    max_downtime: Option<Duration>,
     config: Config,
 }
 
@@ -85,6 +87,7 @@ impl Selection {
             },
             offline: arguments.offline,
             owned: arguments.owned,
+            max_downtime: arguments.max_downtime,
             config: config.clone(),
         })
     }
@@ -98,6 +101,12 @@ impl Selection {
     /// Whether the configuration keeps it. Whoever names it in --only means it.
     fn keeps(&self, name: &str) -> bool {
         self.only.is_empty() && self.config.rule(name, |rule| &rule.keep) == Some(true)
+    }
+
+    /// What was typed beats the configuration's rules, which beat its default.
+    fn max_downtime(&self, name: &str) -> Option<Duration> {
+        let typed = self.config.is_typed("max-downtime");
+        self.config.rule(name, |rule| &rule.max_downtime).filter(|_| !typed).or(self.max_downtime)
     }
 
     /// The rules for the source's domains, in their order.
@@ -138,6 +147,7 @@ impl Selection {
             rank,
             offline: self.offline,
             owned: self.owned,
+            max_downtime_ms: self.max_downtime(name).map(|limit| limit.as_millis() as u64),
         })
     }
 }
@@ -277,6 +287,19 @@ mod tests {
         ordered(&["--first", "web-2", "--first", "db"], [2, 0, 1]);
         ordered(&["--first", "db", "--first", "web-*", "--first", "web-2"], [0, 1, 2]);
         ordered(&["--last", "web-2", "--last", "web-1"], [0, 2, 1]);
+    }
+
+    #[test]
+    fn the_most_downtime_is_that_typed_else_the_rule_s_else_the_default() {
+        let limits = |options: &[&str]| {
+            let file = "[defaults]\nmax-downtime = '1s'\n[[domains]]\nmatch = 'web-*'\nmax_downtime = '2500ms'";
+            configured(file, options).unwrap().iter().map(|rule| rule.max_downtime_ms).collect::<Vec<_>>()
+        };
+        assert_eq!(limits(&[]), [Some(1000), Some(2500), Some(2500)]);
+        assert_eq!(limits(&["--max-downtime", "5s"]), [Some(5000); 3]);
+        assert_eq!(configured("", &[]).unwrap()[0].max_downtime_ms, None);
+        let error = configured("", &["--max-downtime", "200ms"]).unwrap_err();
+        assert!(error.contains("300ms"), "{error}");
     }
 
     #[test]

@@ -200,7 +200,8 @@ impl Reader<'_> {
     }
 
     fn domain(&mut self, at: &Value<'_>, table: &DeTable<'_>) -> Option<DomainRule> {
-        let (mut pattern, mut technique, mut order, mut keep, mut timeout) = (None, None, None, None, None);
+        let (mut pattern, mut technique, mut order, mut keep) = (None, None, None, None);
+        let (mut timeout, mut max_downtime) = (None, None);
         if !table.contains_key("match") {
             self.problem(at.span(), "a rule needs `match`, the domains' pattern");
         }
@@ -216,6 +217,7 @@ impl Reader<'_> {
                 }
                 "technique" => technique = self.parsed(value, read_technique),
                 "timeout" => timeout = self.parsed(value, from_str),
+                "max_downtime" => max_downtime = self.parsed(value, units::max_downtime),
                 "order" => {
                     let when = match value.get_ref().as_str() {
                         Some("first") => Ok(Order::First),
@@ -229,7 +231,7 @@ impl Reader<'_> {
             }
         }
         let (pattern, glob) = pattern?;
-        Some(DomainRule { pattern, glob, technique, order, keep, timeout })
+        Some(DomainRule { pattern, glob, technique, order, keep, timeout, max_downtime })
     }
 
     fn hooks(&mut self, value: &Value<'_>, config: &mut Config) {

@@ -49,7 +49,7 @@ pub const HOSTS: [Key; 6] = [
 ];
 
 /// `[[domains]]`.
-pub const DOMAINS: [Key; 5] = [
+pub const DOMAINS: [Key; 6] = [
     Key { name: "match", value: "PATTERN", about: "The domains it is about: a name, or a glob such as web-*. Needed." },
     Key {
         name: "technique",
@@ -68,6 +68,11 @@ pub const DOMAINS: [Key; 5] = [
         name: "timeout",
         value: "DURATION",
         about: "As --timeout, which beats it; it beats the timeout of [defaults].",
+    },
+    Key {
+        name: "max_downtime",
+        value: "DURATION",
+        about: "As --max-downtime, which beats it; it beats the max-downtime of [defaults].",
     },
 ];
 
@@ -106,11 +111,12 @@ pub const HOOKS: [Key; 5] = [
 ];
 
 /// `[defaults]`: the options that have a default there, by their long names.
-pub const DEFAULTS: [&str; 18] = [
+pub const DEFAULTS: [&str; 19] = [
     "bandwidth",
     "concurrency",
     "interval",
     "link",
+    "max-downtime",
     "objective",
     "offline",
     "on-stall",

@@ -62,6 +62,7 @@ pub struct DomainRule {
     pub order: Option<Located<Order>>,
     pub keep: Option<Located<bool>>,
     pub timeout: Option<Located<Timeout>>,
+    pub max_downtime: Option<Located<Duration>>,
 }
 
 impl DomainRule {

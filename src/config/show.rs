@@ -36,6 +36,7 @@ impl Effective {
             settings.extend(row(key("memory_reserve"), host.memory_reserve.as_ref(), ToString::to_string));
             settings.extend(row(key("shell"), host.shell.as_ref(), ToString::to_string));
         }
+        let duration = |limit: &_| humantime::format_duration(*limit).to_string();
         for (i, rule) in config.domains.iter().enumerate() {
             let key = |key| format!("domains[{i}].{key}");
             let technique = |t: &Option<_>| t.map_or("auto".to_owned(), |t: crate::domain::Technique| t.to_string());
@@ -44,11 +45,11 @@ impl Effective {
             settings.extend(row(key("order"), rule.order.as_ref(), ToString::to_string));
             settings.extend(row(key("keep"), rule.keep.as_ref(), ToString::to_string));
             settings.extend(row(key("timeout"), rule.timeout.as_ref(), ToString::to_string));
+            settings.extend(row(key("max_downtime"), rule.max_downtime.as_ref(), duration));
         }
         let hooks = config.hooks.iter();
         settings
             .extend(hooks.flat_map(|(name, hook)| row(format!("hooks.{name}"), Some(hook), |words| words.join(" "))));
-        let duration = |limit: &_| humantime::format_duration(*limit).to_string();
         settings.extend(row("hooks.timeout".to_owned(), config.hook_timeout.as_ref(), duration));
         let files = config.files.iter().map(|(path, read)| FileRow { path: path.clone(), read: *read });
         Self { schema: SCHEMA.to_owned(), files: files.collect(), settings }

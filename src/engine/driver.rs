@@ -140,6 +140,8 @@ impl<F: Fn(Update)> Driver<F> {
                 }
                 // Both may be refused because it is too early or too late; the next look tells.
                 Action::StartPostCopy => drop(hosts.start_post_copy(uuid)),
+                // One that is refused is a step without effect; the next pass brings the next.
+                Action::AllowDowntime(milliseconds) => drop(hosts.allow_downtime(uuid, milliseconds)),
                 Action::Abort => drop(hosts.abort(uuid)),
                 Action::AskResumption => {
                     let actions = attempt.resumable(now(), hosts.resume_fault());

@@ -124,6 +124,8 @@ pub enum Notice {
         host: String,
         error: String,
     },
+    /// A pre-copy does not converge; it may stop the guest for this long now.
+    AllowingDowntime { domain: String, milliseconds: u64 },
     /// A pre-copy does not converge; it is switched to post-copy.
     Switching { domain: String, cause: Cause },
     /// A post-copy failed and is resumed.

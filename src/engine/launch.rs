@@ -48,8 +48,13 @@ pub(super) fn start<F: Fn(Update)>(driver: Driver<F>, launch: &Launch, options: 
 }
 
 fn adopted(launch: &Launch, before: &Definition, options: &Options) -> Attempt {
-    let course =
-        Course { technique: launch.transfer.technique, post_copy: false, on_stall: None, timeout_seconds: None };
+    let course = Course {
+        technique: launch.transfer.technique,
+        post_copy: false,
+        on_stall: None,
+        timeout_seconds: None,
+        max_downtime_ms: None,
+    };
     Attempt::new(request(launch, launch.transfer.technique, before, options), course, launch.insists)
 }
 
@@ -106,7 +111,8 @@ fn prepare<F: Fn(Update)>(
     }
     let timeout = options.timeouts.get(uuid).copied().unwrap_or(options.timeout);
     let timeout_seconds = Some(timeout.seconds(before.memory_bytes));
-    let course = Course { technique, post_copy, on_stall: Some(on_stall), timeout_seconds };
+    let max_downtime_ms = transfer.max_downtime_ms;
+    let course = Course { technique, post_copy, on_stall: Some(on_stall), timeout_seconds, max_downtime_ms };
     let auto_converge = technique == Technique::PreCopy && on_stall == OnStall::AutoConverge;
     let request = MigrationRequest { post_copy, auto_converge, ..request(launch, technique, &before, options) };
     driver.still_wanted().map_err(Instead::NotWanted)?;

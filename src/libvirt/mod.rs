@@ -146,6 +146,13 @@ pub trait Hosts: Send + Sync {
     /// There is no job, or libvirt refuses.
     fn limit_bandwidth(&self, uuid: &str, technique: Technique, mib_per_second: u64) -> Result<(), HostError>;
 
+    /// Sets how long a running migration may stop the guest for the last pages, in milliseconds. The domain does not keep it:
+    /// after a migration that failed libvirt puts the limit back, and at the destination it is the default.
+    ///
+    /// # Errors
+    /// The source did not answer, or libvirt refuses.
+    fn allow_downtime(&self, uuid: &str, milliseconds: u64) -> Result<(), HostError>;
+
     /// What the source stores of the domain, as it is now.
     ///
     /// # Errors

@@ -213,6 +213,14 @@ impl Hosts for Pair {
         self.source.ask_domain(uuid, move |domain| domain.migrate_set_max_speed(mib_per_second, phase).map(drop))
     }
 
+    fn allow_downtime(&self, uuid: &str, milliseconds: u64) -> Result<(), HostError> {
+        // Without a migration the domain would keep it.
+        self.source.ask_domain(uuid, move |domain| match ffi::job_stats(domain)? {
+            Some(job) if is_migration(&job) => domain.migrate_set_max_downtime(milliseconds, 0),
+            _ => Ok(()),
+        })
+    }
+
     fn definition(&self, uuid: &str) -> Result<Definition, HostError> {
         self.source.ask_domain(uuid, |domain| {
             let persistent = domain.is_persistent()?;

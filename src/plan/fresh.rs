@@ -14,7 +14,8 @@ pub(super) fn plan(seen: &Seen<'_>, demands: &Demands) -> Plan {
     let (source, destination) = (seen.source, seen.destination);
     let sorted = Sorted::of(seen, demands);
     let moving: Vec<usize> = sorted.moving.iter().map(|&(domain, _)| domain).collect();
-    let scene = Scene::at(&Situation::default(), source, destination, &moving, demands.bandwidth_bits_per_second);
+    let mut scene = Scene::at(&Situation::default(), source, destination, &moving, demands.bandwidth_bits_per_second);
+    scene.allow_downtimes(moving.iter().map(|&domain| seen.rule(domain).max_downtime_ms));
     let choices: Vec<_> = sorted.moving.into_iter().map(|(domain, ways)| choice(seen, demands, domain, ways)).collect();
     let Found { mut launches, fastest, bound } = search::best(&scene, &choices, demands);
     let (outcome, predicted) = model::predict(&scene, &launches);
@@ -113,7 +114,10 @@ impl Chosen<'_> {
             concurrency,
             destination: self.seen.destination.host.clone(),
             path: self.seen.path(),
-            transfer: Transfer::by(technique),
+            transfer: Transfer {
+                max_downtime_ms: self.seen.rule(self.moving[guest]).max_downtime_ms,
+                ..Transfer::by(technique)
+            },
             outbound_bits_per_second: domain.outbound_bits_per_second,
             inbound_bits_per_second: domain.inbound_bits_per_second,
             steady: domain.steady(),

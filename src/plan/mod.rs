@@ -65,6 +65,8 @@ pub struct Rule {
     pub offline: bool,
     /// It moves although a manager owns it.
     pub owned: bool,
+    /// As [`Transfer::max_downtime_ms`].
+    pub max_downtime_ms: Option<u64>,
 }
 
 /// What the user asks of the whole plan.

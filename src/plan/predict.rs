@@ -40,6 +40,20 @@ pub fn predict(
     Situation::default().predict(source, destination, moves, bandwidth_bits_per_second)
 }
 
+/// The same, with what each of `moves` may be allowed of downtime, in milliseconds.
+pub(super) fn predict_allowing(
+    source: &Profile,
+    destination: &Profile,
+    moves: &[Move],
+    bandwidth_bits_per_second: Option<f64>,
+    max_downtimes_ms: &[Option<u64>],
+) -> (Totals, Vec<StepPrediction>) {
+    let (mut scene, launches) = Situation::default().stage(source, destination, moves, bandwidth_bits_per_second);
+    scene.allow_downtimes(max_downtimes_ms.iter().copied());
+    let (outcome, steps) = model::predict(&scene, &launches);
+    (outcome.totals(), steps)
+}
+
 impl Situation {
     /// The same of what is left: all times count from now, and those in flight come behind `moves`.
     pub fn predict(

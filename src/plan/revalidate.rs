@@ -9,8 +9,9 @@ use super::draft::{Draft, Seen};
 use super::eligibility::{Standing, post_copy_obstacle, standing};
 use crate::domain::{DomainState, Technique, Then, Transfer};
 use crate::obstacle::Obstacle;
+use crate::plan::predict::predict_allowing;
 use crate::plan::return_trip::Absent;
-use crate::plan::{self, Demands, Move, Note, Plan, Reason, Refusal, Rule, Stay, StayKind, Step, Totals, Window};
+use crate::plan::{Demands, Move, Note, Plan, Reason, Refusal, Rule, Stay, StayKind, Step, Totals, Window};
 use crate::profile::{DomainProfile, Profile};
 
 /// The plan holds as long as it takes at most this factor longer than when it was made, and [`SLACK_SECONDS`]. Chosen,
@@ -125,7 +126,8 @@ impl Today {
             StepToday::OnlyPreCopy(obstacle) => {
                 self.differences.push(Difference::NoPostCopy { domain, obstacle: obstacle.clone() });
                 let reason = Reason::OnlyPreCopy { obstacle, forced: step.is_forced() };
-                self.steps.push(Step { transfer: Transfer::by(Technique::PreCopy), reason, ..step.clone() });
+                let transfer = Transfer { technique: Technique::PreCopy, ..step.transfer.clone() };
+                self.steps.push(Step { transfer, reason, ..step.clone() });
             }
         }
     }
@@ -230,16 +232,14 @@ fn step_today(step: &Step, seen: &Seen<'_>) -> StepToday {
 
 fn predict_again(steps: Vec<Step>, bandwidth: Option<f64>, seen: &Seen<'_>) -> (Totals, Vec<Step>) {
     let live = steps.iter().filter(|step| step.technique() != Technique::Offline);
-    let moves: Vec<_> = live
+    let (moves, max_downtimes): (Vec<_>, Vec<_>) = live
         .filter_map(|step| {
-            Some(Move {
-                domain: seen.source.position(&step.uuid)?,
-                technique: step.technique(),
-                concurrency: step.concurrency,
-            })
+            let domain = seen.source.position(&step.uuid)?;
+            let (technique, concurrency) = (step.technique(), step.concurrency);
+            Some((Move { domain, technique, concurrency }, step.transfer.max_downtime_ms))
         })
-        .collect();
-    let (totals, predicted) = plan::predict(seen.source, seen.destination, &moves, bandwidth);
+        .unzip();
+    let (totals, predicted) = predict_allowing(seen.source, seen.destination, &moves, bandwidth, &max_downtimes);
     let mut predicted = predicted.into_iter();
     let today = |(place, step): (usize, Step)| {
         let offline = step.technique() == Technique::Offline;
@@ -299,7 +299,7 @@ fn slower(then: &Plan, now: &Plan) -> Vec<Difference> {
 mod tests {
     use super::*;
     use crate::obstacle::Eligibility;
-    use crate::plan::Findings;
+    use crate::plan::{self, Findings};
     use crate::profile::fixture;
 
     fn hosts() -> (Profile, Profile) {

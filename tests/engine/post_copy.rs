@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::thread;
 
-use crate::scripted::{Script, Scripted};
+use crate::scripted::{STALLED_MS, Script, Scripted};
 use crate::support::{await_all, await_phase, journal, notices, options, outcomes, plan, reaches, run, says, start};
 use tsmig::domain::{Condition, Phase, Presence, Technique};
 use tsmig::engine::Evacuation;
@@ -82,6 +82,26 @@ fn the_first_post_copy_goes_alone_until_its_guest_runs_at_the_destination() {
     hosts.finish("p1");
     hosts.finish("p2");
     assert_eq!(outcomes(&thread.join().unwrap()), [DomainOutcome::Migrated; 2]);
+}
+
+#[test]
+fn a_stalled_pre_copy_is_switched_only_if_the_downtime_that_it_may_have_is_not_enough() {
+    let course = |limit: u64, phase: Phase| {
+        let hosts = Arc::new(Scripted::new(&[("stalls", Script::Stalls)]));
+        let mut plan = plan(&[("stalls", Technique::PreCopy, 1)]);
+        plan.migrations[0].transfer.max_downtime_ms = Some(limit);
+        let (events, _, thread) = start(plan, &hosts);
+        let allowed = |event: &Event| says(event, "a downtime of 0.60 s is allowed now");
+        await_all(&events, &[&allowed, &reaches("stalls", phase)]);
+        if phase == Phase::PostCopy {
+            hosts.finish("stalls");
+        }
+        assert_eq!(outcomes(&thread.join().unwrap()), [DomainOutcome::Migrated]);
+        let allowed = hosts.downtimes.lock().unwrap().iter().map(|(_, limit)| *limit).collect::<Vec<_>>();
+        (allowed, hosts.with("stalls", |domain| domain.post_copy_requests) > 0)
+    };
+    assert_eq!(course(STALLED_MS, Phase::Checking), (vec![600, 1000], false));
+    assert_eq!(course(800, Phase::PostCopy), (vec![600, 800], true));
 }
 
 #[test]

@@ -71,6 +71,9 @@ pub(crate) struct Domain {
     pub(crate) left_behind: Belongings,
 }
 
+/// What remains of a [`Script::Stalls`] takes this long to copy, in milliseconds: with so much downtime it arrives.
+pub(crate) const STALLED_MS: u64 = 1000;
+
 /// Two hosts that follow a script.
 pub(crate) struct Scripted {
     pub(crate) domains: Mutex<HashMap<String, Domain>>,
@@ -88,6 +91,8 @@ pub(crate) struct Scripted {
     pub(crate) up_since: Instant,
     /// Whether nothing gets through to guests at the destination.
     pub(crate) dead_network: bool,
+    /// The downtimes that were allowed, with whose they are, in milliseconds.
+    pub(crate) downtimes: Mutex<Vec<(String, u64)>>,
 }
 
 impl Scripted {
@@ -114,6 +119,7 @@ impl Scripted {
             limits: Mutex::default(),
             up_since: Instant::now(),
             dead_network: false,
+            downtimes: Mutex::default(),
         }
     }
 
@@ -379,6 +385,14 @@ impl Hosts for Scripted {
 
     fn limit_bandwidth(&self, uuid: &str, _: Technique, mib: u64) -> Result<(), HostError> {
         self.limits.lock().unwrap().push((uuid.to_owned(), mib));
+        Ok(())
+    }
+
+    fn allow_downtime(&self, uuid: &str, milliseconds: u64) -> Result<(), HostError> {
+        self.downtimes.lock().unwrap().push((uuid.to_owned(), milliseconds));
+        if milliseconds >= STALLED_MS {
+            self.finish(uuid);
+        }
         Ok(())
     }
 

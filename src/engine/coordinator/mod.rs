@@ -438,6 +438,7 @@ impl Coordinator {
             }
             Update::Busy(error) => self.busy(uuid, error),
             Update::Silent => self.silent(domain),
+            Update::AllowingDowntime(milliseconds) => self.notice(Notice::AllowingDowntime { domain, milliseconds }),
             Update::Switching(cause) => {
                 flight.technique = Technique::PostCopy;
                 self.notice(Notice::Switching { domain, cause });

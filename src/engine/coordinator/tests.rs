@@ -210,7 +210,13 @@ impl World {
             migration_uri: None,
             bandwidth_mib: None,
         };
-        let course = Course { technique, post_copy, on_stall: Some(OnStall::PostCopy), timeout_seconds: Some(500.0) };
+        let course = Course {
+            technique,
+            post_copy,
+            on_stall: Some(OnStall::PostCopy),
+            timeout_seconds: Some(500.0),
+            max_downtime_ms: self.rng.bool().then_some(1000),
+        };
         let mut attempt = Attempt::new(request, course, false);
         let call = Some(attempt.call());
         let (place, passes, sent) = (Place::Source, 1, 0);
@@ -292,6 +298,7 @@ impl World {
                     migrating.late.extend(migrating.call.replace(call));
                 }
                 Action::Limit(..) => migrating.attempt.limited(),
+                Action::AllowDowntime(_) => assert_eq!(migrating.place, Place::Source, "it is stopped already"),
                 Action::StartPostCopy => {
                     if migrating.call.is_some() && migrating.place == Place::Source && self.rng.bool() {
                         migrating.place = Place::PostCopy;

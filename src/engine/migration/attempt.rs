@@ -59,6 +59,8 @@ pub(crate) enum Update {
     Busy(HostError),
     /// No byte crosses: it is being cancelled.
     Silent,
+    /// Pre-copy makes no headway: a downtime of so many milliseconds is allowed.
+    AllowingDowntime(u64),
     /// Pre-copy got nowhere: it is to be switched to post-copy.
     Switching(Cause),
     /// Its post-copy failed, with libvirt's words if there are any, and is resumed.
@@ -121,6 +123,8 @@ pub(crate) enum Action {
     Limit(Vec<Technique>, u64),
     /// Ask for the switch to post-copy.
     StartPostCopy,
+    /// Allow a downtime of so many milliseconds.
+    AllowDowntime(u64),
     /// Cancel.
     Abort,
     /// Ask whether the destination can resume a post-copy; the answer goes to [`Attempt::resumable`].
@@ -381,6 +385,10 @@ impl Attempt {
         match next {
             None => {}
             Some(Move::StartPostCopy) => actions.push(Action::StartPostCopy),
+            Some(Move::AllowDowntime(milliseconds)) => {
+                actions.push(Action::Tell(Update::AllowingDowntime(milliseconds)));
+                actions.push(Action::AllowDowntime(milliseconds));
+            }
             Some(Move::Abort) => {
                 actions.extend((new == Some(&Cause::Silent)).then_some(Action::Tell(Update::Silent)));
                 actions.push(Action::Abort);

@@ -4,6 +4,7 @@
 //! are counted: a saw tooth, in which two samples compare nothing. So what is compared is what remained when each
 //! pass began, among passes that had the same share of the link.
 
+use crate::domain::{DOWNTIME_MS, more_downtime};
 use crate::libvirt::JobStats;
 
 /// Passes without gain after which a pre-copy counts as stalled. One pass may be long because the guest had a busy
@@ -90,6 +91,42 @@ impl Convergence {
     }
 }
 
+/// The downtime that a pre-copy is allowed: raised by one step in each pass that still brings no gain, so that QEMU tries each.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Downtime {
+    limit_ms: Option<u64>,
+    allowed_ms: u64,
+    /// The pass in which it was raised.
+    raised_in: u64,
+}
+
+/// What a stall comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stall {
+    /// So many milliseconds are to be allowed.
+    Raise(u64),
+    /// What was allowed has had no whole pass yet.
+    Wait,
+    /// No more may be allowed.
+    Final,
+}
+
+impl Downtime {
+    pub(super) fn up_to(limit_ms: Option<u64>) -> Self {
+        Self { limit_ms, allowed_ms: DOWNTIME_MS, raised_in: 0 }
+    }
+
+    /// Passes bring no gain, up to this one.
+    pub(super) fn stalled(&mut self, pass: u64) -> Stall {
+        if pass <= self.raised_in {
+            return Stall::Wait;
+        }
+        let Some(more) = more_downtime(self.allowed_ms, self.limit_ms) else { return Stall::Final };
+        (self.allowed_ms, self.raised_in) = (more, pass);
+        Stall::Raise(more)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +166,16 @@ mod tests {
     #[test]
     fn one_pass_that_gains_is_the_end_of_a_stall() {
         assert_eq!(run(&[1000, 400, 400, 400, 400, 100]).stalled(), None);
+    }
+
+    #[test]
+    fn each_step_of_the_downtime_has_a_whole_pass() {
+        let mut downtime = Downtime::up_to(Some(1000));
+        let stalls = [5, 5, 6, 6, 7, 7, 8].map(|pass| downtime.stalled(pass));
+        use Stall::{Final, Raise, Wait};
+        assert_eq!(stalls, [Raise(600), Wait, Raise(1000), Wait, Final, Final, Final]);
+        assert_eq!(Downtime::up_to(None).stalled(5), Final, "nothing changes without a limit");
+        assert_eq!(Downtime::up_to(Some(300)).stalled(5), Final);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{Condition, Phase, Places, Presence, Technique};
 use crate::engine::bandwidth::{LAST_PASS, LAST_SECONDS};
-use crate::engine::migration::convergence::Convergence;
+use crate::engine::migration::convergence::{Convergence, Downtime, Stall};
 use crate::failure::{Cause, Trouble};
 use crate::libvirt::JobStats;
 
@@ -28,6 +28,8 @@ pub use verdict::{Verdict, verdict};
 pub enum Action {
     /// Ask for the switch to post-copy.
     StartPostCopy,
+    /// Allow a downtime of so many milliseconds.
+    AllowDowntime(u64),
     /// Cancel it; the guest runs on at the source.
     Abort,
     /// Go on with a post-copy that failed.
@@ -61,6 +63,8 @@ pub struct Course {
     pub on_stall: Option<OnStall>,
     /// Limit to the time at the source, in seconds.
     pub timeout_seconds: Option<f64>,
+    /// The most downtime that it may be allowed if pre-copy does not converge, before anything else is done, in milliseconds.
+    pub max_downtime_ms: Option<u64>,
 }
 
 /// What was seen at one time.
@@ -115,6 +119,7 @@ pub struct Migration {
     passes: Passes,
     gauge: Gauge,
     convergence: Convergence,
+    downtime: Downtime,
     /// When there was the last sign that it moves on, or that a call was at work or went out.
     moved_at: f64,
     /// How often it was resumed, and since when it has been broken without a byte.
@@ -139,6 +144,7 @@ impl Migration {
             passes: Passes::default(),
             gauge: Gauge::default(),
             convergence: Convergence::default(),
+            downtime: Downtime::up_to(course.max_downtime_ms),
             moved_at: now,
             resumes: 0,
             broken_since: None,
@@ -151,6 +157,7 @@ impl Migration {
     pub fn without_post_copy(&mut self) {
         self.course = Course { technique: Technique::PreCopy, post_copy: false, ..self.course };
         self.phase = Phase::Starting;
+        self.downtime = Downtime::up_to(self.course.max_downtime_ms);
     }
 
     /// Its phase.
@@ -265,11 +272,17 @@ impl Migration {
         if self.post_copied {
             return None;
         }
+        let mut more_downtime = None;
         if let Some(job) = job {
             let silent = self.convergence.look(now, job);
             let out_of_time = self.course.timeout_seconds.filter(|limit| now - self.started > *limit);
             let timed_out = out_of_time.map(|limit_seconds| Cause::TimedOut { limit_seconds });
-            let stalled = self.convergence.stalled().filter(|_| self.acts_on_a_stall());
+            let stalled = self.convergence.stalled().filter(|_| self.course.technique == Technique::PreCopy);
+            let stall = stalled.map(|(pass, _)| self.downtime.stalled(pass));
+            if let Some(Stall::Raise(milliseconds)) = stall {
+                more_downtime = Some(Action::AllowDowntime(milliseconds));
+            }
+            let stalled = stalled.filter(|_| stall == Some(Stall::Final) && self.acts_on_a_stall());
             let stalled = stalled.map(|(pass, remaining_bytes)| Cause::Stalled { pass, remaining_bytes });
             self.cause = match self.cause.take() {
                 // A wish outlives everything. A fault of the network comes before what would go by the network.
@@ -285,13 +298,12 @@ impl Migration {
                 (self.may_switch && job.is_some()).then_some(Action::StartPostCopy)
             }
             Some(_) => Some(Action::Abort),
-            None => None,
+            None => more_downtime,
         }
     }
 
     fn acts_on_a_stall(&self) -> bool {
-        self.course.technique == Technique::PreCopy
-            && matches!(self.course.on_stall, Some(OnStall::PostCopy | OnStall::Abort))
+        matches!(self.course.on_stall, Some(OnStall::PostCopy | OnStall::Abort))
     }
 
     /// What to do while no call is at work: wait until it is clear where the domain is, mend what is broken.
@@ -357,7 +369,13 @@ mod tests {
     }
 
     fn course(technique: Technique) -> Course {
-        Course { technique, post_copy: true, on_stall: Some(OnStall::PostCopy), timeout_seconds: None }
+        Course {
+            technique,
+            post_copy: true,
+            on_stall: Some(OnStall::PostCopy),
+            timeout_seconds: None,
+            max_downtime_ms: None,
+        }
     }
 
     /// What is seen while libvirt's call runs.
@@ -423,7 +441,8 @@ mod tests {
 
     /// A guest that writes as fast as the link carries: each pass begins with the same.
     fn action_on_a_stall(on_stall: Option<OnStall>, post_copy: bool) -> Option<Action> {
-        let course = Course { technique: Technique::PreCopy, post_copy, on_stall, timeout_seconds: None };
+        let course =
+            Course { technique: Technique::PreCopy, post_copy, on_stall, timeout_seconds: None, max_downtime_ms: None };
         let mut migration = Migration::new(course, 0.0);
         migration.allow_switch(true);
         (1..=8_u32).find_map(|pass| {
@@ -439,6 +458,41 @@ mod tests {
         assert_eq!(action_on_a_stall(Some(OnStall::Abort), true), Some(Action::Abort));
         assert_eq!(action_on_a_stall(Some(OnStall::AutoConverge), true), None, "QEMU does it");
         assert_eq!(action_on_a_stall(None, true), None);
+    }
+
+    #[test]
+    fn more_downtime_comes_before_anything_else_is_done_about_a_stall() {
+        for (on_stall, last) in [
+            (OnStall::PostCopy, Some(Action::StartPostCopy)),
+            (OnStall::Abort, Some(Action::Abort)),
+            (OnStall::AutoConverge, None),
+        ] {
+            let asked = Course { max_downtime_ms: Some(1000), on_stall: Some(on_stall), ..course(Technique::PreCopy) };
+            let mut migration = Migration::new(asked, 0.0);
+            migration.allow_switch(true);
+            let mut actions = Vec::new();
+            for half in 2..=18_u32 {
+                let pass = u64::from(half / 2);
+                let job = job(u64::from(half) * 200, 400, pass);
+                let action = migration.observe(f64::from(half), &during(&Present(Running), Some(&job)), false);
+                actions.extend(action.map(|action| (pass, action)));
+            }
+            let allowed = [(5, Action::AllowDowntime(600)), (6, Action::AllowDowntime(1000))];
+            assert_eq!(actions[..2], allowed, "{on_stall:?}");
+            assert_eq!(actions.get(2), last.map(|action| (7, action)).as_ref(), "{on_stall:?}");
+        }
+    }
+
+    #[test]
+    fn a_migration_that_is_not_wanted_any_more_is_allowed_no_more_downtime() {
+        let asked = Course { max_downtime_ms: Some(1000), ..course(Technique::PreCopy) };
+        let mut migration = Migration::new(asked, 0.0);
+        for pass in 1..=8_u32 {
+            migration.want_abort(Cause::Interrupted);
+            let job = job(u64::from(pass) * 400, 400, pass.into());
+            let action = migration.observe(f64::from(pass) * 2.0, &during(&Present(Running), Some(&job)), false);
+            assert_eq!(action, Some(Action::Abort));
+        }
     }
 
     #[test]

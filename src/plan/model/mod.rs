@@ -10,7 +10,7 @@ mod port;
 pub(super) mod scene;
 
 use super::{StepPrediction, Totals};
-use crate::domain::Technique;
+use crate::domain::{DOWNTIME_MS, Technique, more_downtime};
 use crate::plan::model::port::Nic;
 use crate::plan::model::scene::{Guest, INBOUND_KEPT, OUTBOUND_KEPT, Scene};
 
@@ -34,7 +34,10 @@ pub(super) const FINISH: f64 = 0.2;
 
 /// Pre-copy stops the guest for the rest as soon as that takes no longer than this many seconds: QEMU's
 /// `downtime-limit`, which libvirt leaves at its default.
-const DOWNTIME_LIMIT: f64 = 0.3;
+const DOWNTIME_LIMIT: f64 = DOWNTIME_MS as f64 / 1000.0;
+
+/// Passes without headway, and seconds of them, before the engine allows more downtime.
+const STALL: (u32, f64) = (3, 5.0);
 
 /// A pass that leaves more than this part of what it sent makes no headway. Chosen: at 0.98 a migration would
 /// need a hundred passes where a good one needs three, and QEMU's own estimates are not that exact.
@@ -106,10 +109,27 @@ pub(super) fn can_converge(scene: &Scene, guest: usize, wire: f64) -> bool {
             return true;
         }
         if next >= NO_HEADWAY * sent {
-            return false;
+            return more_downtime_ends(guest, next, rate).is_some();
         }
         sent = next;
     }
+}
+
+/// What a pre-copy without headway sends, from a pass of `next` bits on, until it is allowed a downtime that lets it end, and
+/// what it then stops for, in bits; `None` if no downtime does that it may be allowed.
+fn more_downtime_ends(guest: &Guest, mut next: f64, rate: f64) -> Option<(f64, f64)> {
+    let limit = guest.max_downtime_ms;
+    let (mut passes, mut sent, mut allowed) = (0, 0.0, DOWNTIME_MS);
+    more_downtime(allowed, limit)?;
+    while next > allowed as f64 / 1000.0 * rate {
+        if passes >= STALL.0 && sent / rate >= STALL.1 {
+            allowed = more_downtime(allowed, limit)?;
+        }
+        passes += 1;
+        sent += next;
+        next = guest.dirtied(next / rate);
+    }
+    Some((sent, next))
 }
 
 /// Simulates what is in flight, and `launches` in order; the outcome, and what becomes of each guest.
@@ -203,12 +223,14 @@ pub(super) struct Simulated {
     /// Of every leg but the stall: seconds, or bits to send.
     left: f64,
     at: Position,
+    /// Of passes that end with more downtime: what the guest is stopped for, in bits.
+    stop: Option<f64>,
 }
 
 impl Simulated {
     pub(super) fn new(guest: usize, at: Position) -> Self {
         let left = at.leg.fixed_seconds().map_or(at.remaining_bits, |fixed| (fixed - at.leg_seconds).max(0.0));
-        Self { guest, launched_at: -at.seconds, left, at }
+        Self { guest, launched_at: -at.seconds, left, at, stop: None }
     }
 
     fn position(&self, now: f64) -> Position {
@@ -413,12 +435,21 @@ fn advance(flight: &mut Simulated, nics: &mut Nics, rate: f64) {
         }
         (Leg::Setup, _) => flight.enter(Leg::Pass, nics.scene.guests[guest].image),
         (Leg::Pass, _) => {
-            let next = nics.scene.guests[guest].dirtied(flight.at.leg_seconds);
-            if next <= DOWNTIME_LIMIT * rate {
+            let dirties = &nics.scene.guests[guest];
+            let raised = flight.stop.take();
+            let next = raised.unwrap_or_else(|| dirties.dirtied(flight.at.leg_seconds));
+            let limit = raised.and(dirties.max_downtime_ms).map_or(DOWNTIME_LIMIT, |limit| limit as f64 / 1000.0);
+            if next <= limit * rate {
                 nics.stop(guest);
                 flight.enter(Leg::Stop, next);
-            } else if nics.scene.guests[guest].dirtied(next / rate) >= NO_HEADWAY * next {
-                flight.enter(Leg::Stalled, next);
+            } else if dirties.dirtied(next / rate) >= NO_HEADWAY * next {
+                match more_downtime_ends(dirties, next, rate) {
+                    Some((sent, stop)) => {
+                        flight.enter(Leg::Pass, sent);
+                        flight.stop = Some(stop);
+                    }
+                    None => flight.enter(Leg::Stalled, next),
+                }
             } else {
                 flight.enter(Leg::Pass, next);
             }
@@ -439,5 +470,64 @@ fn advance(flight: &mut Simulated, nics: &mut Nics, rate: f64) {
         }
         // The end: nothing is left.
         (Leg::Finish | Leg::Stalled, _) => flight.left = 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::DomainState;
+    use crate::plan::{Demands, Plan, Rule, plan};
+    use crate::profile::{Profile, fixture};
+
+    /// A guest that sends so much that its buffers of 1 MiB take about 0.7 s to copy.
+    fn hosts() -> [Profile; 2] {
+        let guest: &[_] = &[("g", "g", DomainState::Running)];
+        let [mut source, destination] = [("a", guest), ("b", &[])].map(|(host, domains)| {
+            let mut profile = fixture::host(host, domains);
+            profile.migration_port.bits_per_second = 2.5e7;
+            profile
+        });
+        let guest = &mut source.domains[0];
+        (guest.memory_bytes, guest.resident_bytes, guest.outbound_bits_per_second) = (64 << 20, 64 << 20, 2e7);
+        [source, destination]
+    }
+
+    fn by_pre_copy(max_downtime_ms: Option<u64>) -> Plan {
+        let [source, destination] = hosts();
+        let technique = Some(Technique::PreCopy);
+        plan(&source, &destination, &[Rule { technique, max_downtime_ms, ..Rule::default() }], &Demands::default())
+    }
+
+    #[test]
+    fn a_pre_copy_without_headway_ends_with_the_downtime_that_it_may_have() {
+        for too_little in [None, Some(300), Some(600)] {
+            assert_eq!(by_pre_copy(too_little).predicted.total_seconds, None, "{too_little:?}");
+        }
+        let ended = by_pre_copy(Some(1000));
+        let step = &ended.migrations[0];
+        assert_eq!(step.transfer.max_downtime_ms, Some(1000));
+        // Its own traffic does not slow the last pages down any more: it is stopped.
+        let downtime = step.predicted.downtime_seconds.unwrap() - SWITCH;
+        assert!((0.3..0.4).contains(&downtime), "{downtime}");
+        // Passes of 5 s that show the stall, two for the steps, and the last one with the guest stopped.
+        let again = step.predicted.bytes.unwrap() as f64 / f64::from(1 << 20) - 64.0;
+        assert!((9.0..=12.0).contains(&again), "{again} MiB are sent again");
+    }
+
+    #[test]
+    fn what_may_stop_for_longer_need_not_go_by_post_copy() {
+        let [source, destination] = hosts();
+        let technique = |max_downtime_ms| {
+            let rule = Rule { max_downtime_ms, ..Rule::default() };
+            plan(&source, &destination, &[rule], &Demands::default()).migrations[0].technique()
+        };
+        assert_eq!(technique(None), Technique::PostCopy);
+        let [source, destination] = hosts();
+        let scene = Scene::at(&Default::default(), &source, &destination, &[0], None);
+        assert!(!can_converge(&scene, 0, 1e7));
+        let mut allowed = scene.clone();
+        allowed.allow_downtimes([Some(1000)].into_iter());
+        assert!(can_converge(&allowed, 0, 1e7));
     }
 }

@@ -61,6 +61,8 @@ pub(crate) struct Guest {
     pub(crate) outbound: f64,
     /// Bits per second that it receives.
     pub(crate) inbound: f64,
+    /// The downtime in milliseconds that its pre-copy may be allowed if it makes no headway.
+    pub(super) max_downtime_ms: Option<u64>,
     /// Bits that its traffic keeps dirtying again, at most.
     buffers: f64,
     memory: Dirtying,
@@ -82,6 +84,7 @@ impl Guest {
             image,
             outbound,
             inbound,
+            max_downtime_ms: None,
             buffers: TRAFFIC_HOT_BITS.min(image),
             // How large the set is that the guest itself keeps writing to is not known: it may be all of it.
             memory: Dirtying { bits_per_second: dirty, most_bits: image },
@@ -225,6 +228,11 @@ impl Scene {
             leaving,
             arriving,
         }
+    }
+
+    /// Lets the pre-copies of the guests that are still to be launched have more downtime, in milliseconds, in their order.
+    pub(crate) fn allow_downtimes(&mut self, limits: impl Iterator<Item = Option<u64>>) {
+        self.guests.iter_mut().zip(limits).for_each(|(guest, limit)| guest.max_downtime_ms = limit);
     }
 
     /// The source's outbound direction with everyone still there.

@@ -8,6 +8,7 @@ use crate::failure::Cause;
 use crate::libvirt::{Tidied, no_data};
 use crate::render::words::cause::found;
 use crate::render::words::failure::remedy;
+use crate::units::span;
 
 /// In one sentence.
 impl fmt::Display for Notice {
@@ -65,6 +66,10 @@ impl fmt::Display for Notice {
                  {destination}"
             ),
             Notice::Busy { domain, host, error } => write!(f, "{domain}: {host} is busy ({error}); it is tried again"),
+            Notice::AllowingDowntime { domain, milliseconds } => {
+                let downtime = span(*milliseconds as f64 / 1000.0);
+                write!(f, "{domain}: pre-copy makes no headway; a downtime of {downtime} is allowed now")
+            }
             Notice::Switching { domain, cause } => write!(f, "{domain}: {cause}; it is switched to post-copy"),
             Notice::Resuming { domain, error } => {
                 let cause = error.as_ref().map_or_else(String::new, |error| format!(" ({error})"));

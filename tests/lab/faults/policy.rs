@@ -13,6 +13,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("fault_ports_exhausted_are_waited_for", ports),
     ("fault_six_at_once_all_show_progress", six),
     ("fault_a_guest_that_never_converges_is_switched_to_post_copy", stalled_to_post_copy),
+    ("fault_a_guest_that_never_converges_stops_for_as_long_as_it_may", stalled_to_more_downtime),
     ("fault_a_guest_that_never_converges_is_slowed_down", stalled_to_auto_converge),
     ("fault_a_guest_that_never_converges_is_left_where_it_is", stalled_to_abort),
     ("fault_a_guest_that_never_converges_goes_by_who_chose_pre_copy", stalled_by_default),
@@ -96,6 +97,35 @@ fn stalled_to_post_copy(lab: &Lab) -> Result<()> {
     run.expect(0, "busy", "migrated")?;
     ensure!(run.notices()?.iter().any(|notice| notice.contains("does not converge")), "{:?}", run.notices());
     ensure!(run.report()?["domains"][0]["technique"] == "post-copy", "{}", run.stdout);
+    assert_moved(lab, &guests, "busy")
+}
+
+fn stalled_to_more_downtime(lab: &Lab) -> Result<()> {
+    let guests = boot_a_busy_guest(lab)?;
+    let evacuate = |limit: &str, on_stall: &str| {
+        let options = ["--technique", "pre-copy", "--on-stall", on_stall, "--bandwidth", "80Mbit", "--output", "json"];
+        run(lab, &[&["evacuate", "host-a", "host-b", "--max-downtime", limit], options.as_slice()].concat())
+    };
+    let default =
+        |host| Ok::<_, anyhow::Error>(lab.run(host, &["virsh", "migrate-getmaxdowntime", "busy"])?.trim() == "300");
+    // Its 16 MiB take 1.7 s.
+    let left = evacuate("600ms", "abort")?;
+    let error = left.expect(1, "busy", "remains")?;
+    ensure!(error.contains("does not converge"), "{error}");
+    ensure!(
+        left.notices()?.iter().any(|notice| notice.contains("a downtime of 0.60 s is allowed")),
+        "{:?}",
+        left.notices()
+    );
+    ensure!(default(Node::HostA)?, "the limit is put back after a failure");
+    assert_stayed(lab, &guests, "busy")?;
+    let moved = evacuate("3s", "post-copy")?;
+    moved.expect(0, "busy", "migrated")?;
+    let report = moved.report()?;
+    ensure!(report["domains"][0]["technique"] == "pre-copy", "{}", moved.stdout);
+    let downtime = report["domains"][0]["downtime_seconds"].as_f64().context("the downtime")?;
+    ensure!((0.6..3.5).contains(&downtime), "{downtime}");
+    ensure!(default(Node::HostB)?, "no limit comes with it");
     assert_moved(lab, &guests, "busy")
 }
 
