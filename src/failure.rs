@@ -37,6 +37,8 @@ pub enum Cause {
     PostCopyEnded { domain: String, end: PostCopyEnd },
     /// Another domain has arrived, and something is wrong with it.
     ArrivedInDistress { domain: String, host: String, distress: Distress },
+    /// It does not converge, and nothing has proven that it can go by post-copy.
+    Unproven,
     /// The journal can't be written.
     Unrecorded { error: String },
     /// A hook before it failed.

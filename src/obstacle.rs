@@ -28,6 +28,15 @@ pub enum Obstacle {
     NotPostCopiable,
     /// No domain may be in post-copy, by the options or the configuration.
     PostCopyNotAllowed,
+    /// Nothing has proven that the destination can load a guest of its kind.
+    Unproven {
+        name: String,
+        source: String,
+        destination: String,
+        machine: String,
+        /// Whether it is known which version of QEMU it runs in.
+        known: bool,
+    },
     /// The user forces post-copy, which is not possible.
     PostCopyForced {
         /// The option, or the configuration.

@@ -5,9 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::{EvacuateArgs, SamplingArgs, resolve};
+use super::{SamplingArgs, resolve};
 use crate::config::{Config, ConfigError, Located, Origin, Place, Problem};
-use crate::engine::migration::OnStall;
 use crate::profile::sampler::Timing;
 
 /// All problems of a configuration: those of its files, and those that an evacuation without options would meet, in the
@@ -18,7 +17,6 @@ pub fn all(config: &Config) -> Vec<Problem> {
         Ok((arguments, settings)) => {
             let config = Config { settings, ..config.clone() };
             problems.extend(timing(&config, &arguments.sampling).err());
-            problems.extend(on_stall(&config, &arguments).err());
         }
         // Each default was read by its option already.
         Err(error) => problems.push(Problem { place: None, text: error.to_string() }),
@@ -44,19 +42,6 @@ pub fn timing(config: &Config, arguments: &SamplingArgs) -> Result<Timing, Probl
         humantime::format_duration(window)
     );
     Err(about(config, ["interval", "window"], text))
-}
-
-/// What is done about a pre-copy that does not converge, if the options say it. One that is switched to post-copy is one
-/// more in post-copy, so it can't go with a limit to those.
-pub fn on_stall(config: &Config, arguments: &EvacuateArgs) -> Result<Option<OnStall>, Problem> {
-    match (arguments.on_stall, arguments.planning.post_copy_limit) {
-        (Some(OnStall::PostCopy), Some(_)) => {
-            let text = "--on-stall post-copy could exceed --post-copy-limit; give one of the two".to_owned();
-            Err(about(config, ["on-stall", "post-copy-limit"], text))
-        }
-        (None, Some(_)) => Ok(Some(OnStall::Abort)),
-        (on_stall, _) => Ok(on_stall),
-    }
 }
 
 /// Checks that each hook is a program that can be run.

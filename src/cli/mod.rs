@@ -53,6 +53,9 @@ pub(crate) enum Command {
     /// Finish what an interrupted evacuation left: resume failed post-copies, wait for running migrations, clean up
     /// leftovers. Running it again changes nothing.
     Recover(RecoverArgs),
+    /// Move some domains to the destination and back by pre-copy, which proves post-copy for guests of their kinds: what
+    /// can't be loaded there stays where it is.
+    Rehearse(RehearseArgs),
     /// Print the traffic of each domain over the window.
     Profile(ProfileArgs),
     /// Check the configuration, or show what it sets.
@@ -94,7 +97,7 @@ pub(crate) struct EvacuateArgs {
     /// changes are named and nothing moves.
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "only", "exclude", "from_report", "offline", "technique", "pre_copy", "post_copy", "first", "last", "concurrency",
-        "objective", "post_copy_limit", "bandwidth", "window_limit", "max_downtime",
+        "objective", "post_copy_limit", "trust_destination", "bandwidth", "window_limit", "max_downtime",
     ])]
     pub plan: Option<PathBuf>,
     /// Run the saved plan even if it no longer holds, as far as that is safe.
@@ -142,6 +145,25 @@ pub(crate) struct RecoverArgs {
     /// Write the report to a file as JSON, too.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RehearseArgs {
+    /// The host that is to be evacuated some day.
+    #[arg(add = ArgValueCompleter::new(hosts))]
+    pub source: String,
+    /// The host that is to take its domains.
+    #[arg(add = ArgValueCompleter::new(hosts))]
+    pub destination: String,
+    /// Domains that go there and come back: names, or globs such as test-*.
+    #[arg(required = true, value_name = "PATTERN")]
+    pub domains: Vec<String>,
+    /// Address at which the destination takes memory; as for evacuate.
+    #[arg(long, value_name = "URI", value_parser = uri::migration)]
+    pub migration_uri: Option<String>,
+    /// How long to watch the traffic before each way.
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
+    pub window: Duration,
 }
 
 #[derive(Debug, Args)]
@@ -223,6 +245,9 @@ pub(crate) struct SamplingArgs {
     pub link: Option<Rate>,
 }
 
+/// Chosen: what a broken link may cost without a word of the user's. The link is full with fewer.
+const POST_COPY_LIMIT: NonZeroUsize = NonZeroUsize::new(5).unwrap();
+
 /// What a plan has to keep to. A PATTERN is a domain's name, or a glob such as web-*.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PlanningArgs {
@@ -267,8 +292,12 @@ pub(crate) struct PlanningArgs {
     #[arg(long, value_enum, default_value_t = Objective::Time)]
     pub objective: Objective,
     /// At most this many domains in post-copy at once: the number that a permanent link failure can lose.
-    #[arg(long, value_name = "N")]
-    pub post_copy_limit: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", default_value_t = POST_COPY_LIMIT)]
+    pub post_copy_limit: NonZeroUsize,
+    /// Go by post-copy also where no migration has proven that the destination can load a guest of that kind. The first
+    /// of each kind goes alone until it runs there; if it can't be loaded, it is lost, and nothing more is launched.
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOLEAN", default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
+    pub trust_destination: bool,
     /// Cap on all migration traffic together; at least 1MiB/s, since libvirt can't limit a migration to less.
     #[arg(long, value_name = "RATE", value_parser = bandwidth)]
     pub bandwidth: Option<Rate>,

@@ -111,7 +111,7 @@ pub const HOOKS: [Key; 5] = [
 ];
 
 /// `[defaults]`: the options that have a default there, by their long names.
-pub const DEFAULTS: [&str; 19] = [
+pub const DEFAULTS: [&str; 20] = [
     "bandwidth",
     "concurrency",
     "interval",
@@ -128,6 +128,7 @@ pub const DEFAULTS: [&str; 19] = [
     "strict",
     "technique",
     "timeout",
+    "trust-destination",
     "watch-arrivals",
     "window",
     "window-limit",

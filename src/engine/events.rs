@@ -111,6 +111,8 @@ pub enum Notice {
     },
     /// The destination can't post-copy.
     NoPostCopy { destination: String, error: String },
+    /// Nothing has come through that would prove post-copy for a domain.
+    Unproven { domain: String, destination: String },
     /// The source can't reach the destination's libvirt, so the client manages the migrations.
     NoPeer { source: String, destination: String, error: String },
     /// The source's libvirt lost its connection to the destination's twice, so the client manages this migration.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::domain::Route;
 use crate::engine::hooks::Hooks;
 use crate::engine::migration::OnStall;
+use crate::engine::proofs::Proofs;
 use crate::units;
 
 /// How to run.
@@ -27,6 +28,8 @@ pub struct Options {
     pub on_stall: Option<OnStall>,
     /// Whether a domain that has arrived is watched for a while.
     pub watch_arrivals: bool,
+    /// Where it is remembered what a migration has proven.
+    pub proofs: Option<Arc<Proofs>>,
     /// What runs before each domain; who hears the events sees to what runs after it.
     pub hooks: Arc<Hooks>,
 }

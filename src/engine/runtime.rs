@@ -72,7 +72,7 @@ impl Evacuation {
         journal: Arc<Journal>,
         options: Options,
     ) -> Self {
-        let tasks = plan.migrations.iter().map(Task::from).collect();
+        let tasks = plan.migrations.iter().map(|step| Task::of(plan, step)).collect();
         let guests = plan.migrations.iter().map(|step| (step.uuid.clone(), step.steady.clone()));
         let watch = options.watch_arrivals.then(|| Watch::new(guests));
         let coordinator = Coordinator::new(Run::of(plan, earlier, &options), tasks);
@@ -146,6 +146,7 @@ impl Hands {
             Effect::Launch(launch) => self.launch(launch),
             Effect::Instruct(uuid, instruction) => self.instruct(&uuid, instruction),
             Effect::Record(entry) => self.record(&entry),
+            Effect::Proof { domain, kind, proven } => self.remember(&domain, &kind, proven),
             // If the source does not answer now, the launches will tell.
             Effect::ListSource => self.post(Input::Begun(self.hosts.list(Side::Source).unwrap_or_default())),
             Effect::ListBoth => {
@@ -180,6 +181,13 @@ impl Hands {
     fn record(&self, entry: &Entry) {
         if let Err(error) = self.journal.record(entry) {
             self.post(Input::Unrecorded(error.to_string()));
+        }
+    }
+
+    /// Where it can't be written, the next run has to prove it again.
+    fn remember(&self, domain: &str, kind: &str, proven: bool) {
+        if let Some(proofs) = &self.options.proofs {
+            let _ = proofs.record(domain, kind, proven);
         }
     }
 

@@ -17,6 +17,7 @@ mod shell;
 mod state;
 mod statistics;
 pub(crate) mod uri;
+mod versions;
 pub(crate) mod xml;
 
 use schemars::JsonSchema;

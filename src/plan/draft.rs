@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::{Difference, HostRefusal, Plan, Rule};
+use super::gate::Gate;
+use super::{Difference, Ground, HostRefusal, Plan, Rule};
 use crate::domain::Technique;
+use crate::obstacle::Obstacle;
 use crate::profile::Profile;
 use crate::topology::Hop;
 
@@ -13,8 +15,10 @@ pub struct Findings {
     pub blocked: Vec<HostRefusal>,
     /// Memory that each domain takes at the destination, in bytes, by UUID.
     pub memory_bytes: HashMap<String, u64>,
-    /// Why domains whose technique is left to the planner go by pre-copy, if they all do.
-    pub pre_copy_because: Option<&'static str>,
+    /// The kinds of guests that the source has.
+    pub grounds: Vec<Ground>,
+    /// Which of them each domain is, by UUID.
+    pub ground_of: HashMap<String, usize>,
 }
 
 /// A plan for today's hosts, and what a saved one has lost.
@@ -48,10 +52,39 @@ impl Draft {
 impl Seen<'_> {
     /// The rule for a domain of the source, by its index.
     pub(super) fn rule(&self, domain: usize) -> Rule {
-        let rule = self.rules.get(domain).copied().unwrap_or_default();
-        match (rule.technique, self.findings.pre_copy_because) {
-            (None, origin @ Some(_)) => Rule { technique: Some(Technique::PreCopy), technique_origin: origin, ..rule },
-            _ => rule,
+        self.rules.get(domain).copied().unwrap_or_default()
+    }
+
+    /// The kind of a domain of the source, by its index, as its place among the grounds.
+    pub(super) fn ground(&self, domain: usize) -> Option<usize> {
+        self.findings.ground_of.get(&self.source.domains[domain].uuid).copied()
+    }
+
+    /// When post-copies of the source's domains may be launched. Those that the user forces are trusted.
+    pub(super) fn gate(&self, trust: bool, limit: Option<usize>) -> Gate {
+        let grounds = &self.findings.grounds;
+        if grounds.iter().all(|ground| ground.proven) {
+            return Gate { limit, ..Gate::default() };
+        }
+        let domains = 0..self.source.domains.len();
+        let unproven = |domain| self.ground(domain).filter(|ground| !grounds[*ground].proven);
+        Gate {
+            unproven: domains.clone().map(unproven).collect(),
+            grounds: grounds.len(),
+            trusted: domains.map(|domain| trust || self.rule(domain).technique == Some(Technique::PostCopy)).collect(),
+            limit,
+        }
+    }
+
+    /// Why a domain, by its index, does not go by post-copy: nothing has proven its ground, or will in time.
+    pub(super) fn unproven(&self, domain: usize, ground: usize) -> Obstacle {
+        let Ground { machine, key, .. } = self.findings.grounds[ground].clone();
+        Obstacle::Unproven {
+            name: self.source.domains[domain].name.clone(),
+            source: self.source.host.clone(),
+            destination: self.destination.host.clone(),
+            machine,
+            known: key.is_some(),
         }
     }
 

@@ -3,7 +3,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Demands;
 use super::model::{self, Launch, Prediction};
 use crate::domain::Technique;
 use crate::obstacle::Obstacle;
@@ -58,6 +57,10 @@ pub enum Reason {
 pub enum Otherwise {
     /// It would not be predicted to end.
     NoEnd,
+    /// Nothing would have proven by then that the destination can load it.
+    Unproven,
+    /// It proves that the destination can load the guests that go by post-copy after it.
+    Proves,
     /// It would end.
     End {
         /// How much longer it would take; `None` if that is too little to tell.
@@ -98,7 +101,6 @@ impl Activity {
 pub(super) struct Planned<'a> {
     pub(super) scene: Scene,
     pub(super) choices: Vec<Choice>,
-    pub(super) demands: &'a Demands,
     pub(super) launches: Vec<Launch>,
     pub(super) outcome: Prediction,
     /// The source's and the destination's.
@@ -127,8 +129,11 @@ impl Planned<'_> {
         }
         let mut changed = self.launches.clone();
         changed[place].flip();
-        if let (Technique::PostCopy, Some(limit)) = (changed[place].technique, self.demands.post_copy_limit) {
-            changed[place].concurrency = changed[place].concurrency.min(limit);
+        if self.scene.gate.is_shut(&changed) {
+            let ground = |launch: &Launch| self.scene.gate.ground(launch.guest);
+            let mut later = self.launches[place + 1..].iter().filter(|later| ground(later) == ground(&changed[place]));
+            let proves = later.any(|later| later.technique == Technique::PostCopy);
+            return Some(if proves { Otherwise::Proves } else { Otherwise::Unproven });
         }
         self.compare(self.launches[place].technique, &model::outcome(&self.scene, &changed, f64::INFINITY))
     }

@@ -7,6 +7,7 @@ mod draft;
 mod eligibility;
 mod explain;
 mod fresh;
+mod gate;
 mod model;
 mod note;
 mod planner;
@@ -27,8 +28,9 @@ use crate::topology::{self, CapacityOrigin, Hop, HostPorts, Port};
 use draft::Seen;
 pub(crate) use draft::{Draft, Findings};
 pub use explain::{Activity, Otherwise, Reason};
+pub use gate::{Ground, ProofCost};
 pub use model::{Leg, Position};
-pub use note::{Note, Versions};
+pub use note::Note;
 pub(crate) use planner::{Basis, Planner};
 pub use predict::{Move, Situation, predict};
 pub use revalidate::Difference;
@@ -80,6 +82,8 @@ pub struct Demands {
     pub bandwidth_bits_per_second: Option<f64>,
     /// The most domains in post-copy at the same time.
     pub post_copy_limit: Option<usize>,
+    /// Whether the first post-copy of each kind may go unproven.
+    pub trust_destination: bool,
     /// The maintenance window that the evacuation has to fit, in seconds; judged, never aimed at.
     pub window_limit_seconds: Option<f64>,
 }
@@ -116,6 +120,18 @@ pub struct Plan {
     /// that it takes to set up; not if the user limits how many there may be.
     #[serde(default)]
     pub launch_ahead: bool,
+    /// The most domains that may be in post-copy at the same time.
+    #[serde(default)]
+    pub post_copy_limit: Option<usize>,
+    /// Whether the first post-copy of each kind goes unproven, alone, by the user's word.
+    #[serde(default)]
+    pub trust_destination: bool,
+    /// The kinds of guests that move; none if the hosts were not asked.
+    #[serde(default)]
+    pub grounds: Vec<Ground>,
+    /// What it costs that some of them are not proven; `None` if it costs nothing.
+    #[serde(default)]
+    pub proof: Option<ProofCost>,
     /// The migrations in launch order.
     #[serde(serialize_with = "sentence::reasons")]
     #[schemars(with = "Vec<Step>")]
@@ -184,6 +200,9 @@ pub struct Step {
     pub destination: String,
     /// The ports that it crosses, the source's first.
     pub path: Vec<Hop>,
+    /// Its kind, by its place in [`Plan::grounds`], if that is known.
+    #[serde(default)]
+    pub ground: Option<usize>,
     /// How it crosses them; in JSON its technique is beside it, too.
     #[serde(flatten, with = "step_transfer")]
     #[schemars(with = "StepTransfer")]

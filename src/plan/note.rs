@@ -9,17 +9,33 @@ use crate::obstacle::{Obstacle, Room};
 use crate::sentence;
 
 /// What is worth knowing, of a closed list of kinds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[schemars(transform = sentence::with_message)]
 #[allow(missing_docs, reason = "a field with nothing said of it is what it is called")]
 pub enum Note {
     /// The destination's hypervisor is older than the source's.
-    OlderDestination(Versions),
-    /// The hosts' hypervisors are of different versions, so only the user chooses post-copy.
-    DifferentVersions(Versions),
-    /// No second post-copy is launched before the first guest runs at the destination.
-    FirstPostCopyAlone { destination: String },
+    OlderDestination {
+        hypervisor: String,
+        source: String,
+        /// Such as `10.0.13`.
+        source_version: String,
+        destination: String,
+        destination_version: String,
+    },
+    /// Nothing has proven yet that the destination can load some kinds of guests.
+    Unproven {
+        source: String,
+        destination: String,
+        /// Their machines.
+        machines: Vec<String>,
+        /// Domains that go first, by pre-copy, and prove it for post-copies after them.
+        provers: Vec<String>,
+        /// What that costs; `None` if the plan does not end.
+        more_seconds: Option<f64>,
+    },
+    /// Kinds of guests go by post-copy unproven, by the user's word.
+    Trusted { destination: String, kinds: usize },
     /// QEMU may not post-copy at the destination unless its kernel allows that to every user.
     UnprivilegedQemu {
         destination: String,
@@ -71,15 +87,4 @@ pub enum Note {
         /// What the plan takes of it.
         plan_bytes: u64,
     },
-}
-
-/// The versions of the hosts' hypervisor, such as `10.0.13`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[allow(missing_docs, reason = "a field with nothing said of it is what it is called")]
-pub struct Versions {
-    pub hypervisor: String,
-    pub source: String,
-    pub source_version: String,
-    pub destination: String,
-    pub destination_version: String,
 }

@@ -1,5 +1,6 @@
 //! What the model says of a given schedule, from its start or from the midst of it.
 
+use super::gate::Gate;
 use super::model::scene::Scene;
 use super::model::{self, Launch, Position};
 use super::{StepPrediction, Totals};
@@ -40,15 +41,15 @@ pub fn predict(
     Situation::default().predict(source, destination, moves, bandwidth_bits_per_second)
 }
 
-/// The same, with what each of `moves` may be allowed of downtime, in milliseconds.
-pub(super) fn predict_allowing(
-    source: &Profile,
-    destination: &Profile,
+/// The same, with what each of `moves` may be allowed of downtime, in milliseconds, and with what post-copies wait for.
+pub(super) fn predict_as_asked(
+    (source, destination): (&Profile, &Profile),
     moves: &[Move],
     bandwidth_bits_per_second: Option<f64>,
     max_downtimes_ms: &[Option<u64>],
+    gate: &Gate,
 ) -> (Totals, Vec<StepPrediction>) {
-    let (mut scene, launches) = Situation::default().stage(source, destination, moves, bandwidth_bits_per_second);
+    let (mut scene, launches) = Situation::default().stage(source, destination, moves, bandwidth_bits_per_second, gate);
     scene.allow_downtimes(max_downtimes_ms.iter().copied());
     let (outcome, steps) = model::predict(&scene, &launches);
     (outcome.totals(), steps)
@@ -63,7 +64,7 @@ impl Situation {
         moves: &[Move],
         bandwidth_bits_per_second: Option<f64>,
     ) -> (Totals, Vec<StepPrediction>) {
-        let (scene, launches) = self.stage(source, destination, moves, bandwidth_bits_per_second);
+        let (scene, launches) = self.stage(source, destination, moves, bandwidth_bits_per_second, &Gate::default());
         let (outcome, steps) = model::predict(&scene, &launches);
         (outcome.totals(), steps)
     }
@@ -77,7 +78,7 @@ impl Situation {
         moves: &'a [Move],
         bandwidth_bits_per_second: Option<f64>,
     ) -> (Self, &'a [Move]) {
-        let (scene, launches) = self.stage(source, destination, moves, bandwidth_bits_per_second);
+        let (scene, launches) = self.stage(source, destination, moves, bandwidth_bits_per_second, &Gate::default());
         let (flights, waiting) = model::after(&scene, &launches, seconds);
         let launched = moves.len() - waiting.len();
         let mut arrived = self.arrived.clone();
@@ -98,10 +99,11 @@ impl Situation {
         destination: &Profile,
         moves: &[Move],
         bandwidth_bits_per_second: Option<f64>,
+        gate: &Gate,
     ) -> (Scene, Vec<Launch>) {
         let domains: Vec<usize> = moves.iter().map(|m| m.domain).collect();
         let launch = |(guest, m): (usize, &Move)| Launch { guest, technique: m.technique, concurrency: m.concurrency };
-        let scene = Scene::at(self, source, destination, &domains, bandwidth_bits_per_second);
+        let scene = Scene::at(self, source, destination, &domains, bandwidth_bits_per_second, gate);
         (scene, moves.iter().enumerate().map(launch).collect())
     }
 }

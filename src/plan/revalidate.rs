@@ -7,9 +7,10 @@ use std::iter;
 
 use super::draft::{Draft, Seen};
 use super::eligibility::{Standing, post_copy_obstacle, standing};
+use super::gate::Gate;
 use crate::domain::{DomainState, Technique, Then, Transfer};
 use crate::obstacle::Obstacle;
-use crate::plan::predict::predict_allowing;
+use crate::plan::predict::predict_as_asked;
 use crate::plan::return_trip::Absent;
 use crate::plan::{Demands, Move, Note, Plan, Reason, Refusal, Rule, Stay, StayKind, Step, Totals, Window};
 use crate::profile::{DomainProfile, Profile};
@@ -51,7 +52,8 @@ pub(super) fn look_again(plan: &Plan, seen: &Seen<'_>) -> Draft {
     }
     today.refused.sort_by(|a, b| a.domain.cmp(&b.domain));
     today.stays.sort_by(|a, b| a.domain.cmp(&b.domain));
-    let (predicted, migrations) = predict_again(today.steps, plan.bandwidth_bits_per_second, seen);
+    let gate = today.ground(plan, seen);
+    let (predicted, migrations) = predict_again(today.steps, plan.bandwidth_bits_per_second, seen, &gate);
     let moves = !migrations.is_empty() && seen.findings.blocked.is_empty();
     let now = Plan {
         source: seen.source.host.clone(),
@@ -62,6 +64,7 @@ pub(super) fn look_again(plan: &Plan, seen: &Seen<'_>) -> Draft {
         blocked: seen.findings.blocked.clone(),
         stays: today.stays,
         predicted,
+        grounds: seen.findings.grounds.clone(),
         window: Window::judge(plan.window.map(|window| window.limit_seconds), moves, &predicted),
         ..plan.clone()
     };
@@ -125,11 +128,36 @@ impl Today {
             }
             StepToday::OnlyPreCopy(obstacle) => {
                 self.differences.push(Difference::NoPostCopy { domain, obstacle: obstacle.clone() });
-                let reason = Reason::OnlyPreCopy { obstacle, forced: step.is_forced() };
-                let transfer = Transfer { technique: Technique::PreCopy, ..step.transfer.clone() };
-                self.steps.push(Step { transfer, reason, ..step.clone() });
+                self.steps.push(only_pre_copy(step, obstacle));
             }
         }
+    }
+
+    /// Finds the ground of each step today. A post-copy whose ground nothing proves in time is none any more.
+    fn ground(&mut self, plan: &Plan, seen: &Seen<'_>) -> Gate {
+        let mut gate = seen.gate(plan.trust_destination, plan.post_copy_limit);
+        let mut proven = gate.start();
+        for step in &mut self.steps {
+            let Some(domain) = seen.source.position(&step.uuid).filter(|_| step.technique() != Technique::Offline)
+            else {
+                continue;
+            };
+            step.ground = seen.ground(domain);
+            let forced = step.technique() == Technique::PostCopy && step.is_forced();
+            if let Some(ground) = gate.ground(domain) {
+                gate.trusted[domain] |= forced;
+                let provable = seen.findings.grounds[ground].key.is_some();
+                let is_proven = gate.trusted[domain] || provable && proven[ground];
+                if step.technique() == Technique::PostCopy && !is_proven {
+                    let obstacle = seen.unproven(domain, ground);
+                    let domain = step.domain.clone();
+                    self.differences.push(Difference::NoPostCopy { domain, obstacle: obstacle.clone() });
+                    *step = only_pre_copy(step, obstacle);
+                }
+                proven[ground] = true;
+            }
+        }
+        gate
     }
 
     /// A domain at `host` that the plan has no step for.
@@ -153,6 +181,12 @@ impl Today {
         }
         self.stays.push(Stay::new(name, uuid, StayKind::NotInPlan { then }));
     }
+}
+
+fn only_pre_copy(step: &Step, obstacle: Obstacle) -> Step {
+    let reason = Reason::OnlyPreCopy { obstacle, forced: step.is_forced() };
+    let transfer = Transfer { technique: Technique::PreCopy, ..step.transfer.clone() };
+    Step { transfer, reason, ..step.clone() }
 }
 
 /// A domain of today that the plan has no step for.
@@ -230,7 +264,7 @@ fn step_today(step: &Step, seen: &Seen<'_>) -> StepToday {
     }
 }
 
-fn predict_again(steps: Vec<Step>, bandwidth: Option<f64>, seen: &Seen<'_>) -> (Totals, Vec<Step>) {
+fn predict_again(steps: Vec<Step>, bandwidth: Option<f64>, seen: &Seen<'_>, gate: &Gate) -> (Totals, Vec<Step>) {
     let live = steps.iter().filter(|step| step.technique() != Technique::Offline);
     let (moves, max_downtimes): (Vec<_>, Vec<_>) = live
         .filter_map(|step| {
@@ -239,7 +273,8 @@ fn predict_again(steps: Vec<Step>, bandwidth: Option<f64>, seen: &Seen<'_>) -> (
             Some((Move { domain, technique, concurrency }, step.transfer.max_downtime_ms))
         })
         .unzip();
-    let (totals, predicted) = predict_allowing(seen.source, seen.destination, &moves, bandwidth, &max_downtimes);
+    let hosts = (seen.source, seen.destination);
+    let (totals, predicted) = predict_as_asked(hosts, &moves, bandwidth, &max_downtimes, gate);
     let mut predicted = predicted.into_iter();
     let today = |(place, step): (usize, Step)| {
         let offline = step.technique() == Technique::Offline;
@@ -299,7 +334,7 @@ fn slower(then: &Plan, now: &Plan) -> Vec<Difference> {
 mod tests {
     use super::*;
     use crate::obstacle::Eligibility;
-    use crate::plan::{self, Findings};
+    use crate::plan::Findings;
     use crate::profile::fixture;
 
     fn hosts() -> (Profile, Profile) {
@@ -331,7 +366,7 @@ mod tests {
 
     fn saved() -> (Plan, Profile, Profile) {
         let (source, destination) = hosts();
-        let plan = plan::plan(&source, &destination, &[], &Demands::default());
+        let plan = crate::plan::plan(&source, &destination, &[], &Demands::default());
         assert!(plan.migrations.iter().any(|step| step.technique() == Technique::PostCopy), "web is a sender");
         (plan, source, destination)
     }
@@ -396,7 +431,7 @@ mod tests {
     fn changed(rules: [Rule; 2], then: Change, now: Change) -> (Plan, Profile, Profile) {
         let (mut source, destination) = hosts();
         then(&mut source);
-        let plan = plan::plan(&source, &destination, &rules, &Demands::default());
+        let plan = crate::plan::plan(&source, &destination, &rules, &Demands::default());
         now(&mut source);
         (plan, source, destination)
     }

@@ -1,6 +1,6 @@
 //! What the checks know of the two hosts: plain data that [`gather`](super::gather) fills.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::LazyLock;
 
 use super::shell::Shell;
@@ -18,6 +18,12 @@ pub struct Facts {
     pub cluster: Cluster,
     /// The selected domains of the source, by UUID.
     pub domains: HashMap<String, DomainFacts>,
+    /// The version of QEMU that domains of the source run in, by name, as far as it is known.
+    pub running: HashMap<String, String>,
+    /// The version of each emulator at the destination, by path, as far as it is known.
+    pub installed: HashMap<String, String>,
+    /// The kinds of guests that have come through from this source to this destination.
+    pub proven: HashSet<String>,
     /// The active domains of the destination.
     pub residents: Vec<Resident>,
     /// What the destination can spare; `None` if it does not tell.

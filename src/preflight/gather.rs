@@ -41,7 +41,11 @@ pub fn gather(source: &Host, destination: &Host, profile: &Profile, rules: &[Rul
     let questions: BTreeSet<Question> = found.iter().flat_map(|(_, found)| of(found)).collect();
     let shown = Shown::default();
     let read_only = facts.source.read_only;
-    let (rest, shells) = thread::scope(|scope| {
+    let emulators = found.iter().map(|(_, found)| found.hardware.machine.emulator.clone());
+    let emulators = emulators.filter(|path| !path.is_empty()).collect();
+    let (rest, shells, running, installed) = thread::scope(|scope| {
+        let running = scope.spawn(|| source.running_versions());
+        let installed = scope.spawn(|| destination.installed_versions(&emulators));
         let by_shell = |question: &&Question| !matches!(question, Question::File(_) | Question::Network(_));
         let asked: BTreeSet<_> = questions.iter().filter(by_shell).cloned().collect();
         let addresses: BTreeSet<_> = asked.get(&Question::Addresses).cloned().into_iter().collect();
@@ -61,13 +65,17 @@ pub fn gather(source: &Host, destination: &Host, profile: &Profile, rules: &[Rul
             })?;
             Ok(rest)
         });
-        (rest, shells.map(|shell| shell.join().unwrap_or_else(|panic| resume_unwind(panic))))
+        let shells = shells.map(|shell| shell.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        let running = running.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let installed = installed.join().unwrap_or_else(|panic| resume_unwind(panic));
+        (rest, shells, running, installed)
     });
     for ((_, found), rest) in found.iter_mut().zip(rest?) {
         if let Some(rest) = rest {
             *found = rest;
         }
     }
+    (facts.running, facts.installed) = (running?, installed?);
     let [source_shell, destination_shell] = shells;
     facts.source_shell = source_shell?.map(|said| Shell::read(&said));
     facts.destination_shell = destination_shell?.map(|said| Shell::read(&said));

@@ -7,6 +7,7 @@
 mod destination;
 pub mod facts;
 mod gather;
+mod grounds;
 mod memory;
 pub(crate) mod offline;
 mod places;
@@ -18,11 +19,12 @@ use crate::domain::Technique;
 use crate::libvirt::facts::Cluster;
 use crate::manager::Manager;
 use crate::obstacle::Obstacle;
-use crate::plan::{Difference, Draft, Findings, HostRefusal, Note, Plan, Planner, Rule, Step, Versions};
+use crate::plan::{Difference, Draft, Findings, HostRefusal, Note, Plan, Planner, ProofCost, Rule, Step};
 use crate::profile::{Both, Profile};
 
 pub use facts::Facts;
 pub use gather::gather;
+use grounds::Grounds;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Assessment {
@@ -59,20 +61,19 @@ pub fn assess(profiles: Both, facts: Option<&Facts>, planner: &Planner<'_>) -> A
 
 /// What the facts say of the hosts beside the profiles.
 fn findings(source: &Profile, facts: &Facts) -> Findings {
+    let grounds = Grounds::of(source, facts);
     Findings {
         blocked: blocked(facts),
         memory_bytes: memory::needs(source, facts),
-        // A destination that can't load a guest's device state loses it by post-copy, and leaves it running at the source
-        // by pre-copy. Seen from QEMU 10.0.13 to 11.1.2.
-        pre_copy_because: versions_differ(facts).then_some("the hosts' different versions of QEMU"),
+        ground_of: grounds.ground_of,
+        grounds: grounds.grounds,
     }
 }
 
-/// Whether both hosts run the same hypervisor, in versions that are known and not the same.
-fn versions_differ(facts: &Facts) -> bool {
+/// Whether both hosts run the same hypervisor, and the destination an older version.
+fn is_older(facts: &Facts) -> bool {
     let (source, destination) = (&facts.source, &facts.destination);
-    let known = source.version > 0 && destination.version > 0;
-    known && source.hypervisor == destination.hypervisor && source.version != destination.version
+    source.hypervisor == destination.hypervisor && (1..source.version).contains(&destination.version)
 }
 
 /// Marks each domain of `source` that the facts or the profiles show to be stuck there. `rules` has one entry per domain.
@@ -131,30 +132,30 @@ fn blocked(facts: &Facts) -> Vec<HostRefusal> {
 /// What is worth knowing, and no bar.
 fn notes(facts: &Facts, plan: &Plan) -> Vec<Note> {
     let mut notes = Vec::new();
-    if versions_differ(facts) {
+    if is_older(facts) {
         let (source, destination) = (&facts.source, &facts.destination);
-        let versions = Versions {
+        notes.push(Note::OlderDestination {
             hypervisor: source.hypervisor.clone(),
             source: source.name.clone(),
             source_version: version(source.version),
             destination: destination.name.clone(),
             destination_version: version(destination.version),
-        };
-        if destination.version < source.version {
-            notes.push(Note::OlderDestination(versions.clone()));
-        }
-        let by_pre_copy = |step: &Step| step.is_forced() && step.technique() == Technique::PreCopy;
-        if plan.migrations.iter().any(by_pre_copy) {
-            notes.push(Note::DifferentVersions(versions));
-        }
+        });
     }
     if facts.cluster == Cluster::Unseen && !plan.migrations.is_empty() {
         notes.push(Note::ClusterUnseen { host: facts.source.name.clone() });
     }
     let destination = || facts.destination.name.clone();
     let post_copies = plan.migrations.iter().filter(|step| step.technique() == Technique::PostCopy).count();
-    if post_copies > 1 {
-        notes.push(Note::FirstPostCopyAlone { destination: destination() });
+    notes.extend(plan.proof.clone().map(|ProofCost { machines, provers, seconds }| Note::Unproven {
+        source: facts.source.name.clone(),
+        destination: destination(),
+        machines,
+        provers,
+        more_seconds: seconds,
+    }));
+    if let kinds @ 1.. = trusted_kinds(plan) {
+        notes.push(Note::Trusted { destination: destination(), kinds });
     }
     if let Some(user) = facts.destination.qemu.map(|(user, _)| user).filter(|user| *user != 0 && post_copies > 0) {
         notes.push(Note::UnprivilegedQemu { destination: destination(), user });
@@ -168,6 +169,18 @@ fn notes(facts: &Facts, plan: &Plan) -> Vec<Note> {
     }
     notes.extend(plan.migrations.iter().flat_map(|step| notes_on(step, facts)));
     notes
+}
+
+/// How many kinds of guests go by post-copy on ground that nothing has proven before the first of them.
+fn trusted_kinds(plan: &Plan) -> usize {
+    let mut proven: Vec<bool> = plan.grounds.iter().map(|ground| ground.proven).collect();
+    let mut kinds = 0;
+    for step in &plan.migrations {
+        let Some(proven) = step.ground.and_then(|ground| proven.get_mut(ground)) else { continue };
+        kinds += usize::from(!*proven && step.technique() == Technique::PostCopy);
+        *proven = true;
+    }
+    kinds
 }
 
 /// What is worth knowing of one domain.
@@ -268,18 +281,74 @@ mod tests {
         assert_eq!(hosts, ["a", "b"]);
     }
 
+    /// Three guests of one kind on a link of 1 Gbit/s, of which two send much.
+    fn senders() -> (Profile, Profile, Facts) {
+        let running = |name| (name, name, DomainState::Running);
+        let (mut source, destination) = (fixture::host("a", &["n1", "n2", "n3"].map(running)), fixture::host("b", &[]));
+        for (domain, sends) in source.domains.iter_mut().zip([3e8, 3e8, 0.0]) {
+            (domain.memory_bytes, domain.resident_bytes) = (1 << 30, 1 << 30);
+            domain.outbound_bits_per_second = sends;
+        }
+        let mut facts = facts();
+        for name in ["n1", "n2", "n3"] {
+            facts.domains.insert(name.to_owned(), DomainFacts::default());
+            facts.running.insert(name.to_owned(), "10.0.13".to_owned());
+        }
+        (source, destination, facts)
+    }
+
+    fn by_post_copy(plan: &Plan) -> Vec<&str> {
+        let steps = plan.migrations.iter().filter(|step| step.technique() == Technique::PostCopy);
+        steps.map(|step| step.domain.as_str()).collect()
+    }
+
     #[test]
-    fn a_plan_with_several_post_copies_says_that_the_first_goes_alone() {
-        let notes = |count: usize| {
-            let running = |name| (name, name, DomainState::Running);
-            let (source, destination) =
-                (fixture::host("a", &["n1", "n2"].map(running)[..count]), fixture::host("b", &[]));
-            let post_copy = Rule { technique: Some(Technique::PostCopy), ..Rule::default() };
-            let plan = plan(source, &destination, &[post_copy; 2][..count], &Demands::default(), Some(&facts()));
-            said(&plan)
-        };
-        assert_eq!(notes(1), Vec::<String>::new());
-        assert!(notes(2)[0].contains("the first post-copy goes alone until its guest runs at b"), "{:?}", notes(2));
+    fn post_copies_come_after_a_guest_of_their_kind_and_the_price_is_told() {
+        let (source, destination, mut facts) = senders();
+        let planned = |facts: &Facts| plan(source.clone(), &destination, &[], &Demands::default(), Some(facts));
+        let unproven = planned(&facts);
+        assert_eq!(unproven.migrations[0].technique(), Technique::PreCopy);
+        assert!(!by_post_copy(&unproven).is_empty() && unproven.grounds.len() == 1);
+        let notes = said(&unproven).join("\n");
+        let cost = unproven.proof.clone().and_then(|proof| proof.seconds).expect("it costs something");
+        assert!(
+            notes.contains("proving b for") && notes.contains(&format!("costs {}", crate::units::span(cost))),
+            "{notes}"
+        );
+        assert!(notes.contains("tsmig rehearse a b DOMAIN") && notes.contains("--trust-destination"), "{notes}");
+        assert!(unproven.migrations[0].to_string().contains("which proves post-copy for others"));
+        // On proven ground it is as if there was no such rule.
+        facts.proven.extend(unproven.grounds[0].key.clone());
+        let proven = planned(&facts);
+        let free = crate::plan::plan(&source, &destination, &[], &Demands::default());
+        assert_eq!((&proven.migrations[0].reason, proven.proof.clone()), (&free.migrations[0].reason, None));
+        assert_eq!(proven.predicted, free.predicted);
+        let total = |plan: &Plan| plan.predicted.total_seconds.expect("it ends");
+        assert!((total(&unproven) - total(&free) - cost).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_guest_of_a_kind_of_its_own_goes_by_post_copy_only_where_the_user_says_so() {
+        let (source, destination, mut facts) = senders();
+        facts.running.clear();
+        let planned =
+            |demands: &Demands, rules: &[Rule]| plan(source.clone(), &destination, rules, demands, Some(&facts));
+        let careful = planned(&Demands::default(), &[]);
+        assert_eq!(by_post_copy(&careful), [""; 0]);
+        let reasons: Vec<_> = careful.migrations.iter().map(ToString::to_string).collect();
+        assert!(
+            reasons.iter().any(|reason| reason.contains("the version of QEMU that it runs in is not known")),
+            "{reasons:?}"
+        );
+        let trusting = planned(&Demands { trust_destination: true, ..Demands::default() }, &[]);
+        assert!(!by_post_copy(&trusting).is_empty());
+        assert!(
+            said(&trusting)
+                .join("")
+                .contains("goes alone until it runs at b. If that can't load it, this one guest is lost")
+        );
+        let forced = Rule { technique: Some(Technique::PostCopy), ..Rule::default() };
+        assert_eq!(by_post_copy(&planned(&Demands::default(), &[forced])), ["n1"], "--post-copy is a word, too");
     }
 
     #[test]
@@ -336,34 +405,6 @@ mod tests {
         let plan = plan_with(&facts);
         assert_eq!((plan.migrations.len(), said(&plan).len()), (2, 1), "{:?}", said(&plan));
         assert!(said(&plan)[0].contains("crm_mon"), "{:?}", said(&plan));
-    }
-
-    #[test]
-    fn between_different_versions_only_the_user_chooses_post_copy() {
-        let mut facts = facts();
-        let domains = [("n1", "u1", DomainState::Running), ("n2", "u2", DomainState::Running)];
-        let (mut source, destination) = (fixture::host("a", &domains), fixture::host("b", &[]));
-        for domain in &mut source.domains {
-            (domain.memory_bytes, domain.resident_bytes) = (1 << 30, 1 << 30);
-            domain.outbound_bits_per_second = 3e8;
-        }
-        let chosen = Rule { technique: Some(Technique::PostCopy), ..Rule::default() };
-        let techniques = |rules: &[Rule], facts: &Facts| {
-            let plan = plan(source.clone(), &destination, rules, &Demands::default(), Some(facts));
-            let post_copy = |domain: &str| {
-                let step = plan.migrations.iter().find(|step| step.domain == domain);
-                step.is_some_and(|step| step.technique() == Technique::PostCopy)
-            };
-            (post_copy("n1"), post_copy("n2"), said(&plan).join("\n"))
-        };
-        let alike = techniques(&[], &facts);
-        assert!(alike.0 || alike.1, "it would pay");
-        facts.destination.version = 11_001_002;
-        let (first, second, notes) = techniques(&[], &facts);
-        assert!(!first && !second && notes.contains("QEMU 11.1.2: a domain goes by post-copy only if"), "{notes}");
-        assert!(techniques(&[chosen], &facts).0);
-        facts.source.version = 0;
-        assert_eq!(techniques(&[], &facts).0, alike.0, "a version that is not known says nothing");
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub(crate) fn plan(steps: &[(&str, Technique, usize)]) -> Plan {
         concurrency: *concurrency,
         destination: "host-b".to_owned(),
         path: Vec::new(),
+        ground: None,
         transfer: Transfer::by(*technique),
         outbound_bits_per_second: 0.0,
         inbound_bits_per_second: 0.0,
@@ -52,6 +53,10 @@ pub(crate) fn plan(steps: &[(&str, Technique, usize)]) -> Plan {
         bandwidth_bits_per_second: None,
         concurrency: steps.iter().map(|step| step.2).max().unwrap_or(1),
         launch_ahead: false,
+        post_copy_limit: None,
+        trust_destination: false,
+        grounds: Vec::new(),
+        proof: None,
         migrations: steps.iter().enumerate().map(step).collect(),
         refused: Vec::new(),
         blocked: vec![],
@@ -73,6 +78,7 @@ pub(crate) fn options() -> Options {
         on_stall: None,
         watch_arrivals: true,
         timeouts: HashMap::new(),
+        proofs: None,
         hooks: Arc::default(),
     }
 }

@@ -12,6 +12,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("pre_copy_moves_a_guest_with_its_traffic", pre_copy),
     ("post_copy_moves_a_guest_with_its_traffic", post_copy),
     ("mixed_evacuation_over_ssh_by_the_default_plan", mixed),
+    ("post_copies_wait_for_a_proof_that_is_remembered_or_rehearsed", proof),
     ("over_tcp_as_over_ssh", over_tcp),
     ("the_client_manages_where_the_source_cannot_reach_the_destination", client_managed),
     ("a_bandwidth_cap_is_kept_on_the_wire", bandwidth_cap),
@@ -53,6 +54,30 @@ fn post_copy(lab: &Lab) -> Result<()> {
     let domain = &run.report()?["domains"][0];
     ensure!(domain["technique"] == "post-copy" && domain["outcome"] == "migrated", "{domain}");
     Ok(())
+}
+
+/// A guest with little memory proves both ways, and the senders' post-copies follow.
+fn proof(lab: &Lab) -> Result<()> {
+    let small = GuestSpec::new("scout").memory_mib(96);
+    let guests = Guests::boot(lab, vec![sender("o1"), sender("o2"), small])?;
+    let careful = |command: &[&str]| run(lab, &[command, &["--trust-destination=false"]].concat());
+    let plan = careful(&["plan", "host-a", "host-b"])?;
+    ensure!(plan.stdout.contains("proving host-b for pc-i440fx"), "{}", plan.stdout);
+    let there = careful(&["evacuate", "host-a", "host-b", "--output", "json"])?;
+    for (name, technique) in [("scout", "pre-copy"), ("o1", "post-copy"), ("o2", "post-copy")] {
+        there.expect(0, name, "migrated")?;
+        ensure!(there.technique(name)? == technique, "{}", there.stdout);
+    }
+    guests.assert_alive(lab)?;
+    // The way back is another.
+    let plan = careful(&["plan", "host-b", "host-a"])?;
+    ensure!(plan.stdout.contains("proving host-a for pc-i440fx"), "{}", plan.stdout);
+    let rehearsal = run(lab, &["rehearse", "host-b", "host-a", "sc*"])?;
+    ensure!(rehearsal.status == 0, "{} {}", rehearsal.stdout, rehearsal.stderr);
+    assert_states(lab, "scout", None, Some("running"))?;
+    let plan = careful(&["plan", "host-b", "host-a"])?;
+    ensure!(!plan.stdout.contains("proving") && plan.stdout.contains("post-copy (pre-copy would"), "{}", plan.stdout);
+    guests.assert_alive(lab)
 }
 
 fn mixed(lab: &Lab) -> Result<()> {

@@ -66,7 +66,7 @@ impl Borrowed<'_> {
     fn lab(&mut self) -> Result<&Lab> {
         let slot = self.slot.as_mut().context("the lab was given back")?;
         if slot.lab.is_none() {
-            slot.lab = Some(Lab::up(&LabSpec::named(&slot.name))?);
+            slot.lab = Some(up(&LabSpec::named(&slot.name))?);
         }
         slot.lab.as_ref().context("the lab is up")
     }
@@ -91,7 +91,15 @@ impl Drop for Borrowed<'_> {
 /// A lab beside this one, whose hosts run these releases.
 pub fn hosts_of(lab: &Lab, release_a: Release, release_b: Release) -> Result<Lab> {
     let named = LabSpec::named(&format!("{}-{release_a}-{release_b}", lab.spec().name));
-    Lab::up(&LabSpec { release_a, release_b, ..named })
+    up(&LabSpec { release_a, release_b, ..named })
+}
+
+/// A lab in which post-copies need no proof, unless a test wants it: `--trust-destination=false`.
+fn up(spec: &LabSpec) -> Result<Lab> {
+    let lab = Lab::up(spec)?;
+    let trust = "printf '[defaults]\\ntrust-destination = true\\n' >> \"$XDG_CONFIG_HOME\"/tsmig/config.toml";
+    lab.run(Node::Client, &["sh", "-c", trust])?;
+    Ok(lab)
 }
 
 /// The window is short because the guests' traffic is steady.
@@ -141,6 +149,14 @@ impl Run {
         let found = domains.iter().find(|found| found["domain"] == domain).context("every domain is reported")?;
         ensure!(found["outcome"] == outcome, "{found}");
         Ok(found["error"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// How a domain moved, by the report.
+    pub fn technique(&self, domain: &str) -> Result<String> {
+        let report = self.report()?;
+        let domains = report["domains"].as_array().context("domains")?;
+        let found = domains.iter().find(|found| found["domain"] == domain).context("every domain is reported")?;
+        Ok(found["technique"].as_str().unwrap_or_default().to_owned())
     }
 
     /// The notices among the events.

@@ -65,6 +65,8 @@ fn shape(text: &str) -> Vec<String> {
 
 fn session(lab: &Lab) -> Result<()> {
     let guests = Guests::boot(lab, vec![sender("web-1"), sender("web-2"), receiver("backup-1"), receiver("backup-2")])?;
+    let rehearsal = run(lab, &["rehearse", "host-a", "host-b", "backup-1"])?;
+    ensure!(rehearsal.status == 0, "{} {}", rehearsal.stdout, rehearsal.stderr);
     let out = run(lab, &["evacuate", "host-a", "host-b"])?;
     ensure!(out.status == 0, "{} {}", out.stdout, out.stderr);
     for name in ["web-1", "web-2", "backup-1", "backup-2"] {

@@ -108,6 +108,7 @@ fn demands() -> impl Strategy<Value = Demands> {
         concurrency,
         bandwidth_bits_per_second: bandwidth,
         post_copy_limit: limit,
+        trust_destination: false,
         window_limit_seconds: Some(60.0),
     })
 }

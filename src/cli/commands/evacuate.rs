@@ -12,13 +12,13 @@ use crate::cli::steps::claim::Claim;
 use crate::cli::steps::connect::{connect, endpoints};
 use crate::cli::steps::context::Context;
 use crate::cli::steps::examine::Live;
+use crate::cli::steps::interrupts::Interrupts;
 use crate::cli::steps::planning::Planning;
 use crate::cli::steps::sampling::Sampling;
 use crate::cli::steps::usage;
 use crate::cli::{EvacuateArgs, Format, checks};
 use crate::config::Config;
 use crate::engine::hooks::{AfterDomains, Hooks};
-use crate::engine::migration::OnStall;
 use crate::engine::recovery::survey::Scope;
 use crate::engine::{Evacuation, Options, Timeout};
 use crate::files::result_file::ResultFile;
@@ -33,19 +33,30 @@ use crate::report::{DomainOutcome, DomainReport, Outcome, Report};
 use crate::units::span;
 
 pub(super) fn run(context: Context<'_>, arguments: &EvacuateArgs) -> Result<u8> {
+    perform(context, arguments, Interrupts::catch).map(|(status, _)| status)
+}
+
+/// Evacuates, and returns the exit status and, if anything was begun, the report. From the first thing that is done to a
+/// host on, signals are handed on.
+pub(super) fn perform(
+    context: Context<'_>,
+    arguments: &EvacuateArgs,
+    interrupts: impl FnOnce() -> Result<Interrupts>,
+) -> Result<(u8, Option<Report>)> {
     // What can be found without a host comes first.
     let endpoints = endpoints(context.config, &arguments.source, &arguments.destination)?;
     let request = Request::read(context, arguments, &endpoints)?;
     let (source, destination) = connect(endpoints)?;
     if arguments.dry_run {
-        return request.rehearse(Live { from: &source, to: &destination, journal: None });
+        return Ok((request.show_plan(Live { from: &source, to: &destination, journal: None })?, None));
     }
-    let claim = Claim::take(context, (source, destination))?;
+    let claim = Claim::take(context, interrupts()?, (source, destination))?;
     // Before the preflight, which refuses a domain that is on its way, whoever began it.
     let earlier = match request.finish_earlier(&claim)? {
         Some(report) if is_last(&report) => {
             claim.interrupts.hand_to(leave);
-            return Ok(request.conclude(&SavedReport { report, history: None }));
+            let saved = SavedReport { report, history: None };
+            return Ok((request.conclude(&saved), Some(saved.report)));
         }
         report => report.map(|report| report.domains).unwrap_or_default(),
     };
@@ -69,7 +80,6 @@ struct Request<'a> {
     context: Context<'a>,
     arguments: &'a EvacuateArgs,
     sampling: Sampling<'a>,
-    on_stall: Option<OnStall>,
     planning: Planning<'a>,
     hooks: Arc<Hooks>,
     file: Option<ResultFile>,
@@ -83,7 +93,6 @@ impl<'a> Request<'a> {
             context,
             arguments,
             sampling: Sampling::new(context, &arguments.sampling)?,
-            on_stall: checks::on_stall(context.config, arguments).map_err(usage)?,
             planning: Planning::read(context, &arguments.planning, saved)?,
             hooks: Arc::new(hooks(context.config, endpoints)?),
             file: context.result_file("--report", arguments.report.as_deref(), &inputs)?,
@@ -116,7 +125,7 @@ impl<'a> Request<'a> {
         Ok(())
     }
 
-    fn rehearse(&self, hosts: Live<'_>) -> Result<u8> {
+    fn show_plan(&self, hosts: Live<'_>) -> Result<u8> {
         let plan = self.plan(hosts)?;
         self.context.show(&plan, || tables::plan(&plan))?;
         stop_where_refused(&plan, self.arguments)?;
@@ -158,7 +167,11 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Moves the domains; `earlier` are the reports of those that an earlier run had begun to move.
-    fn carry_out(&self, earlier: Vec<DomainReport>, readings: Option<Receiver<Reading>>) -> Result<u8> {
+    fn carry_out(
+        &self,
+        earlier: Vec<DomainReport>,
+        readings: Option<Receiver<Reading>>,
+    ) -> Result<(u8, Option<Report>)> {
         let (hosts, journal) = (Arc::clone(&self.claim.hosts), Arc::clone(&self.claim.journal));
         let planning = &self.request.planning;
         let evacuation = Evacuation::new(&self.plan, earlier, hosts, journal, self.options())
@@ -177,15 +190,15 @@ impl Run<'_> {
         let saved = self.migrate(evacuation, recorder);
         let status = self.request.conclude(&saved);
         self.run_last_hook(saved.report.outcome, true);
-        Ok(status)
+        Ok((status, Some(saved.report)))
     }
 
     fn options(&self) -> Options {
-        let Request { context, arguments, on_stall, .. } = self.request;
+        let Request { context, arguments, .. } = self.request;
         Options {
             timeout: arguments.timeout,
             timeouts: timeouts(context.config, &self.plan),
-            on_stall: *on_stall,
+            on_stall: arguments.on_stall,
             watch_arrivals: arguments.watch_arrivals,
             hooks: Arc::clone(&self.hooks),
             ..self.claim.options(arguments.migration_uri.as_deref())

@@ -5,6 +5,7 @@ mod evacuate;
 mod plan;
 mod profile;
 mod recover;
+mod rehearse;
 mod report;
 
 use std::io::{self, ErrorKind};
@@ -33,6 +34,7 @@ pub fn run(cli: Cli, config: &Config) -> Result<u8> {
         Command::Profile(arguments) => profile::run(context, &arguments),
         Command::Plan(arguments) => plan::run(context, &arguments),
         Command::Recover(arguments) => recover::run(context, &arguments),
+        Command::Rehearse(arguments) => rehearse::run(context, &arguments),
         Command::Evacuate(arguments) => evacuate::run(context, &arguments),
     };
     match result {

@@ -11,6 +11,7 @@ use super::examine::{Live, promise};
 use super::interrupts::Interrupts;
 use crate::domain::Route;
 use crate::engine::events::Event;
+use crate::engine::proofs::Proofs;
 use crate::engine::recovery::journal::{self, Journal, Unfinished};
 use crate::engine::recovery::survey::{Scope, Survey, survey};
 use crate::engine::{Evacuation, Options, Timeout};
@@ -28,20 +29,25 @@ pub(crate) struct Claim<'a> {
     pub(crate) journal: Arc<Journal>,
     unfinished: Vec<Unfinished>,
     destination_id: String,
+    proofs: Arc<Proofs>,
 }
 
 impl<'a> Claim<'a> {
-    /// Takes the journal of the source, and from now on signals. Where another run has it, or it can't be written,
+    /// Takes the journal of the source. Where another run has it, or it can't be written,
     /// nothing is moved.
-    pub(crate) fn take(context: Context<'a>, (source, destination): (Host, Host)) -> Result<Self> {
-        let interrupts = Interrupts::catch()?;
+    pub(crate) fn take(
+        context: Context<'a>,
+        interrupts: Interrupts,
+        (source, destination): (Host, Host),
+    ) -> Result<Self> {
         let (source_id, destination_id) = (identity(&source)?, identity(&destination)?);
         let (names, directory) = ([&source, &destination].map(|h| h.endpoint().name.clone()), journal::directory());
         let (journal, unfinished) = Journal::open(&directory, &source_id, &names[0])?;
         let destinations = [(names[1].clone(), destination_id.clone())].into();
         journal.begin(&names[0], destinations).context("the journal can't be written")?;
         let (hosts, journal) = (Arc::new(Pair::new(source, destination)), Arc::new(journal));
-        Ok(Self { context, interrupts, hosts, journal, unfinished, destination_id })
+        let proofs = Arc::new(Proofs::between(&directory, &source_id, &destination_id));
+        Ok(Self { context, interrupts, hosts, journal, unfinished, destination_id, proofs })
     }
 
     pub(crate) fn endpoints(&self) -> [&Endpoint; 2] {
@@ -75,6 +81,7 @@ impl<'a> Claim<'a> {
             timeouts: HashMap::new(),
             on_stall: None,
             watch_arrivals: false,
+            proofs: Some(Arc::clone(&self.proofs)),
             hooks: Arc::default(),
         }
     }

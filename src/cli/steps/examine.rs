@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 
 use super::connect::identity;
 use crate::config::Config;
+use crate::engine::proofs::Proofs;
 use crate::engine::recovery::journal::{self, Arrival, Entry, Journal};
 use crate::libvirt::Host;
 use crate::plan::Rule;
@@ -29,11 +30,13 @@ impl Live<'_> {
             promise(journal, moving.map(|(domain, _)| (&domain.uuid, destination, domain.resident_bytes)))?;
         }
         let mut facts = preflight::gather(self.from, self.to, source, rules)?;
+        let (source_id, destination_id) = (identity(self.from)?, identity(self.to)?);
+        facts.proven = Proofs::between(&journal::directory(), &source_id, &destination_id).known();
         let name = &self.to.endpoint().name;
         facts.allowance = Allowance {
             guests: config.guest_memory(name),
             reserve: config.memory_reserve(name),
-            promised: journal::promises(&journal::directory(), &identity(self.from)?, &identity(self.to)?),
+            promised: journal::promises(&journal::directory(), &source_id, &destination_id),
         };
         Ok(facts)
     }

@@ -16,6 +16,7 @@ const INTERRUPTED: i32 = 130;
 type Act = Box<dyn Fn() + Send>;
 
 /// Hands signals to what is running.
+#[derive(Clone)]
 pub(crate) struct Interrupts(Arc<Mutex<Act>>);
 
 impl Interrupts {

@@ -65,7 +65,8 @@ impl<'a> Planning<'a> {
             objective: arguments.objective,
             concurrency: arguments.concurrency.map(Into::into),
             bandwidth_bits_per_second: arguments.bandwidth.map(Rate::bits_per_second),
-            post_copy_limit: arguments.post_copy_limit.map(Into::into),
+            post_copy_limit: Some(arguments.post_copy_limit.into()),
+            trust_destination: arguments.trust_destination,
             window_limit_seconds: arguments.window_limit.map(|limit| limit.as_secs_f64()),
         }
     }

@@ -10,7 +10,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -24,10 +24,11 @@ use crate::engine::migration::convergence::SILENCE_SECONDS;
 use crate::engine::migration::{Progress, Verdict};
 use crate::engine::outcome;
 use crate::engine::recovery::journal::Entry;
-use crate::failure::{Cause, Distress};
+use crate::failure::{Cause, Distress, PostCopyEnd};
 use crate::libvirt::{HostError, HostErrorKind, Listed};
 use crate::report::{DomainOutcome, DomainReport, Report};
 
+use gate::Passage;
 pub(super) use run::Run;
 use task::{Flight, Stage};
 pub(super) use task::{Start, Task};
@@ -62,6 +63,14 @@ pub(super) enum Effect {
     Tell(Event),
     /// Write it into the journal.
     Record(Entry),
+    /// Remember what came of a kind of guest.
+    Proof {
+        domain: String,
+        /// [`Ground::key`](crate::plan::Ground::key).
+        kind: String,
+        /// Whether the destination could load it.
+        proven: bool,
+    },
     /// Start a driver.
     Launch(Launch),
     /// Tell the driver of a domain, by its UUID.
@@ -109,8 +118,8 @@ pub(super) struct Coordinator {
     /// Why nothing more is launched.
     halted: Option<Cause>,
     post_copy_works: bool,
-    /// Whether a guest was seen to run at the destination in post-copy: it can load what the source sends.
-    proven: bool,
+    /// The kinds of guests of which one was seen to run at the destination: it can load what the source sends.
+    proven: HashSet<Option<usize>>,
     interrupts: usize,
     /// When a byte of any migration last crossed, as far as a driver told.
     moved_at: Option<Duration>,
@@ -140,6 +149,7 @@ impl Coordinator {
     pub(super) fn new(run: Run, tasks: Vec<Task>) -> Self {
         Self {
             post_copy_works: run.lost_earlier.is_none(),
+            proven: run.proven().collect(),
             run,
             wanted: Box::new(|_, _| false),
             empties: false,
@@ -148,7 +158,6 @@ impl Coordinator {
             faults: HashMap::new(),
             stretch: Stretch::Beginning,
             halted: None,
-            proven: false,
             interrupts: 0,
             moved_at: None,
             watched: HashMap::new(),
@@ -269,11 +278,17 @@ impl Coordinator {
                 self.say_mute();
                 return None;
             }
-            if self.queue.front().is_some_and(|next| self.waits_for_proof(next)) {
+            let passage = self.queue.front().map(str::to_owned).map(|next| self.passage(&next));
+            if passage == Some(Passage::Waits) {
                 return None;
             }
             match self.queue.next(self.now, self.in_flight() - self.about_to_end()) {
-                Turn::Now(waiting) => self.launch(waiting),
+                Turn::Now(waiting) => {
+                    if passage == Some(Passage::Shut) {
+                        self.launch_by_pre_copy(&waiting);
+                    }
+                    self.launch(waiting);
+                }
                 Turn::At(time) => return Some(time),
                 Turn::AfterOthers => return None,
             }
@@ -429,7 +444,7 @@ impl Coordinator {
             Update::NoData(error) if !has_moved => self.halt(Cause::NoData { error: error.message }),
             Update::NoData(_) => {}
             Update::ByPreCopy => flight.technique = Technique::PreCopy,
-            Update::Loaded => self.proven = true,
+            Update::Loaded => self.prove(uuid),
             Update::NoPostCopy(error) => {
                 flight.technique = Technique::PreCopy;
                 if std::mem::replace(&mut self.post_copy_works, false) {
@@ -441,7 +456,9 @@ impl Coordinator {
             Update::AllowingDowntime(milliseconds) => self.notice(Notice::AllowingDowntime { domain, milliseconds }),
             Update::Switching(cause) => {
                 flight.technique = Technique::PostCopy;
-                self.notice(Notice::Switching { domain, cause });
+                if self.passage_of_switch(uuid) != Passage::Shut {
+                    self.notice(Notice::Switching { domain, cause });
+                }
                 self.share_bandwidth();
                 if let Some(cause) = self.halted.clone() {
                     self.instruct(uuid, Instruction::Abort(cause));
@@ -516,7 +533,9 @@ impl Coordinator {
     fn driver_ended(&mut self, uuid: &str, ended: Ended) {
         let Some(task) = self.tasks.get(uuid) else { return };
         let (domain, switched) = (task.domain.clone(), task.flight().is_some_and(|flight| flight.switched));
-        self.proven |= ended.verdict == Verdict::Migrated && switched;
+        if ended.verdict == Verdict::Migrated && ended.technique != Technique::Offline && !ended.foreign {
+            self.prove(uuid);
+        }
         let stop = gate::ends_post_copy(switched, &ended.verdict);
         if ended.foreign && ended.verdict == Verdict::Migrated && !self.run.adopts() {
             let destination = self.run.destination.clone();
@@ -524,6 +543,9 @@ impl Coordinator {
         }
         self.ended(uuid, outcome::report(self.run.names(), (&domain, uuid), ended));
         if let Some(end) = stop {
+            if end == PostCopyEnd::Lost {
+                self.disprove(uuid);
+            }
             self.stop_post_copy(domain, end);
         }
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::domain::{Route, Then};
 use crate::engine::options::Options;
 use crate::failure::Names;
-use crate::plan::{Plan, Refusal, StayKind};
+use crate::plan::{Ground, Plan, Refusal, StayKind};
 use crate::report::{DomainOutcome, DomainReport, Job};
 
 /// What a run is about; nothing of it changes.
@@ -21,6 +21,10 @@ pub(crate) struct Run {
     pub(super) launch_ahead: bool,
     /// Whether domains are watched for a while after they have arrived.
     pub(super) watches: bool,
+    /// The most in post-copy at once.
+    pub(super) post_copy_limit: Option<usize>,
+    /// The kinds of guests that move.
+    pub(super) grounds: Vec<Ground>,
     pub(super) refused: Vec<Refusal>,
     /// Domains that the plan does not move although the rules want them moved: what each was when it was made, by UUID.
     pub(super) not_in_plan: HashMap<String, Then>,
@@ -49,6 +53,8 @@ impl Run {
             link: plan.known_link(),
             launch_ahead: plan.launch_ahead,
             watches: options.watch_arrivals,
+            post_copy_limit: plan.post_copy_limit,
+            grounds: plan.grounds.clone(),
             refused: plan.refused.clone(),
             not_in_plan: not_in_plan.collect(),
             lost_earlier: lost.map(|report| report.domain.clone()),
@@ -72,6 +78,8 @@ impl Run {
             launch_ahead: false,
             // What it finishes has no profile of this run to be held against.
             watches: false,
+            post_copy_limit: None,
+            grounds: Vec::new(),
             refused: Vec::new(),
             not_in_plan: HashMap::new(),
             earlier: others,
@@ -79,6 +87,11 @@ impl Run {
             migration_uri: options.migration_uri.clone(),
             route: options.route,
         }
+    }
+
+    /// The kinds of guests that have come through before.
+    pub(super) fn proven(&self) -> impl Iterator<Item = Option<usize>> + use<'_> {
+        self.grounds.iter().enumerate().filter(|(_, ground)| ground.proven).map(|(place, _)| Some(place))
     }
 
     /// A recovery launches nothing of its own, so it waits for no proof, shares nothing out and cancels nothing.

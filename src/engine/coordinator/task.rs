@@ -9,7 +9,7 @@ use crate::engine::migration::Progress;
 use crate::engine::recovery::survey::Finding;
 use crate::failure::Whereabouts;
 use crate::libvirt::Definition;
-use crate::plan::Step;
+use crate::plan::{Plan, Step};
 use crate::report::DomainReport;
 
 /// One domain to move or to recover.
@@ -18,6 +18,10 @@ pub(crate) struct Task {
     pub(super) domain: String,
     pub(super) uuid: String,
     pub(super) transfer: Transfer,
+    /// Its kind, if that is known.
+    pub(super) ground: Option<usize>,
+    /// Whether it may be the first of its kind in post-copy.
+    pub(super) trusted: bool,
     /// It starts as soon as fewer than this many are in flight.
     pub(super) concurrency: usize,
     pub(super) start: Start,
@@ -72,7 +76,17 @@ impl Flight {
 impl Task {
     pub(super) fn new(domain: &str, uuid: &str, transfer: Transfer, concurrency: usize, start: Start) -> Self {
         let (domain, uuid) = (domain.to_owned(), uuid.to_owned());
-        Self { domain, uuid, transfer, concurrency, start, stage: Stage::Waiting, fault: None }
+        Self {
+            domain,
+            uuid,
+            transfer,
+            ground: None,
+            trusted: true,
+            concurrency,
+            start,
+            stage: Stage::Waiting,
+            fault: None,
+        }
     }
 
     pub(super) fn flight(&self) -> Option<&Flight> {
@@ -88,10 +102,16 @@ impl Task {
     }
 }
 
-impl From<&Step> for Task {
-    fn from(step: &Step) -> Self {
+impl Task {
+    /// The task of a plan's step. Where nothing is known of kinds, no proof can be asked for.
+    pub(crate) fn of(plan: &Plan, step: &Step) -> Self {
         let start = Start::Launch { forced: step.is_forced() };
-        Self::new(&step.domain, &step.uuid, step.transfer.clone(), step.concurrency, start)
+        let forced = step.is_forced() && step.technique() == Technique::PostCopy;
+        Self {
+            ground: step.ground,
+            trusted: plan.trust_destination || forced || step.ground.is_none(),
+            ..Self::new(&step.domain, &step.uuid, step.transfer.clone(), step.concurrency, start)
+        }
     }
 }
 

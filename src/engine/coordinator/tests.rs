@@ -14,6 +14,7 @@ use crate::engine::migration::attempt::{Action, Attempt, Ended, Seen, Update};
 use crate::engine::migration::{Course, OnStall, Verdict};
 use crate::failure::{Cause, Distress};
 use crate::libvirt::{HostError, HostErrorKind, JobStats, Listed, MigrationRequest};
+use crate::plan::Ground;
 use crate::report::{DomainOutcome, Job, Report};
 
 fn run() -> Run {
@@ -26,6 +27,8 @@ fn run() -> Run {
         link: Some(1e9),
         launch_ahead: false,
         watches: true,
+        post_copy_limit: None,
+        grounds: Vec::new(),
         refused: Vec::new(),
         not_in_plan: HashMap::new(),
         earlier: Vec::new(),
@@ -36,11 +39,36 @@ fn run() -> Run {
 }
 
 fn coordinator(tasks: &[(Technique, usize)]) -> Coordinator {
+    of_kinds(tasks, &Kinds::default())
+}
+
+/// Kinds of guests: one for each guest, if they are known.
+#[derive(Debug, Clone, Default)]
+struct Kinds {
+    of: Vec<usize>,
+    /// By kind: whether the destination can load it.
+    loads: Vec<bool>,
+    trust: bool,
+}
+
+impl Kinds {
+    fn loads(&self, uuid: &str) -> bool {
+        let index: usize = uuid[1..].parse().unwrap();
+        self.of.get(index).is_none_or(|kind| self.loads[*kind])
+    }
+}
+
+fn of_kinds(tasks: &[(Technique, usize)], kinds: &Kinds) -> Coordinator {
     let task = |(index, (technique, concurrency)): (usize, &(Technique, usize))| {
         let name = format!("d{index}");
-        Task::new(&name, &name, Transfer::by(*technique), *concurrency, Start::Launch { forced: false })
+        let ground = kinds.of.get(index).copied();
+        let trusted = kinds.trust || ground.is_none();
+        let start = Start::Launch { forced: false };
+        Task { ground, trusted, ..Task::new(&name, &name, Transfer::by(*technique), *concurrency, start) }
     };
-    Coordinator::new(run(), tasks.iter().enumerate().map(task).collect())
+    let ground = |kind: usize| Ground { machine: "pc".to_owned(), key: Some(kind.to_string()), proven: false };
+    let run = Run { grounds: (0..kinds.loads.len()).map(ground).collect(), ..run() };
+    Coordinator::new(run, tasks.iter().enumerate().map(task).collect())
 }
 
 /// Where a guest really is.
@@ -85,6 +113,11 @@ struct World {
     now: f64,
     coordinator: Coordinator,
     tasks: Vec<(Technique, usize)>,
+    kinds: Kinds,
+    /// Guests that the destination could not load, in post-copy.
+    not_loaded: Vec<String>,
+    /// The kinds that are remembered to be proven.
+    proven: Vec<(String, bool)>,
     migrating: BTreeMap<String, Migrating>,
     places: HashMap<String, Place>,
     /// What the coordinator heard and answered.
@@ -100,11 +133,14 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64, tasks: Vec<(Technique, usize)>) -> Self {
+    fn new(seed: u64, tasks: Vec<(Technique, usize)>, kinds: Kinds) -> Self {
         Self {
             rng: Rng::with_seed(seed),
             now: 0.0,
-            coordinator: coordinator(&tasks),
+            coordinator: of_kinds(&tasks, &kinds),
+            kinds,
+            not_loaded: Vec::new(),
+            proven: Vec::new(),
             migrating: BTreeMap::new(),
             places: (0..tasks.len()).map(|index| (format!("d{index}"), Place::Source)).collect(),
             tasks,
@@ -134,7 +170,8 @@ impl World {
                     assert!(!self.distressed, "{} is launched after a bad arrival", launch.domain);
                     let (technique, concurrency) = self.tasks[launch.domain[1..].parse::<usize>().unwrap()];
                     assert!(self.migrating.len() < concurrency, "more in flight than the schedule allows");
-                    assert_eq!(launch.transfer.technique, technique, "{} is launched otherwise", launch.domain);
+                    let falls_back = launch.transfer.technique == Technique::PreCopy && !self.kinds.of.is_empty();
+                    assert!(launch.transfer.technique == technique || falls_back, "{} goes otherwise", launch.domain);
                     self.launch(launch.uuid, launch.transfer.technique);
                 }
                 Effect::Instruct(uuid, instruction) => {
@@ -153,6 +190,7 @@ impl World {
                     assert!(self.done.contains(&uuid) || self.places[&uuid] == Place::Destination);
                     self.watched.push(uuid);
                 }
+                Effect::Proof { kind, proven, .. } => self.proven.push((kind, proven)),
                 Effect::ListSource => self.hear(Input::Begun(Vec::new())),
                 Effect::ListBoth => {
                     let lists = (self.list(|place| place.seen().0), self.list(|place| place.seen().1));
@@ -234,8 +272,11 @@ impl World {
         let returns = match (migrating.call, migrating.place, fair) {
             (None, ..) => None,
             (Some(call), place, true) => {
-                migrating.place = if place == Place::Lost { place } else { Place::Destination };
-                Some((call, Ok(())))
+                let stays = place == Place::Lost || place == Place::Source && !self.kinds.loads(uuid);
+                migrating.place = if stays { place } else { Place::Destination };
+                let kind = HostErrorKind::Other;
+                let error = HostError { host: "a".to_owned(), kind, message: "load of migration failed".to_owned() };
+                Some((call, if stays { Err(error) } else { Ok(()) }))
             }
             (Some(call), Place::Source, false) if self.rng.u8(..) < 40 => {
                 let kinds = [
@@ -252,7 +293,8 @@ impl World {
                 let error = HostError { host: "a".to_owned(), kind, message: "no".to_owned() };
                 let result = if self.rng.bool() { Err(error) } else { Ok(()) };
                 // Neither is a verdict, but what is refused has not moved.
-                if matches!(result, Ok(()) | Err(HostError { kind: HostErrorKind::Other, .. })) && self.rng.bool() {
+                let unclear = matches!(result, Ok(()) | Err(HostError { kind: HostErrorKind::Other, .. }));
+                if unclear && self.kinds.loads(uuid) && self.rng.bool() {
                     migrating.place = Place::Destination;
                 }
                 Some((call, result))
@@ -302,6 +344,10 @@ impl World {
                 Action::StartPostCopy => {
                     if migrating.call.is_some() && migrating.place == Place::Source && self.rng.bool() {
                         migrating.place = Place::PostCopy;
+                        if !self.kinds.loads(uuid) {
+                            migrating.place = Place::Lost;
+                            self.not_loaded.push(uuid.to_owned());
+                        }
                     }
                 }
                 Action::Abort => {
@@ -393,7 +439,7 @@ fn tasks() -> impl Strategy<Value = Vec<(Technique, usize)>> {
 proptest! {
     #[test]
     fn whatever_happens_each_domain_ends_once_and_the_same_again(seed: u64, tasks in tasks(), steps in 0..400_usize) {
-        let world = World::new(seed, tasks.clone()).run(steps);
+        let world = World::new(seed, tasks.clone(), Kinds::default()).run(steps);
         let report = world.report.unwrap();
         // Exactly one outcome for each, and told once at the most.
         let mut reported: Vec<_> = report.domains.iter().map(|domain| domain.uuid.clone()).collect();
@@ -417,6 +463,35 @@ proptest! {
         for (input, now, effects) in world.story {
             prop_assert_eq!(format!("{:?}", again.handle(input, now)), effects);
         }
+    }
+}
+
+fn kinds() -> impl Strategy<Value = (Vec<usize>, Vec<bool>)> {
+    (proptest::collection::vec(0..3_usize, 6), proptest::collection::vec(any::<bool>(), 3))
+}
+
+proptest! {
+    #[test]
+    fn no_guest_is_lost_to_a_destination_that_nothing_has_proven(
+        seed: u64,
+        tasks in tasks(),
+        (of, loads) in kinds(),
+        trust: bool,
+        steps in 0..400_usize,
+    ) {
+        let kinds = Kinds { of, loads, trust };
+        let world = World::new(seed, tasks.clone(), kinds.clone()).run(steps);
+        let kind = |uuid: &String| kinds.of[uuid[1..].parse::<usize>().unwrap()];
+        let mut lost: Vec<_> = world.not_loaded.iter().map(kind).collect();
+        lost.sort_unstable();
+        lost.dedup();
+        prop_assert_eq!(lost.len(), world.not_loaded.len(), "one of a kind at the most");
+        prop_assert!(trust || lost.is_empty(), "{:?} were lost without a word of the user's", world.not_loaded);
+        for (kind, proven) in &world.proven {
+            prop_assert!(kinds.loads[kind.parse::<usize>().unwrap()] || !proven, "{} is remembered", kind);
+        }
+        let reported = world.report.unwrap().domains.len();
+        prop_assert_eq!(reported, tasks.len());
     }
 }
 

@@ -2,6 +2,7 @@
 
 use roxmltree::{Document, Node};
 
+use super::likeness::likeness;
 use super::names::{Named, Part, Thing, listens, names};
 use super::{child, children, text};
 use crate::manager::{Manager, Mark};
@@ -12,6 +13,8 @@ pub struct Hardware {
     pub machine: Machine,
     /// Whose domain it is, if it has the mark of a manager.
     pub manager: Option<Manager>,
+    /// The same text for domains that look alike to QEMU, but for the machine.
+    pub likeness: String,
     /// Its processor, if the host's must be able to show it.
     pub processor: Option<Processor>,
     /// What of its host its definition names.
@@ -86,6 +89,7 @@ impl Hardware {
         Self {
             machine: machine(domain, devices),
             manager: Manager::by(|mark| has_mark(domain, mark)),
+            likeness: likeness(domain, devices),
             processor: child(domain, "cpu").and_then(|cpu| processor(cpu, xml)),
             names: names(domain, devices).into_iter().chain(plugs).collect(),
             kept: kept_files(domain, devices),

@@ -2,6 +2,7 @@
 
 pub(super) mod capabilities;
 pub mod domain;
+mod likeness;
 pub mod names;
 pub(super) mod net_device;
 pub mod network;

@@ -43,7 +43,8 @@ const STALL: (u32, f64) = (3, 5.0);
 /// need a hundred passes where a good one needs three, and QEMU's own estimates are not that exact.
 const NO_HEADWAY: f64 = 0.98;
 
-/// One migration to simulate; it starts by the rule of [`Step::concurrency`](super::Step::concurrency).
+/// One migration to simulate; it starts by the rules of [`Step::concurrency`](super::Step::concurrency) and of
+/// [`Gate`](super::gate::Gate).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Launch {
     pub(super) guest: usize,
@@ -369,10 +370,12 @@ fn run<'a>(
     let mut waiting = launches;
     let mut ended = Prediction { unfinished: launches.len() + flights.len(), seconds: 0.0, lost: 0.0, peak: 0 };
     let (mut now, mut lost, mut rate) = (0.0, 0.0, None);
+    let mut proven = scene.gate.start();
     loop {
-        while let Some((next, others)) =
-            waiting.split_first().filter(|(next, _)| flights.len() < next.concurrency.max(1))
-        {
+        while let Some((next, others)) = waiting.split_first().filter(|(next, _)| {
+            let in_post_copy = flights.iter().filter(|f| f.at.technique == Technique::PostCopy).map(|f| f.guest);
+            flights.len() < next.concurrency.max(1) && scene.gate.is_open(next, in_post_copy, &proven)
+        }) {
             waiting = others;
             flights.push(Simulated {
                 launched_at: now,
@@ -400,11 +403,15 @@ fn run<'a>(
             flight.pass(span, share);
             if over {
                 advance(flight, &mut nics, share);
+                if flight.at.leg == Leg::Pull {
+                    scene.gate.prove(flight.guest, &mut proven);
+                }
             }
         }
         flights.retain(|flight| {
             let over = flight.at.leg == Leg::Finish && flight.left <= 0.0;
             if over {
+                scene.gate.prove(flight.guest, &mut proven);
                 ended = Prediction { unfinished: ended.unfinished - 1, seconds: now, lost, ..ended };
                 report(
                     flight.guest,
@@ -524,7 +531,7 @@ mod tests {
         };
         assert_eq!(technique(None), Technique::PostCopy);
         let [source, destination] = hosts();
-        let scene = Scene::at(&Default::default(), &source, &destination, &[0], None);
+        let scene = Scene::at(&Default::default(), &source, &destination, &[0], None, &Default::default());
         assert!(!can_converge(&scene, 0, 1e7));
         let mut allowed = scene.clone();
         allowed.allow_downtimes([Some(1000)].into_iter());

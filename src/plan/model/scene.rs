@@ -5,6 +5,7 @@
 
 use crate::domain::DomainState;
 use crate::plan::Situation;
+use crate::plan::gate::Gate;
 use crate::plan::model::port::{Levels, Nic};
 use crate::plan::model::{EFFICIENCY, Simulated};
 use crate::profile::{DomainProfile, Profile};
@@ -164,6 +165,8 @@ pub(crate) struct Scene {
     /// The guests that move: those still to be launched, then those in flight.
     pub(crate) guests: Vec<Guest>,
     pub(super) in_flight: Vec<Simulated>,
+    /// When post-copies may be launched.
+    pub(crate) gate: Gate,
     /// By guest.
     pub(crate) places: Vec<FlowPlaces>,
     /// Capacity of the source's link each way, in bits per second.
@@ -190,6 +193,7 @@ impl Scene {
         destination: &Profile,
         moving: &[usize],
         bandwidth: Option<f64>,
+        gate: &Gate,
     ) -> Self {
         let Situation { in_flight, arrived } = situation;
         let domains = &source.domains;
@@ -208,6 +212,7 @@ impl Scene {
                 .collect(),
         );
         Self {
+            gate: gate.of(&leaves),
             places: guests
                 .iter()
                 .map(|g| FlowPlaces {
@@ -233,6 +238,11 @@ impl Scene {
     /// Lets the pre-copies of the guests that are still to be launched have more downtime, in milliseconds, in their order.
     pub(crate) fn allow_downtimes(&mut self, limits: impl Iterator<Item = Option<u64>>) {
         self.guests.iter_mut().zip(limits).for_each(|(guest, limit)| guest.max_downtime_ms = limit);
+    }
+
+    /// The same if every guest's kind were proven.
+    pub(crate) fn on_proven_ground(&self) -> Self {
+        Self { gate: self.gate.all_proven(), ..self.clone() }
     }
 
     /// The source's outbound direction with everyone still there.

@@ -111,6 +111,7 @@ fn mixes(space: &Space<'_>, free: &[usize], level: usize) -> Vec<Vec<Technique>>
             let mut techniques = base.clone();
             let post_copies = (free.len() as f64 * share).round() as usize;
             free[..post_copies].iter().for_each(|&guest| techniques[guest] = Technique::PostCopy);
+            space.open(&mut techniques);
             if !mixes.contains(&techniques) {
                 mixes.push(techniques);
             }

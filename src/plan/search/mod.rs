@@ -6,7 +6,7 @@
 
 mod large;
 mod local;
-mod orders;
+pub(super) mod orders;
 mod pareto;
 pub(super) mod space;
 
@@ -66,7 +66,7 @@ pub(super) fn best(scene: &Scene, choices: &[Choice], demands: &Demands) -> Foun
 }
 
 fn try_all(space: &Space<'_>, front: &mut Front) {
-    for techniques in all_assignments(space) {
+    for techniques in all_assignments(space).into_iter().filter(|techniques| space.scene.gate.can_open(techniques)) {
         try_schedules(space, &techniques, front);
     }
     // If all choices but not all orders were tried, climbing from one choice to another may still find a better.
@@ -82,6 +82,7 @@ fn all_assignments(space: &Space<'_>) -> Vec<Vec<Technique>> {
     for guest in (0..space.choices.len()).filter(|&guest| space.is_free(guest)) {
         let alike = |other: usize| {
             space.scene.guests[guest] == space.scene.guests[other]
+                && space.scene.gate.ground(guest) == space.scene.gate.ground(other)
                 && space.choices[guest].rank == space.choices[other].rank
         };
         match classes.iter_mut().find(|class| alike(class[0])) {
@@ -142,7 +143,6 @@ fn try_schedules(space: &Space<'_>, techniques: &[Technique], front: &mut Front)
 /// they receive go first, so the order does not depend on names.
 pub(super) fn alternatives(scene: &Scene, choices: &[Choice], demands: &Demands) -> Vec<Alternative> {
     let all = demands.concurrency.unwrap_or(MOST_IN_FLIGHT).min(demands.most_within_cap());
-    let in_post_copy = demands.post_copy_limit.unwrap_or(all);
     let net = |guest: &Guest| guest.outbound - guest.inbound;
     let mut order: Vec<usize> = (0..choices.len()).collect();
     order.sort_by(|&a, &b| {
@@ -164,7 +164,7 @@ pub(super) fn alternatives(scene: &Scene, choices: &[Choice], demands: &Demands)
         .into_iter()
         .map(|(policy, post_copies, concurrency)| {
             let launch = |&guest: &usize| match choices[guest].can_post_copy && post_copies(net(&scene.guests[guest])) {
-                true => Launch { guest, technique: Technique::PostCopy, concurrency: concurrency.min(in_post_copy) },
+                true => Launch { guest, technique: Technique::PostCopy, concurrency },
                 false => Launch { guest, technique: Technique::PreCopy, concurrency },
             };
             let launches: Vec<Launch> = order.iter().map(launch).collect();

@@ -24,8 +24,11 @@ pub(crate) fn orders(space: &Space<'_>, techniques: &[Technique]) -> Vec<Vec<usi
     let mut orders: Vec<Vec<usize>> = Vec::new();
     for view in VIEWS {
         let order = sorted(space, techniques, view);
-        if !orders.contains(&order) {
-            orders.push(order);
+        for at_once in [false, true] {
+            let order = space.proofs_first(techniques, order.clone(), at_once);
+            if !orders.contains(&order) {
+                orders.push(order);
+            }
         }
     }
     orders
@@ -33,7 +36,7 @@ pub(crate) fn orders(space: &Space<'_>, techniques: &[Technique]) -> Vec<Vec<usi
 
 /// The order that is the best for many guests.
 pub(crate) fn by_relief(space: &Space<'_>, techniques: &[Technique]) -> Vec<usize> {
-    sorted(space, techniques, VIEWS[0])
+    space.proofs_first(techniques, sorted(space, techniques, VIEWS[0]), true)
 }
 
 /// A view of which guest goes first: the least comes first.
@@ -96,7 +99,11 @@ fn sorted(space: &Space<'_>, techniques: &[Technique], view: View) -> Vec<usize>
 
 /// All orders in which ranks come first and guests that are alike do not change places.
 fn permutations(space: &Space<'_>, techniques: &[Technique]) -> Vec<Vec<usize>> {
-    let alike = |a: usize, b: usize| space.scene.guests[a] == space.scene.guests[b] && techniques[a] == techniques[b];
+    let gate = &space.scene.gate;
+    let alike = |a: usize, b: usize| {
+        let same_ground = gate.ground(a) == gate.ground(b) && gate.is_trusted(a) == gate.is_trusted(b);
+        space.scene.guests[a] == space.scene.guests[b] && techniques[a] == techniques[b] && same_ground
+    };
     let mut orders = vec![Vec::new()];
     for _ in 0..techniques.len() {
         orders = orders
@@ -147,7 +154,7 @@ pub(crate) fn patterns(guests: usize, post_copies: usize, most: usize) -> Vec<Ve
 }
 
 /// All ways to start `guests`: each at once, or as soon as fewer than some number are in flight.
-fn every_pattern(guests: usize, most: usize) -> Vec<Vec<usize>> {
+pub(crate) fn every_pattern(guests: usize, most: usize) -> Vec<Vec<usize>> {
     let mut patterns = vec![Vec::new()];
     for place in 1..=guests {
         patterns = patterns

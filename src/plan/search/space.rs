@@ -1,5 +1,7 @@
 //! What the search may do: the choices for each guest, and the limits that every schedule keeps.
 
+use std::cmp::Ordering;
+
 use crate::domain::Technique;
 use crate::plan::Demands;
 use crate::plan::eligibility::Techniques;
@@ -31,7 +33,6 @@ pub(crate) struct Space<'a> {
     /// By guest: post-copy was found not to be worth it.
     pub(crate) not_worth_it: Vec<bool>,
     pub(crate) most_in_flight: usize,
-    pub(crate) most_in_post_copy: usize,
 }
 
 impl<'a> Space<'a> {
@@ -45,7 +46,6 @@ impl<'a> Space<'a> {
             hopeless: (0..choices.len()).map(|guest| !model::can_converge(scene, guest, scene.link())).collect(),
             not_worth_it: vec![false; choices.len()],
             most_in_flight,
-            most_in_post_copy: demands.post_copy_limit.unwrap_or(most_in_flight).clamp(1, most_in_flight),
         }
     }
 
@@ -79,12 +79,52 @@ impl<'a> Space<'a> {
         order.iter().enumerate().map(launch).collect()
     }
 
-    /// Lowers the concurrency of `launch` to what is allowed. While a post-copy starts only if fewer than that many
-    /// are in flight, no more than that are in post-copy.
+    /// Lowers the concurrency of `launch` to what is allowed.
     pub(crate) fn limit(&self, launch: &mut Launch) {
-        let post_copy = launch.technique == Technique::PostCopy;
-        let most = if post_copy { self.most_in_post_copy } else { self.most_in_flight };
-        launch.concurrency = launch.concurrency.min(most);
+        launch.concurrency = launch.concurrency.min(self.most_in_flight);
+    }
+
+    /// Changes post-copies to pre-copies where nothing else would prove their ground: the quickest of each.
+    pub(crate) fn open(&self, techniques: &mut [Technique]) {
+        let gate = &self.scene.gate;
+        for ground in 0..gate.grounds {
+            let of_ground = || (0..techniques.len()).filter(|&guest| gate.ground(guest) == Some(ground));
+            let proves = |&guest: &usize| techniques[guest] != Technique::PostCopy || gate.is_trusted(guest);
+            if of_ground().any(|guest| proves(&guest)) {
+                continue;
+            }
+            let quickest = of_ground().min_by(|&a, &b| self.by_seconds_alone(a, b));
+            if let Some(guest) = quickest {
+                techniques[guest] = Technique::PreCopy;
+            }
+        }
+    }
+
+    /// `order` with a guest that proves the ground before the first post-copy that waits for that, if ranks allow it:
+    /// the quickest, right before it or, if `at_once`, before all others of its rank.
+    pub(crate) fn proofs_first(&self, techniques: &[Technique], mut order: Vec<usize>, at_once: bool) -> Vec<usize> {
+        let gate = &self.scene.gate;
+        for ground in 0..gate.grounds {
+            let waits = |guest: usize| techniques[guest] == Technique::PostCopy && !gate.is_trusted(guest);
+            let of_ground = |&guest: &usize| gate.ground(guest) == Some(ground);
+            let Some(first) = order.iter().position(&of_ground) else { continue };
+            if !waits(order[first]) {
+                continue;
+            }
+            let rank = self.choices[order[first]].rank;
+            let provers = order.iter().copied().enumerate().skip(first).filter(|(_, guest)| {
+                of_ground(guest) && !waits(*guest) && self.choices[*guest].rank == rank && !self.hopeless[*guest]
+            });
+            let Some((place, prover)) = provers.min_by(|a, b| self.by_seconds_alone(a.1, b.1)) else { continue };
+            order.remove(place);
+            let of_rank = order.iter().position(|&guest| self.choices[guest].rank == rank).unwrap_or(first);
+            order.insert(if at_once { of_rank } else { first }, prover);
+        }
+        order
+    }
+
+    fn by_seconds_alone(&self, one: usize, other: usize) -> Ordering {
+        self.scene.seconds_alone(one).total_cmp(&self.scene.seconds_alone(other)).then(one.cmp(&other))
     }
 
     /// Pre-copy wherever it is allowed, and would end with `level` of them sharing what all the traffic leaves.

@@ -31,6 +31,10 @@ impl fmt::Display for Cause {
             Self::ArrivedInDistress { domain, host, distress } => {
                 write!(f, "{domain} has arrived at {host}, but {}", found(distress, host))
             }
+            Self::Unproven => f.write_str(
+                "pre-copy does not converge, and no guest like it has come through, so it was not switched to post-copy \
+                 (--trust-destination would, --on-stall auto-converge slows it down)",
+            ),
             Self::Unrecorded { error } => write!(f, "the journal can't be written: {error}"),
             Self::HookFailed(failure) => failure.fmt(f),
             Self::LeftBehind { obstacle } => obstacle.fmt(f),

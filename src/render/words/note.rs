@@ -3,39 +3,49 @@
 use std::fmt;
 
 use crate::domain::Fault;
-use crate::plan::{Note, Versions};
-use crate::units::size;
+use crate::plan::Note;
+use crate::units::{size, span};
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OlderDestination(Versions {
-                hypervisor,
-                source,
-                source_version,
-                destination,
-                destination_version,
-            }) => write!(
+            Self::OlderDestination { hypervisor, source, source_version, destination, destination_version } => write!(
                 f,
                 "{destination} runs {hypervisor} {destination_version}, older than the {source_version} of {source}: its own \
                  developers test migration from old to new only"
             ),
-            Self::DifferentVersions(Versions {
-                hypervisor,
-                source,
-                source_version,
-                destination,
-                destination_version,
-            }) => write!(
-                f,
-                "{source} runs {hypervisor} {source_version} and {destination} {hypervisor} {destination_version}: a domain goes \
-                 by post-copy only if you say so (--post-copy), since a guest that {destination} can't load would be lost by \
-                 it, and stays at {source} by pre-copy"
-            ),
-            Self::FirstPostCopyAlone { destination } => write!(
-                f,
-                "the first post-copy goes alone until its guest runs at {destination}: if that can't load it, no other is lost"
-            ),
+            Self::Unproven { source, destination, machines, provers, more_seconds } => {
+                let machines = machines.join(" and ");
+                let costs = more_seconds.map_or_else(|| " may not end".to_owned(), |s| format!(" costs {}", span(s)));
+                match provers.is_empty() {
+                    true => write!(
+                        f,
+                        "nothing has proven that {destination} can load the {machines} guests of {source}, so they go by \
+                         pre-copy, which{costs}"
+                    )?,
+                    false => write!(
+                        f,
+                        "proving {destination} for {machines} guests{costs}: post-copies wait until {} runs there, by pre-copy",
+                        provers.join(" and ")
+                    )?,
+                }
+                write!(
+                    f,
+                    "; `tsmig rehearse {source} {destination} DOMAIN` proves it beforehand, --trust-destination goes without"
+                )
+            }
+            Self::Trusted { destination, kinds } => {
+                let of = if *kinds == 1 {
+                    "one kind of guests: the first"
+                } else {
+                    "some kinds of guests: the first of each"
+                };
+                write!(
+                    f,
+                    "post-copy is not proven for {of} goes alone until it runs at {destination}. If that can't load it, this \
+                     one guest is lost, and nothing more is launched"
+                )
+            }
             Self::UnprivilegedQemu { destination, user } => write!(
                 f,
                 "QEMU runs as user {user} at {destination}: post-copy needs vm.unprivileged_userfaultfd=1 there (sysctl), or \

@@ -50,6 +50,9 @@ impl fmt::Display for Notice {
                 "{destination} can't post-copy, so all go by pre-copy ({error}); most likely its QEMU may not use userfaultfd: \
                  `sysctl -w vm.unprivileged_userfaultfd=1` there allows it"
             ),
+            Notice::Unproven { domain, destination } => {
+                write!(f, "{domain}: it goes by pre-copy, since no guest like it has come through to {destination}")
+            }
             Notice::NoPeer { source, destination, error } => write!(
                 f,
                 "{source} can't reach the libvirt of {destination} by itself, so this client manages the migrations and must \

@@ -14,6 +14,14 @@ impl fmt::Display for Obstacle {
             Self::NotMigratable => "it can't be migrated".to_owned(),
             Self::NotPostCopiable => "it does not support post-copy".to_owned(),
             Self::PostCopyNotAllowed => "at most 0 domains may be in post-copy".to_owned(),
+            Self::Unproven { name, source, destination, machine, known: true } => format!(
+                "nothing has proven that {destination} can load a {machine} guest like it (`tsmig rehearse {source} \
+                 {destination} {name}` does, --trust-destination goes without)"
+            ),
+            Self::Unproven { source, known: false, .. } => format!(
+                "the version of QEMU that it runs in is not known, so nothing has proven post-copy for it (the shell of \
+                 {source} tells, over qemu+ssh; --trust-destination goes without)"
+            ),
             Self::PostCopyForced { by, obstacle } => {
                 format!("post-copy is forced by {by} but not possible: {obstacle}")
             }

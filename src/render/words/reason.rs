@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::domain::Technique;
+use crate::obstacle::Obstacle;
 use crate::plan::{Activity, Otherwise, Reason, Step};
 use crate::units::{Rate, size, span};
 
@@ -13,6 +14,9 @@ impl fmt::Display for Step {
         match &self.reason {
             Reason::Offline => return f.write_str("shut off: only its definition moves"),
             Reason::Forced { origin } => write!(f, "{}: {technique}, forced by {origin}", self.activity)?,
+            Reason::OnlyPreCopy { obstacle: obstacle @ Obstacle::Unproven { .. }, .. } => {
+                write!(f, "{}: pre-copy, since {obstacle}", self.activity)?;
+            }
             Reason::OnlyPreCopy { obstacle, .. } => {
                 write!(f, "{}: pre-copy, since post-copy is not possible: {obstacle}", self.activity)?;
             }
@@ -52,8 +56,11 @@ fn comparison(chosen: Technique, otherwise: &Otherwise) -> String {
         Technique::PostCopy => Technique::PreCopy,
         _ => Technique::PostCopy,
     };
-    let &Otherwise::End { more_seconds: longer, more_lost_bits: more } = otherwise else {
-        return format!(" (by {name} the plan would not be predicted to end)");
+    let (longer, more) = match otherwise {
+        Otherwise::End { more_seconds, more_lost_bits } => (*more_seconds, *more_lost_bits),
+        Otherwise::NoEnd => return format!(" (by {name} the plan would not be predicted to end)"),
+        Otherwise::Unproven => return " (nothing has proven post-copy for it before)".to_owned(),
+        Otherwise::Proves => return ", which proves post-copy for others of its kind".to_owned(),
     };
     let time = longer.map(|longer| format!("{} {}", if longer > 0.0 { "add" } else { "save" }, span(longer.abs())));
     let loss = more.map(|more| {
