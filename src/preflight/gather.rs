@@ -12,7 +12,7 @@ use super::facts::{DomainFacts, Facts};
 use super::shell::Shell;
 use super::table::{self, Question};
 use crate::domain::DomainState;
-use crate::libvirt::facts::Network;
+use crate::libvirt::facts::{Network, Unfit};
 use crate::libvirt::xml::domain::{Machine, Processor};
 use crate::libvirt::{Host, HostError, HostErrorKind, lock};
 use crate::plan::Rule;
@@ -93,6 +93,7 @@ struct Shown {
     source_networks: Answers<String, Network>,
     machines: Answers<Machine, String>,
     processors: Answers<(Machine, Processor), String>,
+    unfit: Answers<String, Unfit>,
     /// Whether the destination takes too long to say whether it could make a guest of a definition.
     is_slow: AtomicBool,
 }
@@ -163,7 +164,9 @@ fn second(
         }
         found.machine = no_machine;
         if !shown.is_slow.load(Ordering::Relaxed) {
-            found.unfit = match destination.unfit(source, uuid) {
+            // Of domains of one shape, one is asked about.
+            let unfit = answer(&shown.unfit, &found.hardware.shape, || destination.unfit(source, uuid));
+            found.unfit = match unfit {
                 // A libvirt that starts QEMU for each answer, as its cache does not hold (19 s were seen), is left alone.
                 Err(error) if error.kind == HostErrorKind::NoAnswer => {
                     shown.is_slow.store(true, Ordering::Relaxed);

@@ -56,7 +56,7 @@ fn post_copy(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// A guest with little memory proves both ways, and the senders' post-copies follow.
+/// A guest goes first by pre-copy, whichever the planner takes, and a post-copy of its kind follows.
 fn proof(lab: &Lab) -> Result<()> {
     let small = GuestSpec::new("scout").memory_mib(96);
     let guests = Guests::boot(lab, vec![sender("o1"), sender("o2"), small])?;
@@ -64,10 +64,13 @@ fn proof(lab: &Lab) -> Result<()> {
     let plan = careful(&["plan", "host-a", "host-b"])?;
     ensure!(plan.stdout.contains("proving host-b for pc-i440fx"), "{}", plan.stdout);
     let there = careful(&["evacuate", "host-a", "host-b", "--output", "json"])?;
-    for (name, technique) in [("scout", "pre-copy"), ("o1", "post-copy"), ("o2", "post-copy")] {
+    for name in ["scout", "o1", "o2"] {
         there.expect(0, name, "migrated")?;
-        ensure!(there.technique(name)? == technique, "{}", there.stdout);
     }
+    let events = there.events()?;
+    let launched = events.iter().position(|event| event["event"] == "launch" && event["technique"] == "post-copy");
+    let proven = events.iter().position(|event| event["event"] == "done").context("one has come through")?;
+    ensure!(launched.is_some_and(|launched| proven < launched), "a post-copy waits for the proof: {}", there.stdout);
     guests.assert_alive(lab)?;
     // The way back is another.
     let plan = careful(&["plan", "host-b", "host-a"])?;
@@ -76,7 +79,7 @@ fn proof(lab: &Lab) -> Result<()> {
     ensure!(rehearsal.status == 0, "{} {}", rehearsal.stdout, rehearsal.stderr);
     assert_states(lab, "scout", None, Some("running"))?;
     let plan = careful(&["plan", "host-b", "host-a"])?;
-    ensure!(!plan.stdout.contains("proving") && plan.stdout.contains("post-copy (pre-copy would"), "{}", plan.stdout);
+    ensure!(!plan.stdout.contains("proving") && plan.stdout.contains(": post-copy ("), "{}", plan.stdout);
     guests.assert_alive(lab)
 }
 

@@ -151,14 +151,6 @@ impl Run {
         Ok(found["error"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// How a domain moved, by the report.
-    pub fn technique(&self, domain: &str) -> Result<String> {
-        let report = self.report()?;
-        let domains = report["domains"].as_array().context("domains")?;
-        let found = domains.iter().find(|found| found["domain"] == domain).context("every domain is reported")?;
-        Ok(found["technique"].as_str().unwrap_or_default().to_owned())
-    }
-
     /// The notices among the events.
     pub fn notices(&self) -> Result<Vec<String>> {
         let events = self.events()?.into_iter().filter(|event| event["event"] == "notice");

@@ -2,7 +2,7 @@
 
 use roxmltree::{Document, Node};
 
-use super::likeness::likeness;
+use super::likeness::{likeness, shape};
 use super::names::{Named, Part, Thing, listens, names};
 use super::{child, children, text};
 use crate::manager::{Manager, Mark};
@@ -15,6 +15,8 @@ pub struct Hardware {
     pub manager: Option<Manager>,
     /// The same text for domains that look alike to QEMU, but for the machine.
     pub likeness: String,
+    /// The same text for domains of which a libvirt could make a guest alike.
+    pub shape: String,
     /// Its processor, if the host's must be able to show it.
     pub processor: Option<Processor>,
     /// What of its host its definition names.
@@ -90,6 +92,7 @@ impl Hardware {
             machine: machine(domain, devices),
             manager: Manager::by(|mark| has_mark(domain, mark)),
             likeness: likeness(domain, devices),
+            shape: shape(domain),
             processor: child(domain, "cpu").and_then(|cpu| processor(cpu, xml)),
             names: names(domain, devices).into_iter().chain(plugs).collect(),
             kept: kept_files(domain, devices),

@@ -50,6 +50,53 @@ pub(super) fn likeness(domain: Node<'_, '_>, devices: Node<'_, '_>) -> String {
     format!("processor {processor}; devices {}{system}", kinds.join(", "))
 }
 
+/// Elements that two domains of one making differ in.
+const OWN: [&str; 14] = [
+    "name",
+    "uuid",
+    "title",
+    "description",
+    "metadata",
+    "memory",
+    "currentMemory",
+    "mac",
+    "alias",
+    "address",
+    "seclabel",
+    "nvram",
+    "resource",
+    "backingStore",
+];
+
+/// The same of attributes: what of the host is behind a device. Secrets and volumes are not among them.
+const PLACES: [&str; 11] =
+    ["id", "file", "dev", "path", "bridge", "network", "portid", "interfaceid", "tty", "port", "websocket"];
+
+/// All of a definition that decides whether a libvirt could make a guest of it.
+pub(super) fn shape(domain: Node<'_, '_>) -> String {
+    let mut shape = String::new();
+    write(domain, &mut shape);
+    shape
+}
+
+fn write(node: Node<'_, '_>, shape: &mut String) {
+    shape.push('<');
+    shape.push_str(node.tag_name().name());
+    for attribute in node.attributes().filter(|attribute| !PLACES.contains(&attribute.name())) {
+        shape.extend([" ", attribute.name(), "=", attribute.value()]);
+    }
+    shape.push('>');
+    for below in node.children() {
+        match below.text().filter(|_| below.is_text()).map(str::trim) {
+            Some(text) if !text.starts_with('/') => shape.push_str(text),
+            Some(_) => {}
+            None if below.is_element() && !OWN.contains(&below.tag_name().name()) => write(below, shape),
+            None => {}
+        }
+    }
+    shape.push_str("</>");
+}
+
 fn kind(device: Node<'_, '_>) -> String {
     let parts = device.descendants().filter(|n| {
         *n == device || PARTS.contains(&n.tag_name().name()) && n.parent().is_some_and(|above| is_part(above, device))
@@ -95,6 +142,37 @@ mod tests {
     fn what_differs_between_any_two_domains_does_not_count() {
         let other = NIC.replace(":01", ":02").replace("vnet0", "vnet7").replace("br0", "br1");
         assert_eq!(likeness("", NIC), likeness("<name>b</name><memory>1</memory>", &format!("{other}{NIC}")));
+    }
+
+    #[test]
+    fn domains_of_one_making_have_one_shape_unless_their_secrets_or_models_differ() {
+        let shape = |name: &str, devices: &str| {
+            let above = format!("<name>{name}</name><uuid>{name}</uuid><memory>{}</memory>", name.len());
+            Hardware::read(&format!(
+                "<domain type='kvm' id='{}'>{above}<devices>{devices}</devices></domain>",
+                name.len()
+            ))
+            .shape
+        };
+        let disk = |file: &str, secret: &str| {
+            format!(
+                "<disk type='file'><source file='{file}'><encryption format='luks'><secret uuid='{secret}'/></encryption></source></disk>"
+            )
+        };
+        let nic = |mac: &str, tap: &str| {
+            format!(
+                "<interface type='bridge'><mac address='{mac}'/><source bridge='br0'/><target dev='{tap}'/><model type='virtio'/></interface>"
+            )
+        };
+        let one = shape("a", &(disk("/a", "s1") + &nic("52:54:00:00:00:01", "vnet0")));
+        assert_eq!(one, shape("other", &(disk("/b", "s1") + &nic("52:54:00:00:00:02", "vnet1"))));
+        assert_ne!(one, shape("a", &(disk("/a", "s2") + &nic("52:54:00:00:00:01", "vnet0"))));
+        let e1000 = nic("52:54:00:00:00:01", "vnet0").replace("virtio", "e1000");
+        assert_ne!(one, shape("a", &(disk("/a", "s1") + &e1000)));
+        assert_ne!(
+            one,
+            shape("a", &(disk("/a", "s1") + &nic("52:54:00:00:00:01", "vnet0") + "<graphics type='spice'/>"))
+        );
     }
 
     #[test]
