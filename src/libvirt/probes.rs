@@ -15,6 +15,7 @@ use super::host::{Host, lookup};
 use super::state::domain_state;
 use super::xml::capabilities::Capabilities;
 use super::xml::domain::{Hardware, Machine, Processor};
+use super::xml::names::{Named, Thing, certain};
 use super::xml::net_device;
 use super::xml::network::Reach;
 use super::{HostError, HostErrorKind, ffi};
@@ -64,7 +65,19 @@ impl Host {
 
     /// The hardware of a domain, as it runs; `None` if it is gone.
     pub fn hardware(&self, uuid: &str) -> Result<Option<Hardware>, HostError> {
-        absent(self.ask_live(uuid, |domain| Ok(Hardware::read(&domain.xml_desc(0)?))))
+        absent(self.ask_live(uuid, |domain| {
+            let mut hardware = Hardware::read(&domain.xml_desc(0)?);
+            let listens =
+                |named: &Named| matches!(&named.thing, Thing::Address { address, .. } if certain(address).is_some());
+            if hardware.names.iter().any(listens) {
+                // What the host's own configuration says of its displays does not move with a domain.
+                let moves = domain.xml_desc(sys::VIR_DOMAIN_XML_MIGRATABLE).map(|xml| Hardware::read(&xml).names);
+                hardware
+                    .names
+                    .retain(|named| !listens(named) || moves.as_ref().is_ok_and(|names| names.contains(named)));
+            }
+            Ok(hardware)
+        }))
     }
 
     /// The active domains; without their hardware if the emulator hangs.

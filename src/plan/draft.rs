@@ -71,6 +71,7 @@ impl Seen<'_> {
         Gate {
             unproven: domains.clone().map(unproven).collect(),
             grounds: grounds.len(),
+            unprovable: (0..grounds.len()).filter(|ground| grounds[*ground].key.is_none()).collect(),
             trusted: domains.map(|domain| trust || self.rule(domain).technique == Some(Technique::PostCopy)).collect(),
             limit,
         }

@@ -150,6 +150,7 @@ impl Chosen<'_> {
         let provers = grounds(launches).into_iter().filter_map(prover).map(|launch| self.moving[launch.guest]);
         let (proven, unproven) = (model::outcome(open, &free.launches, f64::INFINITY).fast(), outcome.fast());
         (!concerned.is_empty()).then(|| ProofCost {
+            known: concerned.iter().any(|ground| self.seen.findings.grounds[*ground].key.is_some()),
             machines: machines.into_iter().cloned().collect(),
             provers: provers.map(|domain| self.seen.source.domains[domain].name.clone()).collect(),
             seconds: Some(unproven - proven).filter(|seconds| seconds.is_finite()).map(|seconds| seconds.max(0.0)),

@@ -30,6 +30,8 @@ pub struct ProofCost {
     pub machines: Vec<String>,
     /// Domains that go first, by pre-copy, and prove the ground for post-copies after them.
     pub provers: Vec<String>,
+    /// Whether it is known of any in which version of QEMU it runs, so that something can prove it.
+    pub known: bool,
     /// How much longer the plan takes than on proven ground, in seconds; `None` if it does not end.
     pub seconds: Option<f64>,
 }
@@ -39,8 +41,10 @@ pub struct ProofCost {
 pub(crate) struct Gate {
     /// The unproven ground that each guest is on; empty if all are on proven ground.
     pub(super) unproven: Vec<Option<usize>>,
-    /// How many unproven grounds there are.
+    /// How many grounds there are, if one is not proven.
     pub(super) grounds: usize,
+    /// The grounds on which one guest proves nothing for another.
+    pub(super) unprovable: Vec<usize>,
     /// Whether each guest may be the first in post-copy on its ground, alone until it is loaded; as long as `unproven`.
     pub(super) trusted: Vec<bool>,
     /// The most guests in post-copy at once.
@@ -55,7 +59,7 @@ impl Gate {
         }
         let unproven = domains.iter().map(|&domain| self.unproven[domain]).collect();
         let trusted = domains.iter().map(|&domain| self.trusted[domain]).collect();
-        Self { unproven, trusted, ..*self }
+        Self { unproven, trusted, unprovable: self.unprovable.clone(), ..*self }
     }
 
     /// The same if all were on proven ground.
@@ -84,13 +88,18 @@ impl Gate {
 
     /// A guest runs at the destination.
     pub(super) fn prove(&self, guest: usize, proven: &mut [bool]) {
-        if let Some(ground) = self.ground(guest) {
+        if let Some(ground) = self.ground(guest).filter(|ground| !self.unprovable.contains(ground)) {
             proven[ground] = true;
         }
     }
 
-    /// Whether a launch may begin while these guests are in post-copy.
-    pub(super) fn is_open(&self, launch: &Launch, in_post_copy: impl Iterator<Item = usize>, proven: &[bool]) -> bool {
+    /// Whether a launch may begin while these guests are in post-copy, each with whether it runs at the destination.
+    pub(super) fn is_open(
+        &self,
+        launch: &Launch,
+        in_post_copy: impl Iterator<Item = (usize, bool)>,
+        proven: &[bool],
+    ) -> bool {
         if launch.technique != Technique::PostCopy {
             return true;
         }
@@ -99,9 +108,9 @@ impl Gate {
             return true;
         }
         let (mut others, mut loading) = (0, false);
-        for guest in in_post_copy {
+        for (guest, is_loaded) in in_post_copy {
             others += 1;
-            loading |= self.ground(guest).is_some_and(|ground| !proven[ground]);
+            loading |= !is_loaded && self.ground(guest).is_some_and(|ground| !proven[ground]);
         }
         let waits = ground.is_some() && (loading || !self.is_trusted(launch.guest));
         !waits && self.limit.is_none_or(|limit| others < limit)
@@ -282,15 +291,22 @@ mod tests {
             unproven: unproven.to_vec(),
             grounds: 2,
             trusted: vec![trusted; unproven.len()],
+            unprovable: Vec::new(),
             limit: None,
         };
         let launch = |guest| Launch { guest, technique: Technique::PostCopy, concurrency: 9 };
         let gate = trust(&[Some(0), Some(0), Some(1), None], true);
+        let unknown = Gate { unprovable: vec![0], ..gate.clone() };
         assert!(gate.is_open(&launch(0), [].into_iter(), &[false; 2]));
-        assert!(!gate.is_open(&launch(1), [0].into_iter(), &[false; 2]), "the first is not loaded yet");
-        assert!(!gate.is_open(&launch(2), [0].into_iter(), &[false; 2]), "one of another kind waits, too");
-        assert!(gate.is_open(&launch(3), [0].into_iter(), &[false; 2]), "one that is proven does not");
-        assert!(gate.is_open(&launch(1), [0].into_iter(), &[true, false]));
+        assert!(!gate.is_open(&launch(1), [(0, false)].into_iter(), &[false; 2]), "the first is not loaded yet");
+        assert!(!gate.is_open(&launch(2), [(0, false)].into_iter(), &[false; 2]), "one of another kind waits, too");
+        assert!(gate.is_open(&launch(3), [(0, false)].into_iter(), &[false; 2]), "one that is proven does not");
+        assert!(gate.is_open(&launch(1), [(0, false)].into_iter(), &[true, false]));
+        let loaded = || [(0, true)].into_iter();
+        assert!(unknown.is_open(&launch(1), loaded(), &[false; 2]) && gate.is_open(&launch(2), loaded(), &[false; 2]));
+        let mut proven = [false; 2];
+        unknown.prove(0, &mut proven);
+        assert!(!unknown.is_open(&launch(1), [(0, false)].into_iter(), &proven), "it proves nothing for another");
         let careful = trust(&[Some(0), Some(0)], false);
         assert!(!careful.is_open(&launch(0), [].into_iter(), &[false; 2]));
         let pre_copy = Launch { technique: Technique::PreCopy, ..launch(0) };

@@ -31,6 +31,8 @@ pub enum Note {
         machines: Vec<String>,
         /// Domains that go first, by pre-copy, and prove it for post-copies after them.
         provers: Vec<String>,
+        /// Whether it is known of any in which version of QEMU it runs.
+        known: bool,
         /// What that costs; `None` if the plan does not end.
         more_seconds: Option<f64>,
     },

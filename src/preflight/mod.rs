@@ -147,11 +147,12 @@ fn notes(facts: &Facts, plan: &Plan) -> Vec<Note> {
     }
     let destination = || facts.destination.name.clone();
     let post_copies = plan.migrations.iter().filter(|step| step.technique() == Technique::PostCopy).count();
-    notes.extend(plan.proof.clone().map(|ProofCost { machines, provers, seconds }| Note::Unproven {
+    notes.extend(plan.proof.clone().map(|ProofCost { machines, provers, known, seconds }| Note::Unproven {
         source: facts.source.name.clone(),
         destination: destination(),
         machines,
         provers,
+        known,
         more_seconds: seconds,
     }));
     if let kinds @ 1.. = trusted_kinds(plan) {

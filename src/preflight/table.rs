@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use super::facts::{DomainFacts, Facts};
 use super::shell::Shell;
 use crate::libvirt::facts::Network;
-use crate::libvirt::xml::names::{Named, Part, Thing, Use};
+use crate::libvirt::xml::names::{Named, Part, Thing, Use, certain};
 use crate::libvirt::xml::network::{Port, Reach};
 use crate::obstacle::{NetworkDifference, Obstacle};
 
@@ -51,7 +51,9 @@ pub(super) fn questions(named: &Named, user: Option<&str>) -> Vec<Question> {
         Thing::Node(path) => vec![Question::Node(path.clone())],
         Thing::Bridge { .. } | Thing::Device(_) => plug_path(&named.thing).map(Question::File).into_iter().collect(),
         Thing::Network { name, .. } => vec![Question::Network(name.clone())],
-        Thing::Address { address, .. } => if_certain(address).map(|_| Question::Addresses).into_iter().collect(),
+        Thing::Address { address, .. } => certain(address).map(|_| Question::Addresses).into_iter().collect(),
+        // A number needs no entry among the users.
+        Thing::Label(label) if label.starts_with('+') => Vec::new(),
         Thing::Label(label) => vec![Question::User(user_of(label).to_owned())],
         // The capabilities are known.
         Thing::Processors(_) | Thing::Cells(_) | Thing::Pages(_) => Vec::new(),
@@ -107,7 +109,7 @@ pub(super) fn judge(facts: &Facts, domain: &str, found: &DomainFacts, named: &Na
         }
         Thing::Network { name, portgroup } => network(facts, name, portgroup.as_deref(), &named.part),
         Thing::Address { address, port } => {
-            let known = if_certain(address).filter(|address| is_elsewhere(facts, *address));
+            let known = certain(address).filter(|address| is_elsewhere(facts, *address));
             let (address, part) = (address.clone(), part());
             if known.is_some() {
                 return Some(Missing(Obstacle::NoAddress { name: name(), destination: destination(), part, address }));
@@ -155,7 +157,7 @@ pub(super) fn is_unknown(facts: &Facts, named: &Named) -> bool {
     match &named.thing {
         Thing::Node(path) => !shell.nodes.contains_key(path),
         Thing::Address { address, .. } => {
-            if_certain(address).is_some_and(|address| shell.addresses.is_none() && !is_elsewhere(facts, address))
+            certain(address).is_some_and(|address| shell.addresses.is_none() && !is_elsewhere(facts, address))
         }
         Thing::Label(label) => !shell.users.contains_key(user_of(label)),
         _ => false,
@@ -235,12 +237,7 @@ pub(super) fn qemu_user(facts: &Facts, found: &DomainFacts) -> Option<String> {
 
 /// The user of a label such as `+64055:+109`.
 fn user_of(label: &str) -> &str {
-    label.split(':').next().unwrap_or_default().trim_start_matches('+')
-}
-
-/// An address that only some hosts have.
-fn if_certain(address: &str) -> Option<IpAddr> {
-    address.parse().ok().filter(|address: &IpAddr| !address.is_unspecified() && !address.is_loopback())
+    label.split(':').next().unwrap_or_default()
 }
 
 /// Whether an address is known to be none of the destination's.

@@ -39,9 +39,13 @@ impl Coordinator {
         let (source, destination) = (self.run.source.clone(), self.run.destination.clone());
         let Some(task) = self.tasks.get_mut(uuid) else { return };
         let domain = task.domain.clone();
+        let stopped = matches!(distress, Distress::Stopped { .. });
         if let Stage::Ended(report) = &mut task.stage {
             let (domain, source, destination) = (domain.clone(), source.clone(), destination.clone());
             report.notice = Some(DomainNotice::InDistress { domain, source, destination, distress: distress.clone() });
+        }
+        if stopped {
+            self.disprove(uuid);
         }
         if self.halted.is_none() {
             let (domain, host) = (domain.clone(), destination.clone());

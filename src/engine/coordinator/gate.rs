@@ -55,7 +55,7 @@ impl Coordinator {
 
     /// Whether a guest of the kind of a task has come through.
     fn is_proven(&self, task: &Task) -> bool {
-        self.proven.contains(&task.ground) && (task.trusted || self.is_provable(task.ground))
+        self.proven.contains(&task.ground) && self.is_provable(task.ground)
     }
 
     /// Those in flight by post-copy, switched or not.
@@ -69,7 +69,7 @@ impl Coordinator {
     }
 
     fn is_unproven(&self, task: &Task, flight: &Flight) -> bool {
-        flight.technique == Technique::PostCopy && !self.proven.contains(&task.ground)
+        flight.technique == Technique::PostCopy && !flight.loaded && !self.is_proven(task)
     }
 
     /// Whether a guest of that kind is in flight that does not wait for a proof itself.

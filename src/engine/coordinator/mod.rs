@@ -216,6 +216,10 @@ impl Coordinator {
             predicted_seconds: *predicted_seconds,
         });
         if let Some(domain) = self.run.lost_earlier.clone() {
+            // Of which kind it was is not known any more.
+            let kinds = self.run.grounds.iter().filter(|ground| ground.proven).filter_map(|ground| ground.key.clone());
+            let forget = kinds.map(|kind| Effect::Proof { domain: domain.clone(), kind, proven: false });
+            self.effects.extend(forget.collect::<Vec<_>>());
             self.notice(Notice::LostEarlier { domain });
         }
         self.effects.push_back(Effect::ListSource);
@@ -329,12 +333,16 @@ impl Coordinator {
         let (route, post_copy_works, insists) = (self.run.route, self.post_copy_works, self.run.adopts());
         let Some(task) = self.tasks.get_mut(&uuid) else { return };
         let (domain, transfer, start) = (task.domain.clone(), task.transfer.clone(), task.start.clone());
-        let (technique, destination) = (transfer.technique, self.run.destination.clone());
+        let planned = transfer.technique;
+        let falls_back = planned == Technique::PostCopy && !post_copy_works && !insists;
+        let technique = if falls_back { Technique::PreCopy } else { planned };
+        let destination = self.run.destination.clone();
         task.stage = Stage::InFlight(Flight {
             waiting,
             phase: None,
             technique,
             switched: false,
+            loaded: false,
             may_switch: false,
             progress: Progress::default(),
             route,
@@ -444,7 +452,10 @@ impl Coordinator {
             Update::NoData(error) if !has_moved => self.halt(Cause::NoData { error: error.message }),
             Update::NoData(_) => {}
             Update::ByPreCopy => flight.technique = Technique::PreCopy,
-            Update::Loaded => self.prove(uuid),
+            Update::Loaded => {
+                flight.loaded = true;
+                self.prove(uuid);
+            }
             Update::NoPostCopy(error) => {
                 flight.technique = Technique::PreCopy;
                 if std::mem::replace(&mut self.post_copy_works, false) {

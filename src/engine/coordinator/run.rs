@@ -53,7 +53,7 @@ impl Run {
             link: plan.known_link(),
             launch_ahead: plan.launch_ahead,
             watches: options.watch_arrivals,
-            post_copy_limit: plan.post_copy_limit,
+            post_copy_limit: plan.post_copy_limit.map(|limit| limit.max(1)),
             grounds: plan.grounds.clone(),
             refused: plan.refused.clone(),
             not_in_plan: not_in_plan.collect(),

@@ -57,6 +57,8 @@ pub(super) struct Flight {
     pub(super) technique: Technique,
     /// Whether it was seen in post-copy.
     pub(super) switched: bool,
+    /// Whether it was seen to run at the destination in post-copy.
+    pub(super) loaded: bool,
     /// Whether its driver was told that it may switch to post-copy.
     pub(super) may_switch: bool,
     pub(super) progress: Progress,

@@ -36,6 +36,12 @@ const PARTS: [&str; 6] = ["model", "driver", "target", "host", "guest", "acceler
 /// Devices of which the type is the guest's side; of the others, it is the host's.
 const TYPED: [&str; 3] = ["controller", "input", "hub"];
 
+/// Types that are alike to the guest, by the device: what is behind it offers the guest nothing of its own.
+const ALIKE: [(&str, &[&str]); 2] = [
+    ("interface", &["bridge", "network", "direct", "ethernet"]),
+    ("disk", &["file", "block", "network", "volume", "dir", "nvme"]),
+];
+
 /// Elements that are no device of the guest's.
 const NONE: [&str; 3] = ["emulator", "graphics", "audio"];
 
@@ -47,7 +53,9 @@ pub(super) fn likeness(domain: Node<'_, '_>, devices: Node<'_, '_>) -> String {
     let kinds: Vec<_> = kinds.into_iter().collect();
     let system = domain.descendants().find(|n| n.tag_name().name() == "os" && n.attribute("id").is_some());
     let system = system.and_then(|os| os.attribute("id")).map_or_else(String::new, |id| format!("; system {id}"));
-    format!("processor {processor}; devices {}{system}", kinds.join(", "))
+    let mut features = String::new();
+    child(domain, "features").into_iter().for_each(|node| write(node, &mut features));
+    format!("processor {processor}; features {features}; devices {}{system}", kinds.join(", "))
 }
 
 /// Elements that two domains of one making differ in.
@@ -103,10 +111,16 @@ fn kind(device: Node<'_, '_>) -> String {
     });
     let words = parts.flat_map(|part| {
         let tag = part.tag_name().name();
-        let of_host = tag == "driver" || part == device && !TYPED.contains(&tag);
-        let telling = move |name: &str| TELLING.contains(&name) && !(of_host && name == "type");
-        let attributes = part.attributes().filter(move |a| telling(a.name()));
-        let first = if part == device { tag.to_owned() } else { String::new() };
+        let device = device.tag_name().name();
+        let is_typed = TYPED.contains(&device) || device == "filesystem";
+        let alike = ALIKE.iter().find(|(name, _)| *name == device).map(|(_, types)| types);
+        let offers = move |kind: &str| alike.is_some_and(|types| !types.contains(&kind));
+        let of_host = !is_typed && (tag == "driver" || tag == device);
+        let telling = move |name: &str, value: &str| {
+            TELLING.contains(&name) && (name != "type" || !of_host || tag == device && offers(value))
+        };
+        let attributes = part.attributes().filter(move |a| telling(a.name(), a.value()));
+        let first = if tag == device { tag.to_owned() } else { String::new() };
         [first].into_iter().chain(attributes.map(|a| format!("{}={}", a.name(), a.value())))
     });
     words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
@@ -181,6 +195,7 @@ mod tests {
         for other in [
             NIC.replace("'virtio'", "'e1000'"),
             NIC.replace("csum='off'", "csum='on'"),
+            NIC.replace("'bridge'>", "'vhostuser'>"),
             NIC.replace("queues='2'", "queues='4'"),
             format!("{NIC}{disk}"),
             String::new(),

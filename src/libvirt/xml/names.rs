@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use std::net::IpAddr;
+
 use roxmltree::Node;
 
 use super::{child, children, text};
@@ -184,7 +186,10 @@ fn arguments(domain: Node<'_, '_>) -> Vec<Named> {
         }
         for (key, value) in argument.split(',').filter_map(|word| word.split_once('=')) {
             match key {
-                "file" if is_path(value) => names.push(other(file(value), "argument of QEMU's")),
+                // Another object writes it, as filter-dump does.
+                "file" if is_path(value) && (option != "-object" || argument.starts_with("secret")) => {
+                    names.push(other(file(value), "argument of QEMU's"));
+                }
                 "path" | "mem-path" | "host" if is_path(value) => {
                     names.push(Named { thing: Thing::Node(value.to_owned()), part: Part::Argument });
                 }
@@ -333,6 +338,11 @@ fn labels(domain: Node<'_, '_>) -> Vec<Named> {
         |label: &Node<'_, '_>| label.attribute("type") == Some("static") && label.attribute("model") == Some("dac");
     let labels = children(domain, "seclabel").filter(is_static).filter_map(|label| text(label, "label"));
     labels.map(|label| other(Thing::Label(label), "QEMU")).collect()
+}
+
+/// An address that only some hosts have.
+pub fn certain(address: &str) -> Option<IpAddr> {
+    address.parse().ok().filter(|address: &IpAddr| !address.is_unspecified() && !address.is_loopback())
 }
 
 #[cfg(test)]

@@ -373,7 +373,8 @@ fn run<'a>(
     let mut proven = scene.gate.start();
     loop {
         while let Some((next, others)) = waiting.split_first().filter(|(next, _)| {
-            let in_post_copy = flights.iter().filter(|f| f.at.technique == Technique::PostCopy).map(|f| f.guest);
+            let in_post_copy = flights.iter().filter(|f| f.at.technique == Technique::PostCopy);
+            let in_post_copy = in_post_copy.map(|f| (f.guest, matches!(f.at.leg, Leg::Pull | Leg::Finish)));
             flights.len() < next.concurrency.max(1) && scene.gate.is_open(next, in_post_copy, &proven)
         }) {
             waiting = others;

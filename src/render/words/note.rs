@@ -14,7 +14,7 @@ impl fmt::Display for Note {
                 "{destination} runs {hypervisor} {destination_version}, older than the {source_version} of {source}: its own \
                  developers test migration from old to new only"
             ),
-            Self::Unproven { source, destination, machines, provers, more_seconds } => {
+            Self::Unproven { source, destination, machines, provers, known, more_seconds } => {
                 let machines = machines.join(" and ");
                 let costs = more_seconds.map_or_else(|| " may not end".to_owned(), |s| format!(" costs {}", span(s)));
                 match provers.is_empty() {
@@ -29,10 +29,14 @@ impl fmt::Display for Note {
                         provers.join(" and ")
                     )?,
                 }
-                write!(
-                    f,
-                    "; `tsmig rehearse {source} {destination} DOMAIN` proves it beforehand, --trust-destination goes without"
-                )
+                match known {
+                    true => write!(f, "; `tsmig rehearse {source} {destination} DOMAIN` proves it beforehand")?,
+                    false => write!(
+                        f,
+                        "; nothing can prove it, since the shell of {source} does not tell in which version of QEMU they run"
+                    )?,
+                }
+                f.write_str(", --trust-destination goes without")
             }
             Self::Trusted { destination, kinds } => {
                 let of = if *kinds == 1 {
