@@ -163,7 +163,8 @@ fn second(
             })?;
         }
         found.machine = no_machine;
-        if !shown.is_slow.load(Ordering::Relaxed) {
+        // A connection that may only look is not told the definition that would move.
+        if !read_only && !shown.is_slow.load(Ordering::Relaxed) {
             // Of domains of one shape, one is asked about.
             let unfit = answer(&shown.unfit, &found.hardware.shape, || destination.unfit(source, uuid));
             found.unfit = match unfit {
