@@ -3,8 +3,8 @@
 //! A destination that can't load a guest's device state loses the guest in post-copy, and says so only then; in a pre-copy
 //! the guest stays. So a guest goes by post-copy once another of its kind has come through. Where the user says that the
 //! destination is to be trusted, the first of each kind goes alone until it runs there: no other whose kind is not proven
-//! is launched by post-copy or switches. A post-copy that breaks stops both until it is mended, and one that is lost or can't be mended
-//! ends both for good.
+//! is launched by post-copy or switches. A post-copy that breaks stops both until it is mended, and one that is lost or
+//! can't be mended ends both for good.
 
 use super::task::{Flight, Task};
 use super::{Coordinator, Effect};
