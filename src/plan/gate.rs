@@ -7,7 +7,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::model::Launch;
+use super::launch::Launch;
 use crate::domain::Technique;
 
 /// A kind of guest, by all that is known to decide whether the destination can load the state of its devices.

@@ -8,6 +8,7 @@ mod eligibility;
 mod explain;
 mod fresh;
 mod gate;
+mod launch;
 mod model;
 mod note;
 mod planner;

@@ -9,8 +9,9 @@ use std::thread;
 
 use super::destination;
 use super::facts::{DomainFacts, Facts};
+use super::question::Question;
 use super::shell::Shell;
-use super::table::{self, Question};
+use super::table;
 use crate::domain::DomainState;
 use crate::libvirt::facts::{Network, Unfit};
 use crate::libvirt::xml::domain::{Machine, Processor};

@@ -11,6 +11,7 @@ mod grounds;
 mod memory;
 pub(crate) mod offline;
 mod places;
+mod question;
 mod shell;
 mod source;
 mod table;

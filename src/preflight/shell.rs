@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::table::Question;
+use super::question::Question;
 
 /// What a host's shell said; empty if it said nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

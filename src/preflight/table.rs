@@ -16,28 +16,12 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::facts::{DomainFacts, Facts};
+use super::question::Question;
 use super::shell::Shell;
 use crate::libvirt::facts::Network;
 use crate::libvirt::xml::names::{Named, Part, Thing, Use, certain};
 use crate::libvirt::xml::network::{Port, Reach};
 use crate::obstacle::{NetworkDifference, Obstacle};
-
-/// Something that a host is asked.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Question {
-    /// libvirt: whether there is a file.
-    File(String),
-    /// libvirt of both hosts: a network.
-    Network(String),
-    /// The shell: whether there is something that must not be opened.
-    Node(String),
-    /// The shell: whether a user may use a file.
-    Access { user: String, path: String },
-    /// The shell: whether there is a user.
-    User(String),
-    /// The shells of both hosts: addresses.
-    Addresses,
-}
 
 /// What is asked about one row; `user` is who QEMU runs as at the destination.
 pub(super) fn questions(named: &Named, user: Option<&str>) -> Vec<Question> {

@@ -4,7 +4,7 @@ use roxmltree::{Document, Node};
 
 use super::likeness::{likeness, shape};
 use super::names::{Named, Part, Thing, listens, names};
-use super::{child, children, text};
+use super::{child, children, page_bytes, text};
 use crate::manager::{Manager, Mark};
 
 /// A domain's hardware, and what of its host is behind it.
@@ -191,17 +191,6 @@ fn shares_memory(domain: Node<'_, '_>, backing: Option<Node<'_, '_>>) -> bool {
     let cells = child(domain, "cpu").and_then(|cpu| child(cpu, "numa"));
     access.is_some_and(|access| access.attribute("mode") == Some("shared"))
         || cells.is_some_and(|numa| children(numa, "cell").any(|cell| cell.attribute("memAccess") == Some("shared")))
-}
-
-pub(super) fn page_bytes(page: Node<'_, '_>) -> Option<u64> {
-    let size: u64 = page.attribute("size")?.parse().ok()?;
-    // libvirt prints KiB; the others are what a user may have written.
-    Some(match page.attribute("unit").unwrap_or("KiB") {
-        "b" | "bytes" => size,
-        "M" | "MiB" => size << 20,
-        "G" | "GiB" => size << 30,
-        _ => size << 10,
-    })
 }
 
 fn assigned_devices(devices: Node<'_, '_>) -> usize {

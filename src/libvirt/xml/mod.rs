@@ -20,3 +20,14 @@ fn children<'a, 'input>(node: Node<'a, 'input>, name: &'static str) -> impl Iter
 fn text(node: Node<'_, '_>, name: &'static str) -> Option<String> {
     child(node, name)?.text().map(|text| text.trim().to_owned())
 }
+
+fn page_bytes(page: Node<'_, '_>) -> Option<u64> {
+    let size: u64 = page.attribute("size")?.parse().ok()?;
+    // libvirt prints KiB; the others are what a user may have written.
+    Some(match page.attribute("unit").unwrap_or("KiB") {
+        "b" | "bytes" => size,
+        "M" | "MiB" => size << 20,
+        "G" | "GiB" => size << 30,
+        _ => size << 10,
+    })
+}

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use roxmltree::Node;
 
-use super::{child, children, text};
+use super::{child, children, page_bytes, text};
 
 /// Something of the host that a definition names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -314,7 +314,7 @@ fn placement(domain: Node<'_, '_>) -> Vec<Named> {
     let memory = memory.filter_map(|memory| set(memory.attribute("nodeset")?));
     let cells = memory.map(|set| other(Thing::Cells(set), "memory"));
     let pages = child(domain, "memoryBacking").and_then(|backing| child(backing, "hugepages"));
-    let pages = pages.into_iter().flat_map(|pages| children(pages, "page")).filter_map(super::domain::page_bytes);
+    let pages = pages.into_iter().flat_map(|pages| children(pages, "page")).filter_map(page_bytes);
     processors.chain(cells).chain(pages.map(|size| other(Thing::Pages(size), "memory"))).collect()
 }
 

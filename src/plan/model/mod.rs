@@ -9,6 +9,7 @@ pub(super) mod bound;
 mod port;
 pub(super) mod scene;
 
+pub(super) use super::launch::Launch;
 use super::{StepPrediction, Totals};
 use crate::domain::{DOWNTIME_MS, Technique, more_downtime};
 use crate::plan::model::port::Nic;
@@ -42,26 +43,6 @@ const STALL: (u32, f64) = (3, 5.0);
 /// A pass that leaves more than this part of what it sent makes no headway. Chosen: at 0.98 a migration would
 /// need a hundred passes where a good one needs three, and QEMU's own estimates are not that exact.
 const NO_HEADWAY: f64 = 0.98;
-
-/// One migration to simulate; it starts by the rules of [`Step::concurrency`](super::Step::concurrency) and of
-/// [`Gate`](super::gate::Gate).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Launch {
-    pub(super) guest: usize,
-    /// [`Technique::PreCopy`] or [`Technique::PostCopy`].
-    pub(super) technique: Technique,
-    /// It starts as soon as fewer than this many are in flight.
-    pub(super) concurrency: usize,
-}
-
-impl Launch {
-    pub(super) fn flip(&mut self) {
-        self.technique = match self.technique {
-            Technique::PostCopy => Technique::PreCopy,
-            _ => Technique::PostCopy,
-        };
-    }
-}
 
 /// What a simulated evacuation comes to.
 #[derive(Debug, Clone, Copy, PartialEq)]
