@@ -60,9 +60,9 @@ pub enum Note {
     Owned { domain: String, source: String, manager: Manager },
     /// A host is in a Pacemaker cluster that can't be asked for its resources.
     ClusterUnseen { host: String },
-    /// The hosts differ in what a domain needs, which may harm it. `--strict` refuses it.
+    /// The hosts differ in what domains need, which may harm them. `--strict` refuses them.
     Differs {
-        domain: String,
+        domains: Vec<String>,
         #[serde(serialize_with = "sentence::reason")]
         #[schemars(with = "Obstacle")]
         difference: Obstacle,

@@ -44,7 +44,7 @@ pub(super) fn notes(facts: &Facts, domain: &str, found: &DomainFacts) -> Vec<Not
             drive,
             path,
         }),
-        Finding::Differs(difference) => Some(Note::Differs { domain: domain.to_owned(), difference }),
+        Finding::Differs(difference) => Some(Note::Differs { domains: vec![domain.to_owned()], difference }),
         Finding::Missing(_) => None,
     };
     findings(facts, domain, found).filter_map(note).collect()

@@ -169,8 +169,30 @@ fn notes(facts: &Facts, plan: &Plan) -> Vec<Note> {
     if let domains @ 1.. = unknown.count() {
         notes.push(Note::NotKnown { destination: destination(), domains });
     }
-    notes.extend(plan.migrations.iter().flat_map(|step| notes_on(step, facts)));
+    notes.extend(together(plan.migrations.iter().flat_map(|step| notes_on(step, facts))));
     notes
+}
+
+/// A difference that several domains meet is told once: by the network, not by the NIC.
+fn together(notes: impl Iterator<Item = Note>) -> Vec<Note> {
+    let mut told: Vec<Note> = Vec::new();
+    for mut note in notes {
+        if let Note::Differs { domains, difference } = &mut note {
+            if let Obstacle::NetworkDiffers { mac, .. } = difference {
+                mac.clear();
+            }
+            let same = told.iter_mut().find_map(|other| match other {
+                Note::Differs { domains, difference: other } if other == difference => Some(domains),
+                _ => None,
+            });
+            if let Some(all) = same {
+                all.extend(domains.iter().filter(|domain| !all.contains(domain)).cloned().collect::<Vec<_>>());
+                continue;
+            }
+        }
+        told.push(note);
+    }
+    told
 }
 
 /// How many kinds of guests go by post-copy on ground that nothing has proven before the first of them.
@@ -218,6 +240,7 @@ mod tests {
     use crate::domain::{DomainState, Fault};
     use crate::libvirt::facts::{HostFacts, Memory};
     use crate::libvirt::xml::domain::Hardware;
+    use crate::obstacle::NetworkDifference;
     use crate::plan::{Basis, Demands};
     use crate::profile::fixture;
 
@@ -259,6 +282,31 @@ mod tests {
             "{reason}"
         );
         assert!(plan.blocked.is_empty() && plan.notes.is_empty());
+    }
+
+    #[test]
+    fn a_network_that_differs_is_told_once_for_all_that_are_in_it() {
+        let differs = |domain: &str, network: &str, mac: &str| Note::Differs {
+            domains: vec![domain.to_owned()],
+            difference: Obstacle::NetworkDiffers {
+                source: "a".to_owned(),
+                destination: "b".to_owned(),
+                network: network.to_owned(),
+                mac: mac.to_owned(),
+                difference: Box::new(NetworkDifference::OfEachHost { mode: "nat".to_owned() }),
+            },
+        };
+        let notes = [
+            differs("n1", "lan", "m1"),
+            differs("n2", "lan", "m2"),
+            differs("n2", "lan", "m3"),
+            differs("n2", "dmz", "m4"),
+        ];
+        let told: Vec<_> = together(notes.into_iter()).iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].starts_with("n1, n2: a NIC is in the libvirt network lan, "), "{}", told[0]);
+        let many = (0..9).map(|index| differs(&format!("n{index}"), "lan", "m"));
+        assert!(together(many)[0].to_string().starts_with("n0, n1, n2, n3, n4, n5 and 3 others: "));
     }
 
     #[test]

@@ -6,6 +6,9 @@ use crate::domain::Fault;
 use crate::plan::Note;
 use crate::units::{size, span};
 
+/// How many domains are named of those that one note is about. Chosen: about a line of a terminal.
+const NAMED: usize = 6;
+
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -85,7 +88,14 @@ impl fmt::Display for Note {
                 "{host} is in a Pacemaker cluster that can't be asked from here: see that it runs none of these domains \
                  (`crm_mon --one-shot` there), since it would start them a second time"
             ),
-            Self::Differs { domain, difference } => write!(f, "{domain}: {difference}"),
+            Self::Differs { domains, difference } => {
+                let (named, others) = domains.split_at(domains.len().min(NAMED));
+                f.write_str(&named.join(", "))?;
+                if !others.is_empty() {
+                    write!(f, " and {} others", others.len())?;
+                }
+                write!(f, ": {difference}")
+            }
             Self::HostsDiffer { difference } => write!(f, "{difference}"),
             Self::NotKnown { destination, domains } => write!(
                 f,

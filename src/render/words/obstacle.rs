@@ -144,7 +144,8 @@ impl fmt::Display for Obstacle {
                  start it there (virsh net-dumpxml {network} at {source}, virsh net-define, virsh net-start)"
             ),
             Self::NetworkDiffers { source, destination, network, mac, difference } => format!(
-                "its NIC {mac} is in the libvirt network {network}, {}",
+                "{} in the libvirt network {network}, {}",
+                if mac.is_empty() { "a NIC is".to_owned() } else { format!("its NIC {mac} is") },
                 other_network((source, destination), network, difference)
             ),
             Self::OtherUser { destination, user, source, source_user } => format!(
