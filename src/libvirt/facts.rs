@@ -13,6 +13,8 @@ pub struct HostFacts {
     pub hypervisor: String,
     /// The hypervisor's version, as major times 1,000,000 plus minor times 1,000 plus release; 0 if unknown.
     pub version: u32,
+    /// The version of its libvirt, in the same form; 0 if unknown.
+    pub libvirt: u32,
     /// Whether the connection may only look.
     pub read_only: bool,
     /// The user and the group that its QEMU runs as, if libvirt says so; 0 is root.

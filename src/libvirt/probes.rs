@@ -42,6 +42,7 @@ impl Host {
     pub fn describe(&self) -> Result<HostFacts, HostError> {
         let hypervisor = self.line.ask(Connect::driver_type)?;
         let version = self.line.ask_raw(Connect::hyp_version)?.unwrap_or_default();
+        let libvirt = self.line.ask_raw(Connect::lib_version)?.unwrap_or_default();
         let Capabilities { qemu, processors, cells, huge_page_sizes, .. } = self.capabilities()?;
         // It takes no domain, changes nothing whatever it is given, and is not allowed on a read-only connection.
         let write = self.line.ask_raw(|connection| connection.domain_xml_to_native("qemu-argv", "<domain/>", 0))?;
@@ -50,7 +51,7 @@ impl Host {
         });
         let name = self.endpoint().name.clone();
         let page_sizes = huge_page_sizes.iter().map(|kib| u64::from(*kib) << 10).collect();
-        Ok(HostFacts { name, hypervisor, version, read_only, qemu, processors, cells, page_sizes })
+        Ok(HostFacts { name, hypervisor, version, libvirt, read_only, qemu, processors, cells, page_sizes })
     }
 
     /// The host's capabilities; nothing if its libvirt can't tell them.

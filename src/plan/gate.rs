@@ -19,7 +19,8 @@ pub struct Ground {
     /// machine, the processor, the models of devices. `None` if the first is not known: they may differ in it, so
     /// that one guest proves nothing for another.
     pub key: Option<String>,
-    /// Whether a guest of this kind has come through before.
+    /// Whether a guest of this kind has come through before, or needs no proof: its QEMU gives it back to the source where
+    /// the destination can't load it.
     pub proven: bool,
 }
 

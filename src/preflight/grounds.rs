@@ -28,13 +28,27 @@ impl Grounds {
             let Hardware { machine, likeness, .. } = &known.hardware;
             let place = *places.entry((key.clone(), format!("{} {likeness}", machine.name))).or_insert(next);
             if place == next {
-                let proven = key.as_ref().is_some_and(|key| facts.proven.contains(key));
+                let came_through = key.as_ref().is_some_and(|key| facts.proven.contains(key));
+                let proven = came_through || gives_back(domain, facts);
                 found.grounds.push(Ground { machine: machine.name.clone(), key, proven });
             }
             found.ground_of.insert(domain.uuid.clone(), place);
         }
         found
     }
+}
+
+/// Whether a destination that can't load the guest gives it back to the source, so that nothing has to be proven: QEMU does
+/// from 10.2 on (its state `postcopy-device`), and libvirt has to know that. Seen 5 of 5 times from QEMU 11.1.2 and libvirt
+/// 12.8; which libvirt before that copes is not known.
+fn gives_back(domain: &DomainProfile, facts: &Facts) -> bool {
+    let version = |text: &str| {
+        let number = text.strip_prefix("QEMU emulator version ")?.split(' ').next()?;
+        let mut parts = number.split('.').map(str::parse::<u32>);
+        Some((parts.next()?.ok()?, parts.next()?.ok()?))
+    };
+    let running = facts.running.get(&domain.name).and_then(|text| version(text));
+    running.is_some_and(|running| running >= (10, 2)) && facts.source.libvirt >= 12_008_000
 }
 
 /// `None` if it is not known which QEMU the domain runs in: it may be an old one, from before an upgrade.
@@ -85,6 +99,21 @@ mod tests {
         assert_eq!(grounds(&facts), (vec![true, false], vec![0, 0, 1]));
         facts.destination.version = 10_000_003;
         assert_eq!(grounds(&facts).0, [false, false], "a proof lapses with an upgrade of the destination");
+    }
+
+    #[test]
+    fn a_guest_that_its_qemu_gives_back_needs_no_proof() {
+        let of = |running: &str, libvirt| {
+            let mut facts = facts(&[("n1", running), ("n2", running), ("n3", running)]);
+            facts.source.libvirt = libvirt;
+            grounds(&facts).0
+        };
+        let forky = "QEMU emulator version 11.1.2 (Debian 1:11.1.2+ds-1)";
+        assert_eq!(of(forky, 12_008_000), [true]);
+        assert_eq!(of("QEMU emulator version 10.2.0", 12_008_000), [true]);
+        assert_eq!(of("QEMU emulator version 10.0.13 (Debian)", 12_008_000), [false], "the guest runs in an older one");
+        assert_eq!(of(forky, 11_003_000), [false], "libvirt may not know what QEMU says");
+        assert_eq!(of("another emulator", 12_008_000), [false]);
     }
 
     #[test]
