@@ -116,7 +116,7 @@ pub(crate) struct EvacuateArgs {
     #[arg(long, value_name = "DURATION", default_value = "auto")]
     pub timeout: Timeout,
     /// What is done about a pre-copy that does not converge, as judged from pass to pass; the default is post-copy if
-    /// the planner chose pre-copy, and abort if you did. auto-converge slows the guest down from the start.
+    /// the planner chose pre-copy, and abort if you did. One whose kind is not proven is not switched, but cancelled. auto-converge slows the guest down from the start.
     #[arg(long, value_enum)]
     pub on_stall: Option<OnStall>,
     /// Watch each domain for up to 8 s after it has arrived. If it stands still, or if nothing gets through a NIC that had

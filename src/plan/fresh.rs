@@ -112,7 +112,7 @@ fn must_be_proven(gate: &Gate, choices: &[Choice], guest: usize) -> bool {
 
 /// The choices without post-copies for which nothing can prove the ground: no other guest, or none at all.
 fn provable(seen: &Seen<'_>, scene: &Scene, moving: &[usize], mut choices: Vec<Choice>) -> Vec<Choice> {
-    let mut guests = vec![0; scene.gate.grounds()];
+    let mut guests = vec![0; scene.gate.grounds];
     let ground = |guest: usize| scene.gate.ground(guest);
     (0..choices.len()).filter_map(ground).for_each(|ground| guests[ground] += 1);
     for guest in 0..choices.len() {

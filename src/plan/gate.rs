@@ -68,11 +68,6 @@ impl Gate {
         Self { limit: self.limit, ..Self::default() }
     }
 
-    /// How many grounds there are, if one is not proven.
-    pub(super) fn grounds(&self) -> usize {
-        self.grounds
-    }
-
     /// The unproven ground that a guest is on.
     pub(super) fn ground(&self, guest: usize) -> Option<usize> {
         self.unproven.get(guest).copied().flatten()

@@ -39,7 +39,7 @@ impl Grounds {
 }
 
 /// Whether a destination that can't load the guest gives it back to the source, so that nothing has to be proven: QEMU does
-/// from 10.2 on (its state `postcopy-device`), and libvirt has to know that. Seen 5 of 5 times from QEMU 11.1.2 and libvirt
+/// from 10.2 on (its state `postcopy-device`), and libvirt has to know that. Seen 7 of 7 times from QEMU 11.1.2 and libvirt
 /// 12.8; which libvirt before that copes is not known.
 fn gives_back(domain: &DomainProfile, facts: &Facts) -> bool {
     let version = |text: &str| {
