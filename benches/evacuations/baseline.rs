@@ -50,7 +50,7 @@ impl Baseline {
             technique: match self {
                 Self::PreCopy | Self::OneByOne => Technique::PreCopy,
                 Self::PostCopy => Technique::PostCopy,
-                Self::WrongMix if guest.send > guest.receive => Technique::PreCopy,
+                Self::WrongMix if guest.sends() > guest.receives() => Technique::PreCopy,
                 Self::WrongMix => Technique::PostCopy,
             },
         };

@@ -229,7 +229,7 @@ fn lost(lab: &Lab, scenario: &Scenario, from: SystemTime, to: SystemTime) -> Res
     let per_guest = scenario.guests().into_iter().map(|guest| {
         let got = delivered.get(&guest.name).copied().unwrap_or_default();
         let wanted = |rate: tsmig_lab::Rate| rate.bits_per_second() as f64 * seconds;
-        (wanted(guest.send) - got.outbound_bits).max(0.0) + (wanted(guest.receive) - got.inbound_bits).max(0.0)
+        (wanted(guest.sends()) - got.outbound_bits).max(0.0) + (wanted(guest.receives()) - got.inbound_bits).max(0.0)
     });
     Ok(per_guest.sum())
 }

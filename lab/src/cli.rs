@@ -14,15 +14,17 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    Accelerator, DEFAULT_NAME, GuestSpec, Lab, LabSpec, Node, Rate, Release, Start, all_labs, deps, down, hold, peer,
-    run::note, spec::DEFAULT_LINK,
+    Accelerator, DEFAULT_NAME, GuestSpec, Lab, LabSpec, MigrationNetwork, Network, Nic, Node, Rate, Release, Start,
+    all_labs, deps, down, hold, peer,
+    run::note,
+    spec::{DEFAULT_HOSTS, DEFAULT_LINK},
 };
 
 mod demo;
 mod interrupt;
 mod status;
 
-/// A two-host libvirt lab on one machine.
+/// A lab of libvirt hosts on one machine.
 #[derive(Debug, Parser)]
 #[command(name = "tsmig-lab", version)]
 struct Cli {
@@ -83,13 +85,25 @@ enum Cmd {
 
 #[derive(Debug, Args)]
 struct UpArgs {
+    /// KVM hosts, two to four: host-a, host-b and so on
+    #[arg(long, default_value_t = DEFAULT_HOSTS)]
+    hosts: usize,
     /// Capacity of each host's uplink, each way
     #[arg(long, default_value_t = DEFAULT_LINK)]
     link: Rate,
+    /// A second network of the hosts, for migrations, on a wire of its own: capacity of each host's NIC, each way
+    #[arg(long, value_name = "RATE")]
+    migration_rate: Option<Rate>,
+    /// A second network of the hosts, for migrations, on the wire of the first
+    #[arg(long, conflicts_with = "migration_rate")]
+    migration_on_link: bool,
+    /// An isolated and a NAT network in each host's libvirt
+    #[arg(long)]
+    inner_networks: bool,
     /// Debian release of host-a
     #[arg(long, default_value_t)]
     release_a: Release,
-    /// Debian release of host-b
+    /// Debian release of the other hosts
     #[arg(long, default_value_t)]
     release_b: Release,
     /// How the guests' processors are run
@@ -99,9 +113,13 @@ struct UpArgs {
 
 impl UpArgs {
     fn spec(self, name: &str) -> LabSpec {
+        let on_link = self.migration_on_link.then_some(MigrationNetwork::LanWire);
         LabSpec {
             name: name.to_owned(),
+            hosts: self.hosts,
             link: self.link,
+            migration: self.migration_rate.map(MigrationNetwork::OwnWire).or(on_link),
+            inner_networks: self.inner_networks,
             release_a: self.release_a,
             release_b: self.release_b,
             accelerator: self.accel,
@@ -135,12 +153,18 @@ struct AddArgs {
     /// Memory, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 128)]
     memory: u64,
-    /// Rate of its traffic to the peer, as in 30Mbit
-    #[arg(long, value_name = "RATE", default_value_t)]
-    send: Rate,
-    /// Rate of its traffic from the peer
-    #[arg(long, value_name = "RATE", default_value_t)]
-    receive: Rate,
+    /// Network of its card; given several times, it has several cards
+    #[arg(long, default_value = "lan")]
+    network: Vec<Network>,
+    /// Rate of its traffic to the peer, as in 30Mbit; given several times, over one card each, in their order
+    #[arg(long, value_name = "RATE")]
+    send: Vec<Rate>,
+    /// Rate of its traffic from the peer, likewise
+    #[arg(long, value_name = "RATE")]
+    receive: Vec<Rate>,
+    /// The guest that is the other end of its traffic instead of the peer, over its last card
+    #[arg(long, value_name = "GUEST")]
+    with: Option<String>,
     /// Memory to fill at boot, in MiB; a guest of 128 MiB has room for about 50
     #[arg(long, value_name = "MIB", default_value_t = 0)]
     fill: u64,
@@ -162,12 +186,20 @@ struct AddArgs {
 }
 
 impl AddArgs {
-    fn spec(self) -> GuestSpec {
-        GuestSpec {
+    fn spec(self) -> Result<GuestSpec> {
+        let cards = self.network.len();
+        ensure!(self.send.len().max(self.receive.len()) <= cards, "more rates than cards; give a --network for each");
+        let rate = |rates: &[Rate], number: usize| rates.get(number).copied().unwrap_or_default();
+        let nics = self.network.iter().enumerate().map(|(number, &network)| Nic {
+            network,
+            send: rate(&self.send, number),
+            receive: rate(&self.receive, number),
+            other_end: self.with.clone().filter(|_| number + 1 == cards),
+        });
+        Ok(GuestSpec {
             host: self.host,
             memory_mib: self.memory,
-            send: self.send,
-            receive: self.receive,
+            nics: nics.collect(),
             fill_mib: self.fill,
             dirty: self.dirty,
             working_set_mib: self.working_set,
@@ -178,7 +210,7 @@ impl AddArgs {
                 _ => Start::Running,
             },
             ..GuestSpec::new(&self.guest)
-        }
+        })
     }
 }
 
@@ -205,7 +237,7 @@ fn run(cli: Cli) -> Result<()> {
         }
         Cmd::Down { all: true } => all_labs()?.iter().try_for_each(|name| down(name)),
         Cmd::Down { all: false } => down(&name),
-        Cmd::Guest(GuestCmd::Add(add)) => Lab::open(&name)?.add_guests(&[add.spec()]),
+        Cmd::Guest(GuestCmd::Add(add)) => Lab::open(&name)?.add_guests(&[add.spec()?]),
         Cmd::Guest(GuestCmd::Remove { guest }) => Lab::open(&name)?.remove_guest(&guest),
         Cmd::Guest(GuestCmd::PowerOff { guest }) => Lab::open(&name)?.power_off(&guest),
         Cmd::Exec { node, command } => exec(&Lab::open(&name)?, node, &command),
@@ -222,6 +254,7 @@ fn run(cli: Cli) -> Result<()> {
 
 /// Becomes the program, so that its terminal and its exit status are the user's.
 fn exec(lab: &Lab, node: Node, command: &[OsString]) -> Result<()> {
+    ensure!(lab.spec().nodes().any(|other| other == node), "the lab has no {node}");
     let (program, arguments) = command.split_first().context("no program to run")?;
     let error = lab.command(node, program).args(arguments).exec();
     Err(error).context("starting nsenter")

@@ -15,14 +15,14 @@ use nix::{
     unistd::{Uid, User},
 };
 
-use crate::node::hosts_file;
+use crate::{node::hosts_file, spec::LabSpec};
 
 /// Covers the machine's files with the lab's, in this process's mount namespace.
 ///
 /// `private` is the node's own filesystem, `ssh` the lab's ssh directory.
-pub(crate) fn cover(private: &Path, ssh: &Path) -> Result<()> {
+pub(crate) fn cover(spec: &LabSpec, private: &Path, ssh: &Path) -> Result<()> {
     let hosts = private.join("hosts");
-    fs::write(&hosts, hosts_file(true)).context("writing the client's hosts file")?;
+    fs::write(&hosts, hosts_file(spec.nodes(), true)).context("writing the client's hosts file")?;
     bind(&hosts, Path::new("/etc/hosts"))?;
     bind(ssh, Path::new("/etc/ssh"))?;
 

@@ -1,8 +1,8 @@
 //! Guests' heartbeats, read from their consoles.
 //!
-//! A guest's console is one file, in the directory that both hosts share: wherever the guest runs,
+//! A guest's console is one file, in the directory that all hosts share: wherever the guest runs,
 //! its ticks go on at the end of that file. So the file shows whether a guest lived through a
-//! migration, and whether at any time it ran on both hosts at once.
+//! migration, and whether at any time it ran on two hosts at once.
 
 use std::{
     fs::File,

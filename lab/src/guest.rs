@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{node::Node, rate::Rate};
+use crate::{networks::Network, node::Node, rate::Rate};
 
 /// What becomes of a guest once it is defined.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,19 @@ pub enum Start {
     Inactive,
 }
 
+/// A card of a guest, and the traffic over it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nic {
+    /// The network that it is in; a guest has no two in one.
+    pub network: Network,
+    /// Rate of the traffic that it sends.
+    pub send: Rate,
+    /// Rate of the traffic that it receives.
+    pub receive: Rate,
+    /// The guest at the other end of that traffic; none if that is the peer.
+    pub other_end: Option<String>,
+}
+
 /// A guest to add; see [`Lab::add_guests`](crate::Lab::add_guests).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestSpec {
@@ -26,10 +39,8 @@ pub struct GuestSpec {
     pub host: Node,
     /// Memory, in MiB.
     pub memory_mib: u64,
-    /// Rate of its traffic to the peer.
-    pub send: Rate,
-    /// Rate of its traffic from the peer.
-    pub receive: Rate,
+    /// Its cards.
+    pub nics: Vec<Nic>,
     /// Memory to fill at boot with bytes that must cross the wire, in MiB.
     pub fill_mib: u64,
     /// Rate at which it writes to memory, counted in whole pages.
@@ -49,14 +60,13 @@ pub struct GuestSpec {
 }
 
 impl GuestSpec {
-    /// A running, persistent guest of 128 MiB on host-a, with no traffic.
+    /// A running, persistent guest of 128 MiB on host-a, with one card, in the LAN, and no traffic.
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             host: Node::HostA,
             memory_mib: 128,
-            send: Rate::ZERO,
-            receive: Rate::ZERO,
+            nics: vec![Nic::default()],
             fill_mib: 0,
             dirty: Rate::ZERO,
             working_set_mib: 16,
@@ -79,15 +89,50 @@ impl GuestSpec {
         self
     }
 
-    /// Makes it send to the peer.
-    pub fn send(mut self, rate: Rate) -> Self {
-        self.send = rate;
+    /// Makes it send, over the card that it got last.
+    pub fn send(self, rate: Rate) -> Self {
+        self.last_nic(|nic| nic.send = rate)
+    }
+
+    /// Makes it receive, over the card that it got last.
+    pub fn receive(self, rate: Rate) -> Self {
+        self.last_nic(|nic| nic.receive = rate)
+    }
+
+    /// Puts the card that it got last into that network, instead of the LAN.
+    pub fn on(self, network: Network) -> Self {
+        self.last_nic(|nic| nic.network = network)
+    }
+
+    /// Gives it one more card, in that network.
+    pub fn also_on(mut self, network: Network) -> Self {
+        self.nics.push(Nic { network, ..Nic::default() });
         self
     }
 
-    /// Makes it receive from the peer.
-    pub fn receive(mut self, rate: Rate) -> Self {
-        self.receive = rate;
+    /// Makes that guest, instead of the peer, the other end of its traffic over the card that it got last.
+    pub fn with(self, guest: &str) -> Self {
+        self.last_nic(|nic| nic.other_end = Some(guest.to_owned()))
+    }
+
+    /// Rate of all its traffic to the peer.
+    pub fn sends(&self) -> Rate {
+        Rate(self.with_peer().map(|nic| nic.send.bits_per_second()).sum())
+    }
+
+    /// Rate of all its traffic from the peer.
+    pub fn receives(&self) -> Rate {
+        Rate(self.with_peer().map(|nic| nic.receive.bits_per_second()).sum())
+    }
+
+    fn with_peer(&self) -> impl Iterator<Item = &Nic> {
+        self.nics.iter().filter(|nic| nic.other_end.is_none())
+    }
+
+    fn last_nic(mut self, change: impl FnOnce(&mut Nic)) -> Self {
+        if let Some(nic) = self.nics.last_mut() {
+            change(nic);
+        }
         self
     }
 

@@ -11,7 +11,9 @@ use crate::{
     domain_xml::domain_xml,
     guest::{GuestSpec, Start},
     lab::{Lab, join, lock},
-    node::{FIRST_GUEST, Node, address},
+    networks::Network,
+    node::{FIRST_GUEST, Node},
+    rate::Rate,
     run::{feed, wait_for},
 };
 
@@ -37,13 +39,13 @@ type Records = BTreeMap<String, Record>;
 impl Lab {
     /// Starts guests side by side, and waits until each has its heartbeat and its traffic.
     pub fn add_guests(&self, guests: &[GuestSpec]) -> Result<()> {
-        let numbers = self.enrol(guests)?;
+        let numbers = &self.enrol(guests)?;
         thread::scope(|scope| {
             let threads: Vec<_> = guests
                 .iter()
-                .zip(numbers)
-                .map(|(guest, number)| {
-                    scope.spawn(move || self.add_guest(guest, number).with_context(|| format!("adding {}", guest.name)))
+                .map(|guest| {
+                    scope
+                        .spawn(move || self.add_guest(guest, numbers).with_context(|| format!("adding {}", guest.name)))
                 })
                 .collect();
             threads.into_iter().try_for_each(join)
@@ -55,13 +57,13 @@ impl Lab {
         Ok(self.records()?.into_values().map(|record| record.spec).collect())
     }
 
-    /// Stops and undefines one guest, on both hosts.
+    /// Stops and undefines one guest, on all hosts.
     pub fn remove_guest(&self, name: &str) -> Result<()> {
         self.remove_domains(&|domain| domain == name)?;
         self.forget(&|guest| guest == name)
     }
 
-    /// Stops and undefines all domains on both hosts, whoever defined them.
+    /// Stops and undefines all domains on all hosts, whoever defined them.
     pub fn remove_all_guests(&self) -> Result<()> {
         self.remove_domains(&|_| true)?;
         self.forget(&|_| true)
@@ -86,24 +88,57 @@ impl Lab {
     pub fn power_off(&self, guest: &str) -> Result<()> {
         let records = self.records()?;
         let record = records.get(guest).with_context(|| format!("no guest named {guest} was added"))?;
-        let order = format!("echo {POWER_OFF} > /dev/tcp/{}/{ORDER_PORT}", address(record.number));
+        let address = Network::Lan.address(record.number);
+        ensure!(record.spec.nics.iter().any(|nic| nic.network == Network::Lan), "{guest} is not in the LAN");
+        let order = format!("echo {POWER_OFF} > /dev/tcp/{address}/{ORDER_PORT}");
         self.run(Node::Peer, &["bash", "-c", &order])?;
         Ok(())
     }
 
-    /// Waits until a guest's traffic runs, at no less than half of its rate.
+    /// Bytes that a guest has sent over its card in a network and received there, since it came to its host.
+    pub fn carried(&self, guest: &str, network: Network) -> Result<(u64, u64)> {
+        let records = self.records()?;
+        let record = records.get(guest).with_context(|| format!("no guest named {guest} was added"))?;
+        let mac = network.guest_mac(record.number);
+        for &host in self.hosts() {
+            if self.state(host, guest)?.is_some_and(|state| state.starts_with("running")) {
+                let text = self.virsh(host, &["domifstat", guest, &mac])?;
+                let count = |key: &str| {
+                    let value = text.lines().find_map(|line| line.split_once(key)?.1.trim().parse().ok());
+                    value.with_context(|| format!("no {key} of {guest} in {text:?}"))
+                };
+                // libvirt counts what the guest sends and receives, not what its tap does.
+                return Ok((count("tx_bytes")?, count("rx_bytes")?));
+            }
+        }
+        bail!("{guest} does not run")
+    }
+
+    /// Waits until a guest's traffic runs: that with the peer at no less than half of its rate, that with other guests
+    /// until as much has run as half of its rate is in [`FLOW_WINDOW`].
     pub fn wait_for_flow(&self, guest: &GuestSpec, timeout: Duration) -> Result<()> {
         let enough = |measured: f64, asked: u64| measured >= asked as f64 / 2.0;
         wait_for(&format!("the traffic of {}", guest.name), timeout, || {
             let flow = self.flow(&guest.name, FLOW_WINDOW)?;
-            let lives = enough(flow.outbound_bits_per_second, guest.send.bits_per_second())
-                && enough(flow.inbound_bits_per_second, guest.receive.bits_per_second());
+            let lives = enough(flow.outbound_bits_per_second, guest.sends().bits_per_second())
+                && enough(flow.inbound_bits_per_second, guest.receives().bits_per_second());
             Ok(lives.then_some(()))
-        })
+        })?;
+        for nic in guest.nics.iter().filter(|nic| nic.other_end.is_some()) {
+            let before = self.carried(&guest.name, nic.network)?;
+            wait_for(&format!("the traffic of {} to other guests", guest.name), timeout, || {
+                let now = self.carried(&guest.name, nic.network)?;
+                let bits = |now: u64, before: u64| now.saturating_sub(before) as f64 * 8.0 / FLOW_WINDOW.as_secs_f64();
+                let lives = enough(bits(now.0, before.0), nic.send.bits_per_second())
+                    && enough(bits(now.1, before.1), nic.receive.bits_per_second());
+                Ok(lives.then_some(()))
+            })?;
+        }
+        Ok(())
     }
 
-    fn add_guest(&self, guest: &GuestSpec, number: u8) -> Result<()> {
-        let xml = domain_xml(self.spec(), guest, number)?;
+    fn add_guest(&self, guest: &GuestSpec, numbers: &BTreeMap<String, u8>) -> Result<()> {
+        let xml = domain_xml(self.spec(), guest, numbers)?;
         let host = guest.host;
         let define = |action: &str| {
             let mut virsh = self.command(host, "virsh");
@@ -126,10 +161,9 @@ impl Lab {
         Ok(())
     }
 
-    /// Records new guests, and gives each a number that no other has.
-    fn enrol(&self, guests: &[GuestSpec]) -> Result<Vec<u8>> {
+    /// Records new guests, and gives each a number that no other has; returns those of all guests.
+    fn enrol(&self, guests: &[GuestSpec]) -> Result<BTreeMap<String, u8>> {
         self.with_records(|records| {
-            let mut numbers = Vec::new();
             for spec in guests {
                 let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
                 ensure!(
@@ -137,17 +171,36 @@ impl Lab {
                     "a guest's name consists of letters, digits and -_. , unlike {:?}",
                     spec.name
                 );
-                ensure!(spec.host.is_host(), "{} runs no guests", spec.host);
+                ensure!(self.hosts().contains(&spec.host), "{} runs no guests", spec.host);
+                self.check_nics(spec)?;
                 ensure!(!records.contains_key(&spec.name), "there is a guest {} already", spec.name);
                 let taken = |number: &u8| records.values().any(|record| record.number == *number);
                 let number = (FIRST_GUEST..u8::MAX)
                     .find(|number| !taken(number))
                     .context("the lab has no address left for another guest")?;
                 records.insert(spec.name.clone(), Record { number, spec: spec.clone() });
-                numbers.push(number);
             }
-            Ok(numbers)
+            for spec in guests {
+                check_other_ends(spec, records)?;
+            }
+            Ok(records.iter().map(|(name, record)| (name.clone(), record.number)).collect())
         })
+    }
+
+    fn check_nics(&self, guest: &GuestSpec) -> Result<()> {
+        let name = &guest.name;
+        for (number, nic) in guest.nics.iter().enumerate() {
+            let network = nic.network.name();
+            ensure!(self.spec().bridge(nic.network).is_some(), "this lab has no network {network} for {name}");
+            let twice = guest.nics[..number].iter().any(|other| other.network == nic.network);
+            ensure!(!twice, "{name} is twice in the network {network}");
+            let silent = nic.send.max(nic.receive) == Rate::ZERO;
+            ensure!(
+                silent || nic.other_end.is_some() || nic.network.peer().is_some(),
+                "the peer is not in the network {network}; name a guest for the traffic of {name}"
+            );
+        }
+        Ok(())
     }
 
     fn forget(&self, wanted: &dyn Fn(&str) -> bool) -> Result<()> {
@@ -164,7 +217,7 @@ impl Lab {
     fn remove_domains(&self, wanted: &(dyn Fn(&str) -> bool + Sync)) -> Result<()> {
         thread::scope(|scope| {
             let remove = |host| move || self.remove_domains_of(host, wanted);
-            let hosts = Node::HOSTS.map(|host| scope.spawn(remove(host)));
+            let hosts: Vec<_> = self.hosts().iter().map(|&host| scope.spawn(remove(host))).collect();
             hosts.into_iter().try_for_each(join)
         })
     }
@@ -206,4 +259,16 @@ impl Lab {
         fs::write(self.dir().guests(), text).context("recording the guests")?;
         Ok(result)
     }
+}
+
+/// The other ends of a guest's traffic are there, and in the same networks.
+fn check_other_ends(guest: &GuestSpec, records: &Records) -> Result<()> {
+    for nic in &guest.nics {
+        if let Some(other) = &nic.other_end {
+            let record = records.get(other).with_context(|| format!("no guest named {other} was added"))?;
+            let there = record.spec.nics.iter().any(|end| end.network == nic.network);
+            ensure!(there, "{other} is not in the network {} of {}", nic.network.name(), guest.name);
+        }
+    }
+    Ok(())
 }

@@ -71,10 +71,9 @@ fn make_mounts(node: Node, dir: &LabDir, spec: &LabSpec) -> Result<()> {
     mount(Some(census::mark(dir.name()).as_str()), &private, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
         .with_context(|| format!("mounting {}", private.display()))?;
     match node {
-        Node::HostA => host_root::enter(node, dir, spec.release_a),
-        Node::HostB => host_root::enter(node, dir, spec.release_b),
-        Node::Client => client_view::cover(&private, &dir.ssh()),
+        Node::Client => client_view::cover(spec, &private, &dir.ssh()),
         Node::Peer | Node::Switch => Ok(()),
+        host => host_root::enter(host, dir, spec),
     }
 }
 
@@ -87,12 +86,12 @@ struct Daemon {
 fn daemons(node: Node, dir: &LabDir) -> Result<Vec<Daemon>> {
     let text = |path: &Path| path.display().to_string();
     let commands: &[&[&str]] = match node {
-        Node::HostA | Node::HostB => &[&["libvirtd", "--listen"], &["/usr/sbin/sshd", "-D", "-e"]],
         Node::Peer => {
             let own = env::current_exe().context("finding this program's own file")?;
             &[&[&text(&own), "peer-server", &text(&dir.traffic())]]
         }
         Node::Client | Node::Switch => &[],
+        _host => &[&["libvirtd", "--listen"], &["/usr/sbin/sshd", "-D", "-e"]],
     };
     let daemon =
         |command: &&[&str]| Daemon { command: command.iter().map(|word| (*word).to_owned()).collect(), pid: None };

@@ -1,7 +1,7 @@
 //! What a host sees as its root: the cached Debian root of its release, with changes kept in memory
 //! and gone with the host, and the configuration of libvirt and QEMU for the lab.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::symlink, path::Path};
 
 use anyhow::{Context, Result};
 use nix::{
@@ -13,7 +13,8 @@ use crate::{
     census,
     node::{Node, hosts_file},
     paths::{LabDir, SHARED_ON_HOST},
-    rootfs::{self, Release},
+    rootfs,
+    spec::LabSpec,
 };
 
 /// QEMU as root and without the confinements that need more of the machine than namespaces: the
@@ -33,8 +34,8 @@ stdio_handler = \"file\"
 const INTERFACE_DRIVER: &str = "usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_interface.so";
 
 /// Mounts the root of a host in this process's mount namespace, and enters it.
-pub(crate) fn enter(node: Node, dir: &LabDir, release: Release) -> Result<()> {
-    let base = rootfs::ensure(release)?;
+pub(crate) fn enter(node: Node, dir: &LabDir, spec: &LabSpec) -> Result<()> {
+    let base = rootfs::ensure(spec.release(node))?;
     let private = dir.private(node);
     let [upper, work, root] = ["upper", "work", "root"].map(|name| private.join(name));
     for dir in [&upper, &work, &root] {
@@ -55,7 +56,7 @@ pub(crate) fn enter(node: Node, dir: &LabDir, release: Release) -> Result<()> {
     bind(&dir.ssh(), &root.join("etc/ssh"))?;
     bind(&dir.shared(), &root.join(SHARED_ON_HOST.trim_start_matches('/')))?;
 
-    configure(node, &root)?;
+    configure(node, &root, spec)?;
     if node == Node::HostB {
         fs::remove_file(root.join(INTERFACE_DRIVER)).context("removing the interface driver of the host")?;
     }
@@ -69,26 +70,35 @@ fn bind(source: &Path, target: &Path) -> Result<()> {
         .with_context(|| format!("binding {} to {}", source.display(), target.display()))
 }
 
-fn configure(node: Node, root: &Path) -> Result<()> {
-    // sshd wants the first; the second is for disks that only this host has.
-    for dir in ["run/sshd", "srv/private"] {
+fn configure(node: Node, root: &Path, spec: &LabSpec) -> Result<()> {
+    // sshd wants the first; the second is for disks that only this host has; libvirt keeps the guests' MAC addresses in
+    // the third, and makes it only for a network that needs dnsmasq.
+    for dir in ["run/sshd", "srv/private", "var/lib/libvirt/dnsmasq"] {
         fs::create_dir_all(root.join(dir)).with_context(|| format!("creating /{dir} of the host"))?;
     }
     for (name, text) in [
-        ("etc/hosts", hosts_file(false)),
+        ("etc/hosts", hosts_file(spec.nodes(), false)),
         ("etc/hostname", format!("{node}\n")),
         ("etc/libvirt/libvirtd.conf", libvirtd_conf(node)),
         ("etc/libvirt/qemu.conf", QEMU_CONF.to_owned()),
     ] {
         fs::write(root.join(name), text).with_context(|| format!("writing /{name} of the host"))?;
     }
+    // libvirtd starts them with itself.
+    let networks = root.join("etc/libvirt/qemu/networks");
+    for (name, xml) in spec.libvirt_networks() {
+        let file = format!("{name}.xml");
+        fs::write(networks.join(&file), xml).with_context(|| format!("defining the network {name} of the host"))?;
+        symlink(format!("../{file}"), networks.join("autostart").join(&file))
+            .with_context(|| format!("making the network {name} of the host start"))?;
+    }
     Ok(())
 }
 
-/// No authentication, as nothing outside the lab reaches a host. Without a UUID of their own both
+/// No authentication, as nothing outside the lab reaches a host. Without a UUID of their own all
 /// hosts would have the machine's, and libvirt refuses to migrate from a host to itself.
 fn libvirtd_conf(node: Node) -> String {
-    let last = if node == Node::HostA { "a" } else { "b" };
+    let last = node.name().trim_start_matches("host-");
     format!(
         "\
 listen_tls = 0

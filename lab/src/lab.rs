@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     env,
     ffi::OsStr,
+    fmt::Write,
     fs::{self, File},
     io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
@@ -24,6 +25,7 @@ use crate::{
     census, deps,
     hold::{READY, START_DAEMONS},
     initramfs, kernel,
+    networks::{MigrationNetwork, Network},
     node::Node,
     paths::{LABS, LabDir, guest_binary, lab_binary},
     rootfs,
@@ -32,7 +34,7 @@ use crate::{
     ssh,
 };
 
-/// The kernel and the initramfs, in the directory that both hosts share.
+/// The kernel and the initramfs, in the directory that all hosts share.
 pub(crate) const BOOT: &str = "boot";
 
 /// A host's search path, for the daemons and for whatever is run in it.
@@ -59,8 +61,9 @@ pub struct Lab {
 
 impl Lab {
     /// Brings a lab up: makes what is not cached yet, starts the nodes, connects them, and waits
-    /// until both hosts answer. What a crashed lab of that name left is cleared away.
+    /// until all hosts answer. What a crashed lab of that name left is cleared away.
     pub fn up(spec: &LabSpec) -> Result<Self> {
+        spec.check()?;
         let dir = LabDir::new(&spec.name)?;
         let init = guest_binary()?;
         deps::ensure()?;
@@ -71,9 +74,6 @@ impl Lab {
         lab.write_files(&kernel, &init)?;
         lab.start_holders()?;
         lab.build_network()?;
-        for host in Node::HOSTS {
-            lab.set_rate(host, spec.link)?;
-        }
         lab.start_daemons()?;
         let holders = serde_json::to_string(&lab.holders).context("encoding the holders")?;
         fs::write(lab.dir.holders(), holders).context("recording the holders")?;
@@ -107,7 +107,12 @@ impl Lab {
         &self.spec
     }
 
-    /// A directory of this machine that both hosts see at `/srv/shared`.
+    /// Its KVM hosts.
+    pub fn hosts(&self) -> &'static [Node] {
+        self.spec.hosts()
+    }
+
+    /// A directory of this machine that all hosts see at `/srv/shared`.
     pub fn shared_dir(&self) -> PathBuf {
         self.dir.shared()
     }
@@ -168,9 +173,9 @@ impl Lab {
     /// died or were killed), and waits until they answer.
     pub fn start_daemons(&self) -> Result<()> {
         thread::scope(|scope| {
-            let nodes =
-                [Node::HostA, Node::HostB, Node::Peer].map(|node| scope.spawn(move || self.start_daemons_of(node)));
-            nodes.into_iter().try_for_each(join)
+            let nodes = self.hosts().iter().chain(&[Node::Peer]);
+            let threads: Vec<_> = nodes.map(|&node| scope.spawn(move || self.start_daemons_of(node))).collect();
+            threads.into_iter().try_for_each(join)
         })
     }
 
@@ -206,7 +211,8 @@ impl Lab {
     /// The process that holds a node's namespaces.
     pub(crate) fn holder(&self, node: Node) -> Pid {
         // Nodes are entered only once all are held.
-        Pid::from_raw(self.holders[&node])
+        let holder = self.holders.get(&node);
+        Pid::from_raw(*holder.unwrap_or_else(|| panic!("the lab named {} has no {node}", self.dir.name())))
     }
 
     pub(crate) fn dir(&self) -> &LabDir {
@@ -226,8 +232,8 @@ impl Lab {
         self.write_configuration()?;
         let boot = self.dir.shared().join(BOOT);
         let consoles = self.dir.shared().join("console");
-        for path in Node::ALL.map(|node| self.dir.private(node)).iter().chain([&boot, &consoles]) {
-            fs::create_dir_all(path).with_context(|| format!("creating {}", path.display()))?;
+        for path in self.spec.nodes().map(|node| self.dir.private(node)).chain([boot.clone(), consoles]) {
+            fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display()))?;
         }
         fs::copy(kernel.join(kernel::KERNEL), boot.join(kernel::KERNEL)).context("copying the guests' kernel")?;
         initramfs::write(&boot.join(initramfs::NAME), init, kernel)
@@ -237,14 +243,24 @@ impl Lab {
     fn write_configuration(&self) -> Result<()> {
         let directory = self.dir.configuration().join("tsmig");
         fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
-        let hosts = Node::HOSTS.map(|host| format!("[hosts.{host}]\nlink = \"{}\"\n", self.spec.link));
-        fs::write(directory.join("config.toml"), hosts.join("\n")).context("writing the client's configuration")
+        let link = match self.spec.migration {
+            Some(MigrationNetwork::OwnWire(rate)) => rate,
+            _ => self.spec.link,
+        };
+        let mut text = String::new();
+        for &host in self.hosts() {
+            writeln!(text, "[hosts.{host}]\nlink = \"{link}\"")?;
+            if let Some(address) = host.address_in(Network::Migration).filter(|_| self.spec.migration.is_some()) {
+                writeln!(text, "migration_uri = \"tcp://{address}\"")?;
+            }
+        }
+        fs::write(directory.join("config.toml"), text).context("writing the client's configuration")
     }
 
     /// Starts all holders, then waits for all.
     fn start_holders(&mut self) -> Result<()> {
         let binary = lab_binary()?;
-        for node in Node::ALL {
+        for node in self.spec.nodes() {
             let log = File::create(self.dir.log(node)).with_context(|| format!("log of {node}"))?;
             let child = Command::new(&binary)
                 .args(["hold", self.dir.name(), node.name()])
@@ -258,13 +274,13 @@ impl Lab {
             self.holders.insert(node, child.id().try_into().context("a process id")?);
             self.children.push(child);
         }
-        for (node, child) in Node::ALL.iter().zip(&mut self.children) {
+        for (node, child) in self.spec.nodes().zip(&mut self.children) {
             let mut line = String::new();
             if let Some(stdout) = child.stdout.take() {
                 BufReader::new(stdout).read_line(&mut line).context("hearing from a holder")?;
             }
             if line.trim() != READY {
-                bail!("{node} did not start: {}", self.log_of(*node));
+                bail!("{node} did not start: {}", self.log_of(node));
             }
         }
         Ok(())
@@ -317,8 +333,7 @@ pub fn all_labs() -> Result<Vec<String>> {
 fn make_caches(spec: &LabSpec) -> Result<PathBuf> {
     thread::scope(|scope| {
         let kernel = scope.spawn(kernel::ensure);
-        rootfs::ensure(spec.release_a)?;
-        rootfs::ensure(spec.release_b)?;
+        spec.hosts().iter().try_for_each(|&host| rootfs::ensure(spec.release(host)).map(drop))?;
         join(kernel)
     })
 }

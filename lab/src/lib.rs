@@ -1,4 +1,4 @@
-//! A lab on one machine: two KVM hosts with libvirt, a switch with shaped links between them, guests
+//! A lab on one machine: KVM hosts with libvirt, a switch with shaped links between them, guests
 //! with traffic and a heartbeat, and a client from which `tsmig` evacuates one host to the other.
 //!
 //! Everything is real except the wires: each host runs Debian's libvirtd, QEMU and sshd in its own
@@ -35,7 +35,7 @@ mod host_root;
 mod initramfs;
 mod kernel;
 mod lab;
-mod network;
+mod networks;
 mod node;
 mod paths;
 mod peer;
@@ -44,13 +44,15 @@ mod rootfs;
 mod run;
 mod spec;
 mod ssh;
+mod wiring;
 
 pub mod cli;
 
 pub use console::Pulse;
 pub use flow::{Delivered, Flow};
-pub use guest::{GuestSpec, Start};
+pub use guest::{GuestSpec, Nic, Start};
 pub use lab::{Lab, all_labs, down};
+pub use networks::{MigrationNetwork, Network};
 pub use node::Node;
 pub use rate::Rate;
 pub use rootfs::Release;

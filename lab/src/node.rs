@@ -1,12 +1,11 @@
-//! The nodes of a lab and their addresses.
+//! The nodes of a lab.
 
 use std::{fmt, net::Ipv4Addr};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// Length of the network prefix of the lab's only network, in bits.
-pub(crate) const PREFIX: u8 = 24;
+use crate::networks::Network;
 
 /// One node: a set of namespaces in which its programs run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize)]
@@ -16,6 +15,10 @@ pub enum Node {
     HostA,
     /// The second KVM host.
     HostB,
+    /// The third KVM host, if the lab has so many.
+    HostC,
+    /// The fourth KVM host, if the lab has so many.
+    HostD,
     /// Where `tsmig` and `virsh` run, over the machine's own root filesystem.
     Client,
     /// The other end of the guests' traffic.
@@ -25,17 +28,19 @@ pub enum Node {
 }
 
 impl Node {
-    /// All nodes.
-    pub const ALL: [Self; 5] = [Self::HostA, Self::HostB, Self::Client, Self::Peer, Self::Switch];
+    /// The KVM hosts that a lab can have; how many it has, [`LabSpec::hosts`](crate::LabSpec) says.
+    pub(crate) const POSSIBLE_HOSTS: [Self; 4] = [Self::HostA, Self::HostB, Self::HostC, Self::HostD];
 
-    /// The KVM hosts.
-    pub const HOSTS: [Self; 2] = [Self::HostA, Self::HostB];
+    /// The nodes that each lab has beside its hosts.
+    pub(crate) const OTHERS: [Self; 3] = [Self::Client, Self::Peer, Self::Switch];
 
     /// The node's name: its hostname, and the name of its port on the switch.
     pub const fn name(self) -> &'static str {
         match self {
             Self::HostA => "host-a",
             Self::HostB => "host-b",
+            Self::HostC => "host-c",
+            Self::HostD => "host-d",
             Self::Client => "client",
             Self::Peer => "peer",
             Self::Switch => "switch",
@@ -47,29 +52,41 @@ impl Node {
         match self {
             Self::HostA => Some("host-a-mgmt"),
             Self::HostB => Some("host-b-mgmt"),
+            Self::HostC => Some("host-c-mgmt"),
+            Self::HostD => Some("host-d-mgmt"),
             _ => None,
         }
     }
 
-    /// The node's address; the same in every lab, as nothing joins two labs.
-    pub const fn address(self) -> Option<Ipv4Addr> {
+    /// Last byte of the node's addresses; below [`FIRST_GUEST`].
+    pub(crate) const fn number(self) -> Option<u8> {
         match self {
-            Self::HostA => Some(address(1)),
-            Self::HostB => Some(address(2)),
-            Self::Client => Some(address(3)),
-            Self::Peer => Some(address(4)),
+            Self::HostA => Some(1),
+            Self::HostB => Some(2),
+            Self::Client => Some(3),
+            Self::Peer => Some(4),
+            Self::HostC => Some(5),
+            Self::HostD => Some(6),
             Self::Switch => None,
+        }
+    }
+
+    /// The node's address in the network that joins all; the same in every lab, as nothing joins two labs.
+    pub const fn address(self) -> Option<Ipv4Addr> {
+        self.address_in(Network::Lan)
+    }
+
+    /// The address that the node has in a network, if it is there.
+    pub const fn address_in(self, network: Network) -> Option<Ipv4Addr> {
+        match self.number() {
+            Some(number) => Some(network.address(number)),
+            None => None,
         }
     }
 
     /// Whether this is a KVM host.
     pub const fn is_host(self) -> bool {
-        matches!(self, Self::HostA | Self::HostB)
-    }
-
-    /// The network device that leads to the switch.
-    pub(crate) const fn uplink(self) -> &'static str {
-        if self.is_host() { "uplink" } else { "eth0" }
+        matches!(self, Self::HostA | Self::HostB | Self::HostC | Self::HostD)
     }
 }
 
@@ -79,18 +96,13 @@ impl fmt::Display for Node {
     }
 }
 
-/// The address with that last byte; guests have those from [`FIRST_GUEST`] on.
-pub(crate) const fn address(last: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 10, 0, last)
-}
-
-/// Last byte of the first guest's address.
+/// Last byte of the first guest's addresses.
 pub(crate) const FIRST_GUEST: u8 = 16;
 
-/// The text of `/etc/hosts` on a host, or, with the aliases, on the client.
-pub(crate) fn hosts_file(with_aliases: bool) -> String {
+/// The text of `/etc/hosts` on one of those nodes, with the aliases on the client.
+pub(crate) fn hosts_file(nodes: impl Iterator<Item = Node>, with_aliases: bool) -> String {
     let mut text = String::from("127.0.0.1 localhost\n");
-    for node in Node::ALL {
+    for node in nodes {
         if let Some(address) = node.address() {
             let alias = node.alias().filter(|_| with_aliases).unwrap_or_default();
             text.push_str(format!("{address} {node} {alias}").trim_end());
@@ -106,7 +118,8 @@ mod tests {
 
     #[test]
     fn only_the_client_knows_the_aliases() {
-        assert!(hosts_file(true).contains("10.10.0.2 host-b host-b-mgmt\n"));
-        assert!(hosts_file(false).contains("10.10.0.2 host-b\n"));
+        let nodes = || [Node::HostB, Node::Peer].into_iter();
+        assert!(hosts_file(nodes(), true).contains("10.10.0.2 host-b host-b-mgmt\n"));
+        assert!(hosts_file(nodes(), false).contains("10.10.0.2 host-b\n"));
     }
 }

@@ -15,7 +15,7 @@ pub(crate) const CACHE: &str = "/var/cache/tsmig-lab";
 /// Parent of the labs' directories.
 pub(crate) const LABS: &str = "/var/lib/tsmig-lab";
 
-/// Where [`LabDir::shared`] appears on both hosts.
+/// Where [`LabDir::shared`] appears on all hosts.
 pub(crate) const SHARED_ON_HOST: &str = "/srv/shared";
 
 /// The directory of one lab.
@@ -74,7 +74,7 @@ impl LabDir {
         self.path.join("state")
     }
 
-    /// The directory that both hosts see as [`SHARED_ON_HOST`].
+    /// The directory that all hosts see as [`SHARED_ON_HOST`].
     pub(crate) fn shared(&self) -> PathBuf {
         self.path.join("shared")
     }

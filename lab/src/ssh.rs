@@ -1,5 +1,5 @@
 //! One directory that becomes `/etc/ssh` on the hosts and the client, so that everybody in the lab
-//! reaches both hosts as root without a prompt, and no file of the user's takes part.
+//! reaches all hosts as root without a prompt, and no file of the user's takes part.
 
 use std::{fs, path::Path, process::Command};
 

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
-use tsmig_lab::{GuestSpec, Lab, LabSpec, Node, Rate, all_labs, down};
+use tsmig_lab::{GuestSpec, Lab, LabSpec, MigrationNetwork, Network, Node, Rate, all_labs, down};
 
 const TRAFFIC: Rate = Rate::mbit(30);
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -131,19 +131,83 @@ fn a_killed_up_can_be_cleaned_up() -> Result<()> {
     Ok(())
 }
 
+/// Bytes that a host has put on a wire since it is up.
+fn sent(lab: &Lab, host: Node, nic: &str) -> Result<f64> {
+    let counter = lab.run(host, &["cat", &format!("/sys/class/net/{nic}/statistics/tx_bytes")])?;
+    Ok(counter.trim().parse()?)
+}
+
+/// Three hosts with a wire for migrations: what a guest sends runs where its cards are, and a migration on that wire.
+fn each_network_has_its_way(lab: &Lab) -> Result<()> {
+    lab.add_guests(&[
+        GuestSpec::new("sink").on(Network::Isolated),
+        GuestSpec::new("inner").on(Network::Isolated).send(TRAFFIC).with("sink"),
+        GuestSpec::new("idle").memory_mib(96),
+        GuestSpec::new("o1")
+            .host(Node::HostC)
+            .send(Rate::mbit(10))
+            .also_on(Network::Migration)
+            .send(Rate::mbit(80))
+            .also_on(Network::Nat)
+            .send(Rate::mbit(5)),
+    ])?;
+    let wires = [Node::HostA, Node::HostC].map(|host| [(host, "uplink"), (host, "migration")]);
+    let look = || -> Result<Vec<f64>> {
+        let inner = lab.carried("sink", Network::Isolated)?.1 as f64;
+        let routed = lab.carried("o1", Network::Nat)?.0 as f64;
+        let wires = wires.as_flattened().iter().map(|(host, nic)| sent(lab, *host, nic));
+        [inner, routed].into_iter().map(Ok).chain(wires).collect()
+    };
+    let (from, before) = (SystemTime::now(), look()?);
+    let way = format!("tcp://{}", Node::HostB.address_in(Network::Migration).context("it has one")?);
+    migrate(lab, "idle", Node::HostA, Node::HostB, &["--migrateuri", &way])?;
+    let (seconds, after) = (from.elapsed()?.as_secs_f64(), look()?);
+    let bytes: Vec<_> = after.iter().zip(&before).map(|(after, before)| after - before).collect();
+    let [inner, routed, first, second, guests_first, guests_second] = bytes[..] else { unreachable!("six counters") };
+    let mbit = |bytes: f64| bytes * 8e-6 / seconds;
+
+    // All of the migration, and none of what the guests of the isolated network say to each other.
+    assert!(second > 50e6 && first < 1e6, "host-a sent {first} bytes to the LAN, {second} to the migration network");
+    assert!(mbit(inner) > 20.0, "{} Mbit/s inside", mbit(inner));
+    assert!((4.0..7.0).contains(&mbit(routed)), "{} Mbit/s by way of the host", mbit(routed));
+    assert!((12.0..18.0).contains(&mbit(guests_first)), "{} Mbit/s on the LAN", mbit(guests_first));
+    assert!((30.0..51.0).contains(&mbit(guests_second)), "{} Mbit/s on a wire of 50", mbit(guests_second));
+    Ok(())
+}
+
+/// Two networks on one wire: the host's data to the second address and the guest's to the first get no more than one wire.
+fn two_networks_share_a_wire(lab: &Lab) -> Result<()> {
+    lab.add_guests(&[GuestSpec::new("o1").send(TRAFFIC)])?;
+    let peer = Node::Peer.address_in(Network::Migration).context("it has one")?;
+    let from_host = format!("(echo host send 1; timeout 4 cat /dev/zero; true) > /dev/tcp/{peer}/5000");
+    assert!(lab.run(Node::HostA, &["ip", "route", "get", &peer.to_string()])?.contains("dev migration"));
+    lab.run(Node::HostA, &["bash", "-c", &from_host])?;
+    let end = SystemTime::now() - Duration::from_secs(1);
+    let sent = lab.traffic(end - Duration::from_secs(2), end)?;
+    let [host, guest] = ["host", "o1"].map(|name| sent[name].outbound_bits / 2e6);
+    assert!(host > 30.0 && guest > 10.0 && host + guest < 101.0, "{host} and {guest} Mbit/s on a wire of 100");
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs root; takes half a minute"]
 fn two_labs_are_up_side_by_side() -> Result<()> {
     let names = ["self-check-one", "self-check-two"];
-    let labs = thread::scope(|scope| {
-        let labs = names.map(|name| scope.spawn(move || Lab::up(&LabSpec::named(name))));
-        labs.map(|lab| lab.join().expect("no panic"))
+    let own_wire = MigrationNetwork::OwnWire(Rate::mbit(50));
+    let specs = [
+        LabSpec { hosts: 3, migration: Some(own_wire), inner_networks: true, ..LabSpec::named(names[0]) },
+        LabSpec { migration: Some(MigrationNetwork::LanWire), ..LabSpec::named(names[1]) },
+    ];
+    let checks: [fn(&Lab) -> Result<()>; 2] = [each_network_has_its_way, two_networks_share_a_wire];
+    let up = |spec, check: fn(&Lab) -> Result<()>| Lab::up(spec).and_then(|lab| check(&lab).map(|()| lab));
+    let (one, two) = thread::scope(|scope| {
+        let [one, two] = [0, 1].map(|number| {
+            let (spec, check) = (&specs[number], checks[number]);
+            scope.spawn(move || up(spec, check))
+        });
+        (one.join().expect("no panic"), two.join().expect("no panic"))
     });
-    let [one, two] = labs;
     let (one, two) = (one?, two?);
-    let guest = GuestSpec::new("o1").send(TRAFFIC);
-    one.add_guests(std::slice::from_ref(&guest))?;
-    two.add_guests(&[guest])?;
     let pulse = two.pulse("o1")?;
     drop(one);
     assert_nothing_is_left(names[0])?;

@@ -116,7 +116,7 @@ fn playbook(lab: &Lab) -> Result<()> {
 
     let (content, text) = ansible(lab, "ansible-playbook", &arguments)?;
     ensure!(content, "{text}");
-    for host in Node::HOSTS {
+    for &host in lab.hosts() {
         let note = fs::read_to_string(lab.shared_dir().join(format!("maintenance-{host}")))?;
         ensure!(note == "maintained, with here\n", "{host} was not empty: {note}");
     }

@@ -165,7 +165,7 @@ fn over_tls(lab: &Lab) -> Result<()> {
     let directory = directory(lab, "tls")?;
     let make = format!("cd {} && {CERTIFICATES}", directory.display());
     lab.run(Node::Client, &["sh", "-ec", &make])?;
-    for host in Node::HOSTS {
+    for &host in lab.hosts() {
         lab.run(host, &["sh", "-ec", LISTEN_BY_TLS, "sh", &lab.shared_dir().to_string_lossy()])?;
         kill(lab.libvirtd_pid(host)?, Signal::SIGKILL)?;
     }

@@ -150,7 +150,7 @@ fn dry_run(lab: &Lab) -> Result<()> {
     let guests = Guests::boot(lab, vec![sender("o1"), receiver("i1").transient()])?;
     let look = || -> Result<Vec<String>> {
         let mut seen = Vec::new();
-        for host in Node::HOSTS {
+        for &host in lab.hosts() {
             seen.push(lab.run(host, &["virsh", "list", "--all"])?);
         }
         for name in ["o1", "i1"] {
@@ -198,7 +198,7 @@ fn thirty(lab: &Lab) -> Result<()> {
     let specs: Vec<_> = (1..=30).map(|number| GuestSpec::new(&format!("g{number}")).memory_mib(96)).collect();
     // A few at a time, so that each boots within its time.
     let booted = specs.chunks(6).map(|few| Guests::boot(lab, few.to_vec())).collect::<Result<Vec<_>>>()?;
-    let set_links = |rate| Node::HOSTS.into_iter().try_for_each(|host| lab.set_rate(host, rate));
+    let set_links = |rate| lab.hosts().iter().try_for_each(|&host| lab.set_rate(host, rate));
     set_links(Rate::mbit(1000))?;
     let run = run(lab, &["evacuate", "host-a", "host-b", "--concurrency", "30", "--link", "1Gbit", "--output", "json"]);
     set_links(DEFAULT_LINK)?;
@@ -231,7 +231,7 @@ const AS_DEBIAN_SHIPS: [&str; 4] =
 const AS_THE_LAB: [&str; 4] = ["user = \"root\"", "group = \"root\"", "dynamic_ownership = 1", "remember_owner = 0"];
 
 fn as_debian_ships(lab: &Lab) -> Result<()> {
-    let set = |options: &[&str]| Node::HOSTS.into_iter().try_for_each(|host| lab.set_qemu_options(host, options));
+    let set = |options: &[&str]| lab.hosts().iter().try_for_each(|&host| lab.set_qemu_options(host, options));
     set(&AS_DEBIAN_SHIPS)?;
     let result = evacuate_as_debian_ships(lab);
     // Before the guests go: the libvirtd that starts now still knows them.

@@ -113,7 +113,7 @@ fn kept(lab: &Lab) -> Result<()> {
 }
 
 fn examined(lab: &Lab) -> Result<()> {
-    for host in Node::HOSTS {
+    for &host in lab.hosts() {
         write_image(lab, host, "x.iso")?;
     }
     define_and_start(lab, "web", &drive("x.iso"))?;

@@ -1,5 +1,5 @@
 //! What a guest and the lab must agree on: the configuration on the kernel command line, the
-//! heartbeat on the console, the announcement that opens a flow, and the pace of a flow.
+//! heartbeat on the console, the announcement that opens a flow, the pace of a flow and its other end.
 //!
 //! Each format is written and read in one module, so that the two sides cannot drift apart. The
 //! lab links this library; the binary of this package is the guests' `/init`.
@@ -7,6 +7,7 @@
 pub mod config;
 pub mod flow;
 pub mod pacer;
+pub mod serve;
 pub mod tick;
 
 /// TCP port of a guest that takes one-word orders; the only one is [`POWER_OFF`].

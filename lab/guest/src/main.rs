@@ -4,10 +4,19 @@
 //! It runs as process 1 of a kernel with nothing else in its initramfs, so it must never return:
 //! whatever fails is written on the console, where the lab reads it.
 
-use std::{convert::Infallible, fs, thread};
+use std::{
+    convert::Infallible,
+    fs,
+    net::{Ipv4Addr, TcpListener},
+    thread,
+};
 
 use anyhow::{Context, Result};
-use tsmig_lab_guest::{config::GuestConfig, flow::Direction};
+use tsmig_lab_guest::{
+    config::{GuestConfig, NicConfig},
+    flow::{Direction, PORT},
+    serve::serve,
+};
 
 mod console;
 mod heartbeat;
@@ -31,7 +40,7 @@ fn run() -> Result<Infallible> {
     let line = fs::read_to_string("/proc/cmdline").context("reading /proc/cmdline")?;
     let config = GuestConfig::from_command_line(&line)?;
     system::load_modules()?;
-    network::configure(config.address, config.prefix)?;
+    network::configure(&config.nics)?;
 
     // Before the first tick: a guest that ticks is as large as it was asked to be.
     let _filled = memory::fill(config.fill)?;
@@ -39,12 +48,20 @@ fn run() -> Result<Infallible> {
         let working_set = memory::fill(config.working_set)?;
         thread::spawn(move || memory::keep_dirty(config.dirty, working_set));
     }
-    for (direction, rate) in [(Direction::Send, config.send), (Direction::Receive, config.receive)] {
-        if rate > 0 {
-            let (name, peer) = (config.name.clone(), config.peer);
-            thread::spawn(move || traffic::keep_up(&name, peer, direction, rate));
-        }
+    let other_end = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).context("listening for other guests")?;
+    thread::spawn(move || serve(&other_end, &|_, _, _| {}));
+    for nic in &config.nics {
+        start_traffic(&config.name, nic);
     }
     thread::spawn(orders::listen);
     heartbeat::beat()
+}
+
+fn start_traffic(guest: &str, nic: &NicConfig) {
+    for (direction, rate) in [(Direction::Send, nic.send), (Direction::Receive, nic.receive)] {
+        if let Some(peer) = nic.peer.filter(|_| rate > 0) {
+            let name = guest.to_owned();
+            thread::spawn(move || traffic::keep_up(&name, peer, direction, rate));
+        }
+    }
 }

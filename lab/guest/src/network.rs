@@ -1,4 +1,4 @@
-//! Gives `eth0` its address and brings it up, over netlink: there is no `ip` in the guest.
+//! Gives the guest's cards their addresses and brings them up, over netlink: there is no `ip` in the guest.
 
 use std::{
     fs,
@@ -13,28 +13,50 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage},
     link::{LinkFlags, LinkMessage},
+    route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType},
 };
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
+use tsmig_lab_guest::config::NicConfig;
 
-/// The card may appear a moment after its driver was loaded.
+/// A card may appear a moment after its driver was loaded.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Sets the address of `eth0` and brings it up.
-pub(crate) fn configure(address: Ipv4Addr, prefix: u8) -> Result<()> {
-    let index = wait_for_index()?;
-    let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet;
-    message.header.prefix_len = prefix;
-    message.header.index = index;
-    message.attributes =
-        vec![AddressAttribute::Local(IpAddr::V4(address)), AddressAttribute::Address(IpAddr::V4(address))];
-    request(RouteNetlinkMessage::NewAddress(message)).context("setting the address of eth0")?;
-    set_flags(index, LinkFlags::Up).context("bringing eth0 up")
+/// Sets the addresses of `eth0` and the cards that follow, and brings them up.
+pub(crate) fn configure(nics: &[NicConfig]) -> Result<()> {
+    for (number, nic) in nics.iter().enumerate() {
+        configure_nic(&name(number), nic)?;
+    }
+    Ok(())
 }
 
-/// Takes `eth0` down.
+/// Takes all cards down.
 pub(crate) fn take_down() -> Result<()> {
-    set_flags(wait_for_index()?, LinkFlags::empty()).context("taking eth0 down")
+    for number in 0.. {
+        let name = name(number);
+        let Some(index) = index(&name)? else { break };
+        set_flags(index, LinkFlags::empty()).with_context(|| format!("taking {name} down"))?;
+    }
+    Ok(())
+}
+
+fn name(number: usize) -> String {
+    format!("eth{number}")
+}
+
+fn configure_nic(name: &str, nic: &NicConfig) -> Result<()> {
+    let index = wait_for_index(name)?;
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.prefix_len = nic.prefix;
+    message.header.index = index;
+    let address = IpAddr::V4(nic.address);
+    message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
+    request(RouteNetlinkMessage::NewAddress(message)).with_context(|| format!("setting the address of {name}"))?;
+    set_flags(index, LinkFlags::Up).with_context(|| format!("bringing {name} up"))?;
+    match nic.gateway {
+        Some(gateway) => add_default_route(gateway).with_context(|| format!("setting the gateway of {name}")),
+        None => Ok(()),
+    }
 }
 
 fn set_flags(index: u32, flags: LinkFlags) -> Result<()> {
@@ -45,13 +67,35 @@ fn set_flags(index: u32, flags: LinkFlags) -> Result<()> {
     request(RouteNetlinkMessage::SetLink(message))
 }
 
-fn wait_for_index() -> Result<u32> {
+fn add_default_route(gateway: Ipv4Addr) -> Result<()> {
+    let mut message = RouteMessage::default();
+    message.header = RouteHeader {
+        address_family: AddressFamily::Inet,
+        table: RouteHeader::RT_TABLE_MAIN,
+        protocol: RouteProtocol::Boot,
+        scope: RouteScope::Universe,
+        kind: RouteType::Unicast,
+        ..RouteHeader::default()
+    };
+    message.attributes = vec![RouteAttribute::Gateway(RouteAddress::Inet(gateway))];
+    request(RouteNetlinkMessage::NewRoute(message))
+}
+
+/// The number that the kernel gave a card; none if there is no such card.
+fn index(name: &str) -> Result<Option<u32>> {
+    match fs::read_to_string(format!("/sys/class/net/{name}/ifindex")) {
+        Ok(index) => index.trim().parse().map(Some).with_context(|| format!("index of {name}")),
+        Err(_) => Ok(None),
+    }
+}
+
+fn wait_for_index(name: &str) -> Result<u32> {
     let start = Instant::now();
     loop {
-        match fs::read_to_string("/sys/class/net/eth0/ifindex") {
-            Ok(index) => return index.trim().parse().context("index of eth0"),
-            Err(error) if start.elapsed() > PATIENCE => return Err(error).context("there is no eth0"),
-            Err(_) => thread::sleep(Duration::from_millis(20)),
+        match index(name)? {
+            Some(index) => return Ok(index),
+            None if start.elapsed() > PATIENCE => bail!("there is no {name}"),
+            None => thread::sleep(Duration::from_millis(20)),
         }
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn run(spec: &LabSpec, tsmig: Option<PathBuf>, keep: bool) -> Result<
     let tsmig = tsmig.canonicalize().context("finding tsmig")?;
 
     interrupt::takes_down(&spec.name)?;
-    note("bringing up two hosts");
+    note("bringing up the hosts");
     let lab = Lab::up(spec)?;
     let result = demonstrate(&lab, &tsmig);
     if keep {

@@ -5,7 +5,7 @@ use std::{thread, time::Duration};
 use anyhow::Result;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 
-use crate::{Flow, Lab, Node, lab::join};
+use crate::{Flow, Lab, lab::join};
 
 /// The span over which traffic is averaged.
 const WINDOW: Duration = Duration::from_secs(2);
@@ -17,7 +17,8 @@ const TICK_PATIENCE: Duration = Duration::from_secs(3);
 pub(super) fn table(lab: &Lab) -> Result<Table> {
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED);
-    table.set_header(["guest", "host-a", "host-b", "boot", "heartbeat", "uptime", "traffic out/in"]);
+    let hosts = lab.hosts().iter().map(|host| host.name());
+    table.set_header(["guest"].into_iter().chain(hosts).chain(["boot", "heartbeat", "uptime", "traffic out/in"]));
     let guests = lab.guests()?;
     let rows = thread::scope(|scope| {
         let threads: Vec<_> = guests.iter().map(|guest| scope.spawn(|| row(lab, &guest.name))).collect();
@@ -29,7 +30,7 @@ pub(super) fn table(lab: &Lab) -> Result<Table> {
 
 fn row(lab: &Lab, guest: &str) -> Result<Vec<String>> {
     let mut row = vec![guest.to_owned()];
-    for host in Node::HOSTS {
+    for &host in lab.hosts() {
         row.push(lab.state(host, guest)?.unwrap_or_default());
     }
     let alive = lab.wait_alive(guest, TICK_PATIENCE).is_ok();

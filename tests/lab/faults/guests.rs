@@ -81,7 +81,7 @@ fn hangs_at_the_destination(lab: &Lab) -> Result<()> {
     // Over this link they are on their way for longer than a silence is waited for.
     let idle = |name| GuestSpec::new(name).memory_mib(96);
     let guests = Guests::boot(lab, vec![idle("o1"), idle("o2")])?;
-    let set_links = |rate| Node::HOSTS.into_iter().try_for_each(|host| lab.set_rate(host, rate));
+    let set_links = |rate| lab.hosts().iter().try_for_each(|&host| lab.set_rate(host, rate));
     set_links(Rate::mbit(30))?;
     let run = hang_at_the_destination(lab);
     set_links(DEFAULT_LINK)?;

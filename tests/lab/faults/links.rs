@@ -69,7 +69,7 @@ fn in_post_copy(lab: &Lab) -> Result<()> {
 /// Makes TCP on both hosts give up within seconds instead of a quarter of an hour.
 fn with_impatient_tcp<T>(lab: &Lab, test: impl FnOnce() -> Result<T>) -> Result<T> {
     let set = |retries: &str| -> Result<()> {
-        for host in Node::HOSTS {
+        for &host in lab.hosts() {
             lab.run(host, &["sh", "-c", &format!("echo {retries} > /proc/sys/net/ipv4/tcp_retries2")])?;
         }
         Ok(())

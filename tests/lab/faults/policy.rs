@@ -63,7 +63,7 @@ fn ports(lab: &Lab) -> Result<()> {
 fn six(lab: &Lab) -> Result<()> {
     let names = ["a", "b", "c", "d", "e", "f"];
     let guests = Guests::boot(lab, names.map(|name| GuestSpec::new(name).memory_mib(96)).to_vec())?;
-    let set_links = |rate| Node::HOSTS.into_iter().try_for_each(|host| lab.set_rate(host, rate));
+    let set_links = |rate| lab.hosts().iter().try_for_each(|&host| lab.set_rate(host, rate));
     set_links(Rate::mbit(200))?;
     let options = ["--technique", "pre-copy", "--concurrency", "6", "--link", "200Mbit", "--output", "json"];
     let run = run(lab, &[&["evacuate", "host-a", "host-b"], options.as_slice()].concat());
