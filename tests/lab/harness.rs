@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use tsmig_lab::{GuestSpec, Lab, LabSpec, Node, Pulse, Rate, Release};
+use tsmig_lab::{GuestSpec, Lab, LabSpec, MigrationNetwork, Node, Pulse, Rate, Release};
 
 use crate::schema::Schema;
 
@@ -92,6 +92,12 @@ impl Drop for Borrowed<'_> {
 pub fn hosts_of(lab: &Lab, release_a: Release, release_b: Release) -> Result<Lab> {
     let named = LabSpec::named(&format!("{}-{release_a}-{release_b}", lab.spec().name));
     up(&LabSpec { release_a, release_b, ..named })
+}
+
+/// A lab beside this one, whose hosts have networks of libvirt's own and one for migrations.
+pub fn with_networks(lab: &Lab, migration: MigrationNetwork) -> Result<Lab> {
+    let named = LabSpec::named(&format!("{}-networks", lab.spec().name));
+    up(&LabSpec { migration: Some(migration), inner_networks: true, ..named })
 }
 
 /// A lab in which post-copies need no proof, unless a test wants it: `--trust-destination=false`.

@@ -11,6 +11,7 @@ mod domains;
 mod evacuations;
 mod faults;
 mod harness;
+mod networks;
 mod preflight;
 mod readme;
 mod releases;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         saved_plans::TESTS,
         ansible::TESTS,
         connections::TESTS,
+        networks::TESTS,
         readme::TESTS,
         releases::TESTS,
         screen::TESTS,
