@@ -20,29 +20,35 @@ PACKAGE_PACKAGES = dpkg-dev rpm xz-utils
 
 STATIC = RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target x86_64-unknown-linux-gnu
 
-.PHONY: all rust rust-tools check-tools build lab demo test bench check docs install build-packages lab-packages ansible-packages browser-packages package-packages packages check-packages
+.PHONY: all rust rust-tools check-tools build guest lab demo test self-check bench check docs install build-packages lab-packages ansible-packages browser-packages package-packages packages check-packages
 
 all: build
 
 build: rust build-packages
 	cargo build --release --locked
 
-# The lab with its guests' /init, which is one static binary.
-lab: rust build-packages lab-packages
-	cargo build --release --locked -p tsmig-lab
+# The /init of the lab's guests, which is one static binary.
+guest: rust build-packages
 	$(STATIC) -p tsmig-lab-guest
+
+lab: guest lab-packages
+	cargo build --release --locked -p tsmig-lab
 
 # Two hosts, four guests with live traffic, one evacuation; see lab/README.md.
 demo: build lab
 	target/release/tsmig-lab demo
 
-# Everything, on real hosts too. `check` alone is for the inner loop.
-test: check lab ansible-packages browser-packages
-	cargo test --locked --test browser
-	cargo build --locked -p tsmig-lab
-	cargo test --locked -p tsmig-lab --test self_check -- --ignored --test-threads=1
-	cargo test --locked --test lab
+# Everything, on real hosts too. `check` alone is for the inner loop. It builds the lab that the tests use.
+test: check guest lab-packages ansible-packages browser-packages
+	cargo test --workspace --locked --test browser
+	# The one waits for its labs while the other compiles.
+	$(MAKE) --jobs=2 self-check packages
+	cargo test --workspace --locked --test lab
 	$(MAKE) check-packages
+
+# The lab checks itself. The whole workspace is named so that nothing is built again with fewer features.
+self-check: guest lab-packages
+	cargo test --workspace --locked --test self_check -- --ignored
 
 check: rust-tools build-packages check-tools
 	cargo fmt --all --check

@@ -1,8 +1,7 @@
 //! The lab checks itself: guests move between its hosts by both techniques and live on, its levers
 //! for fault tests work, and nothing is left of it afterwards.
 //!
-//! These tests need root and take a minute or two, so they run only on demand:
-//! `cargo test -p tsmig-lab --test self_check -- --ignored`.
+//! These tests need root and take a minute or two, so they run only on demand: `make self-check`.
 
 use std::{
     fs,
