@@ -14,7 +14,7 @@ use crate::{
     node::{Node, hosts_file},
     paths::{LabDir, SHARED_ON_HOST},
     rootfs,
-    spec::LabSpec,
+    spec::{Accelerator, LabSpec},
 };
 
 /// QEMU as root and without the confinements that need more of the machine than namespaces: the
@@ -53,6 +53,9 @@ pub(crate) fn enter(node: Node, dir: &LabDir, spec: &LabSpec) -> Result<()> {
             .with_context(|| format!("mounting the host's {kind}"))?;
     }
     bind(Path::new("/dev"), &root.join("dev"))?;
+    if spec.accelerator == Accelerator::Tcg {
+        hide_kvm(&root)?;
+    }
     bind(&dir.ssh(), &root.join("etc/ssh"))?;
     bind(&dir.shared(), &root.join(SHARED_ON_HOST.trim_start_matches('/')))?;
 
@@ -61,6 +64,21 @@ pub(crate) fn enter(node: Node, dir: &LabDir, spec: &LabSpec) -> Result<()> {
         fs::remove_file(root.join(INTERFACE_DRIVER)).context("removing the interface driver of the host")?;
     }
     chroot(&root).context("entering the host's root")
+}
+
+/// Nobody can use KVM then, root neither. As long as only some users can, libvirt does not believe its cache of what QEMU can
+/// do, and starts QEMU for each question.
+fn hide_kvm(root: &Path) -> Result<()> {
+    let (kvm, nothing) = (root.join("dev/kvm"), root.join("run/no-kvm"));
+    if !kvm.exists() {
+        return Ok(());
+    }
+    fs::write(&nothing, "").context("writing the host's /run/no-kvm")?;
+    let flags = [MsFlags::MS_BIND, MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY];
+    flags
+        .into_iter()
+        .try_for_each(|flags| mount(Some(&nothing), &kvm, None::<&str>, flags, None::<&str>))
+        .context("hiding KVM from the host")
 }
 
 /// Makes `source` and what is mounted below it appear at `target`.
