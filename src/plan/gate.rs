@@ -143,6 +143,9 @@ impl Gate {
 mod tests {
     use std::collections::HashMap;
 
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
     use super::*;
     use crate::domain::DomainState;
     use crate::plan::draft::{Findings, Seen};
@@ -151,8 +154,16 @@ mod tests {
     use crate::plan::{Demands, Plan, Situation, fresh, model};
     use crate::profile::{Profile, fixture};
 
-    /// Guests of these kinds, with this traffic out and in, in Mbit/s, and so many MiB, on links of 100 Mbit/s.
-    fn hosts(guests: &[(usize, f64, f64, u64)]) -> (Profile, Profile, Findings) {
+    /// A guest: its kind, its traffic out and in, in Mbit/s, and its memory in MiB.
+    type Guest = (usize, f64, f64, u64);
+
+    /// A kind of guest: whether it is proven, and whether it is known in which QEMU its guests run.
+    type Kind = (bool, bool);
+
+    const KINDS: usize = 3;
+
+    /// Those guests on links of 100 Mbit/s.
+    fn hosts(guests: &[Guest], kinds: [Kind; KINDS]) -> (Profile, Profile, Findings) {
         let names: Vec<_> = (0..guests.len()).map(|index| format!("n{index}")).collect();
         let running: Vec<_> = names.iter().map(|name| (name.as_str(), name.as_str(), DomainState::Running)).collect();
         let (mut source, mut destination) = (fixture::host("a", &running), fixture::host("b", &[]));
@@ -163,10 +174,32 @@ mod tests {
             (domain.memory_bytes, domain.resident_bytes) = (mib << 20, mib << 20);
             (domain.outbound_bits_per_second, domain.inbound_bits_per_second) = (outbound * 1e6, inbound * 1e6);
         }
-        let ground = |kind: usize| Ground { machine: format!("m{kind}"), key: Some(kind.to_string()), proven: false };
-        let grounds = (0..3).map(ground).collect();
+        let ground = |(kind, (proven, known)): (usize, Kind)| Ground {
+            machine: format!("m{kind}"),
+            key: known.then(|| kind.to_string()),
+            proven,
+        };
+        let grounds = kinds.into_iter().enumerate().map(ground).collect();
         let ground_of: HashMap<_, _> = names.iter().cloned().zip(guests.iter().map(|guest| guest.0)).collect();
         (source, destination, Findings { grounds, ground_of, ..Findings::default() })
+    }
+
+    fn guests(number: usize) -> impl Strategy<Value = Vec<Guest>> {
+        let rate = || prop_oneof![2 => Just(0.0), 1 => 0.0..5.0, 3 => 5.0..60.0];
+        let guest = (0..KINDS, rate(), rate(), 16u64..512);
+        // Many hosts have guests that are alike.
+        let copies = prop::collection::vec(prop::option::weighted(0.3, 0..number), number);
+        (prop::collection::vec(guest, number), copies).prop_map(|(guests, copies)| {
+            let copied = |(&guest, copy): (&Guest, Option<usize>)| copy.map_or(guest, |copy| guests[copy]);
+            guests.iter().zip(copies).map(copied).collect()
+        })
+    }
+
+    /// Checks hosts with so many guests, the same ones in every run.
+    fn each<T: Strategy>(cases: u32, strategy: T, check: impl Fn(T::Value) -> Result<(), TestCaseError>) {
+        let config = Config { cases, failure_persistence: None, ..Config::default() };
+        let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+        runner.run(&strategy, check).expect("it holds for each");
     }
 
     fn plan((source, destination, findings): &(Profile, Profile, Findings)) -> Plan {
@@ -211,58 +244,58 @@ mod tests {
         fastest
     }
 
-    const SEVERAL: [&[(usize, f64, f64, u64)]; 6] = [
-        &[(0, 30.0, 0.0, 128), (0, 30.0, 0.0, 128), (0, 0.0, 30.0, 128)],
-        &[(0, 30.0, 0.0, 128), (0, 30.0, 0.0, 128), (0, 0.0, 30.0, 128), (0, 0.0, 30.0, 128)],
-        &[(0, 40.0, 0.0, 128), (1, 40.0, 0.0, 128), (0, 0.0, 0.0, 64), (1, 0.0, 20.0, 256)],
-        &[(0, 30.0, 5.0, 200), (0, 20.0, 0.0, 100), (1, 40.0, 0.0, 128)],
-        &[(0, 60.0, 0.0, 128), (0, 10.0, 0.0, 512), (1, 0.0, 50.0, 128), (1, 5.0, 5.0, 64)],
-        &[(0, 45.0, 0.0, 128), (0, 45.0, 0.0, 128), (0, 1.0, 0.0, 32)],
-    ];
-
-    fn check(guests: &[(usize, f64, f64, u64)]) {
-        let hosts = hosts(guests);
+    /// The plan takes no longer than the fastest schedule of all, and nobody in it goes unproven.
+    fn check(guests: Vec<Guest>, kinds: [Kind; KINDS]) -> Result<(), TestCaseError> {
+        let hosts = hosts(&guests, kinds);
         let plan = plan(&hosts);
         let best = fastest_of_all(&hosts);
         let found = plan.fastest_seconds.unwrap_or(f64::INFINITY);
-        assert!(found <= best * (1.0 + 1e-9), "{guests:?}: {found} against {best}");
-        assert!(plan.bound_seconds.is_none_or(|bound| bound <= best + 1e-9));
-        // What the plan says is what an engine can do that lets nobody go unproven.
-        let mut proven = [false; 3];
+        prop_assert!(found <= best * (1.0 + 1e-9), "{found} against {best}");
+        prop_assert!(plan.bound_seconds.is_none_or(|bound| bound <= best + 1e-9));
+        let mut proven = kinds.map(|(proven, _)| proven);
         for step in &plan.migrations {
-            let ground = step.ground.expect("all kinds are known");
-            assert!(step.technique() == Technique::PreCopy || proven[ground], "{}", step.domain);
-            proven[ground] = true;
+            let Some(ground) = step.ground else { continue };
+            prop_assert!(step.technique() == Technique::PreCopy || proven[ground], "{}", step.domain);
+            proven[ground] |= kinds[ground].1;
         }
+        Ok(())
+    }
+
+    fn kinds() -> impl Strategy<Value = [Kind; KINDS]> {
+        prop::array::uniform3((prop::bool::weighted(0.3), prop::bool::weighted(0.8)))
     }
 
     #[test]
     fn of_up_to_four_guests_the_plan_with_its_proofs_is_the_fastest_there_is() {
-        SEVERAL.into_iter().for_each(check);
+        for number in 2..=4 {
+            each(200, (guests(number), kinds()), |(guests, kinds)| check(guests, kinds));
+        }
     }
 
     #[test]
     fn of_five_guests_as_well() {
-        check(&[(0, 30.0, 0.0, 128), (0, 30.0, 0.0, 128), (0, 0.0, 0.0, 48), (1, 20.0, 0.0, 96), (1, 0.0, 20.0, 96)]);
+        each(4, (guests(5), kinds()), |(guests, kinds)| check(guests, kinds));
     }
 
     #[test]
     fn on_proven_ground_a_plan_is_what_it_is_without_the_rule() {
-        for guests in SEVERAL {
-            let mut hosts = hosts(guests);
-            hosts.2.grounds.iter_mut().for_each(|ground| ground.proven = true);
-            let free = crate::plan::plan(&hosts.0, &hosts.1, &[], &Demands::default());
-            let mut proven = plan(&hosts);
-            proven.grounds.clear();
-            proven.migrations.iter_mut().for_each(|step| step.ground = None);
-            assert_eq!(proven, free);
+        for (number, cases) in [(2, 64), (3, 64), (4, 64), (5, 6)] {
+            each(cases, (guests(number), prop::array::uniform3(any::<bool>())), |(guests, known)| {
+                let hosts = hosts(&guests, known.map(|known| (true, known)));
+                let free = crate::plan::plan(&hosts.0, &hosts.1, &[], &Demands::default());
+                let mut proven = plan(&hosts);
+                proven.grounds.clear();
+                proven.migrations.iter_mut().for_each(|step| step.ground = None);
+                prop_assert_eq!(proven, free);
+                Ok(())
+            });
         }
     }
 
     #[test]
     fn no_more_than_the_limit_are_in_post_copy_at_once() {
         let guests = [(0, 30.0, 0.0, 128); 4];
-        let (source, destination, _) = hosts(&guests);
+        let (source, destination, _) = hosts(&guests, [(true, true); KINDS]);
         let plan = |post_copy_limit| {
             let demands = Demands { post_copy_limit, ..Demands::default() };
             let rule = crate::plan::Rule { technique: Some(Technique::PostCopy), ..crate::plan::Rule::default() };
