@@ -23,7 +23,7 @@ pub struct HostFacts {
     pub processors: BTreeSet<u32>,
     /// The numbers of its NUMA cells; none if libvirt does not say.
     pub cells: BTreeSet<u32>,
-    /// The sizes of its huge pages, in bytes.
+    /// The sizes of its pages, in bytes: ordinary ones are the smallest. None if libvirt does not say.
     pub page_sizes: BTreeSet<u64>,
 }
 

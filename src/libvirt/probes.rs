@@ -43,14 +43,14 @@ impl Host {
         let hypervisor = self.line.ask(Connect::driver_type)?;
         let version = self.line.ask_raw(Connect::hyp_version)?.unwrap_or_default();
         let libvirt = self.line.ask_raw(Connect::lib_version)?.unwrap_or_default();
-        let Capabilities { qemu, processors, cells, huge_page_sizes, .. } = self.capabilities()?;
+        let Capabilities { qemu, processors, cells, page_sizes, .. } = self.capabilities()?;
         // It takes no domain, changes nothing whatever it is given, and is not allowed on a read-only connection.
         let write = self.line.ask_raw(|connection| connection.domain_xml_to_native("qemu-argv", "<domain/>", 0))?;
         let read_only = write.is_err_and(|error| {
             error.code().is(ErrorNumber::OperationDenied) || error.code().is(ErrorNumber::AccessDenied)
         });
         let name = self.endpoint().name.clone();
-        let page_sizes = huge_page_sizes.iter().map(|kib| u64::from(*kib) << 10).collect();
+        let page_sizes = page_sizes.iter().map(|kib| u64::from(*kib) << 10).collect();
         Ok(HostFacts { name, hypervisor, version, libvirt, read_only, qemu, processors, cells, page_sizes })
     }
 
@@ -269,12 +269,13 @@ impl Host {
 
     /// What the host can give to guests; `None` if its libvirt can't tell.
     pub fn memory(&self) -> Result<Option<Memory>, HostError> {
-        let Capabilities { cells, huge_page_sizes, .. } = self.capabilities()?;
+        let Capabilities { cells, page_sizes, .. } = self.capabilities()?;
         let cells = cells.len().max(1) as u32;
         let memory = self.line.ask_raw(move |connection| {
             let stats = ffi::node_memory(connection)?;
             let of = |kind: &str| stats.get(kind).copied().unwrap_or(0) << 10;
-            let huge = free_in_huge_pages(&huge_page_sizes, |size| connection.free_pages(&[size], 0, cells, 0));
+            let huge_sizes = page_sizes.get(1..).unwrap_or_default();
+            let huge = free_in_huge_pages(huge_sizes, |size| connection.free_pages(&[size], 0, cells, 0));
             let by_kernel = stats.contains_key("available");
             let available = if by_kernel { of("available") } else { of("free") + of("buffers") + of("cached") };
             Ok(Memory { available, by_kernel, total: of("total"), huge })

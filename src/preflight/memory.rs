@@ -85,7 +85,12 @@ fn need(domain: &DomainProfile, facts: &Facts) -> u64 {
 }
 
 fn backing(facts: &Facts, uuid: &str) -> Backing {
-    facts.domains.get(uuid).map(|found| found.hardware.backing).unwrap_or_default()
+    let backing = facts.domains.get(uuid).map(|found| found.hardware.backing).unwrap_or_default();
+    match backing {
+        // Ordinary pages, though they stand where huge ones do.
+        Backing::Huge(Some(size)) if facts.destination.page_sizes.first() == Some(&size) => Backing::Lazy,
+        backing => backing,
+    }
 }
 
 /// Huge pages of a size; `None` if the host did not tell how many are free.
@@ -201,6 +206,15 @@ mod tests {
             crowded(memory(), &[(1, 512, Backing::Huge(Some(gib))), (1, 600, Backing::Huge(Some(gib)))]).len(),
             1
         );
+    }
+
+    #[test]
+    fn ordinary_pages_that_a_definition_names_are_no_huge_ones() {
+        let mut facts = Facts { memory: Some(memory(50)), ..Facts::default() };
+        let named = [(60, 64, Backing::Huge(Some(4096)))];
+        assert!(come(facts.clone(), &named).0.is_empty(), "it is not known that these are ordinary");
+        facts.destination.page_sizes = [4096, 2 * MIB].into();
+        assert!(come(facts, &named).0[0].1.contains("60.0 MiB of memory"));
     }
 
     #[test]

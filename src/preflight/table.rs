@@ -432,12 +432,14 @@ mod tests {
         assert_found(&facts, Thing::Processors(set(&[9])), pinned(), None);
         facts.destination.processors = set(&[0, 1]);
         facts.destination.cells = set(&[0]);
-        facts.destination.page_sizes = [2 << 20].into();
+        facts.destination.page_sizes = [4 << 10, 2 << 20].into();
         assert_found(&facts, Thing::Processors(set(&[0, 1])), pinned(), None);
         assert_found(&facts, Thing::Processors(set(&[1, 2])), pinned(), Some("?it is pinned"));
         assert_found(&facts, Thing::Processors(set(&[2, 3])), pinned(), Some("host-b does not have (2, 3)"));
         assert_found(&facts, Thing::Cells(set(&[0, 1])), Part::Other("memory"), Some("NUMA nodes"));
-        assert_found(&facts, Thing::Pages(2 << 20), Part::Other("memory"), None);
+        for ordinary_or_huge in [4 << 10, 2 << 20] {
+            assert_found(&facts, Thing::Pages(ordinary_or_huge), Part::Other("memory"), None);
+        }
         assert_found(&facts, Thing::Pages(1 << 30), Part::Other("memory"), Some("huge pages of 1.0"));
     }
 

@@ -12,8 +12,8 @@ pub(crate) struct Capabilities {
     /// libvirt's identity of the machine, if it has one.
     pub(crate) machine_uuid: Option<String>,
     pub(crate) processor: Option<String>,
-    /// The sizes of the huge pages that the host knows, in KiB: all but the smallest.
-    pub(crate) huge_page_sizes: Vec<u32>,
+    /// The sizes of the pages that the host knows, in KiB. The smallest, which comes first, is of ordinary ones.
+    pub(crate) page_sizes: Vec<u32>,
     /// The numbers of its NUMA cells.
     pub(crate) cells: BTreeSet<u32>,
     /// The numbers of its processors.
@@ -31,7 +31,6 @@ impl Capabilities {
         let pages = cpu.into_iter().flat_map(|cpu| children(cpu, "pages"));
         let mut sizes: Vec<u32> = pages.filter_map(|page| page.attribute("size")?.parse().ok()).collect();
         sizes.sort_unstable();
-        sizes.drain(..sizes.len().min(1));
         let user = || {
             let dac = children(host, "secmodel").find(|model| text(*model, "model").as_deref() == Some("dac"))?;
             let label = text(dac, "baselabel")?;
@@ -45,7 +44,7 @@ impl Capabilities {
         Self {
             machine_uuid: text(host, "uuid"),
             processor: cpu.and_then(|cpu| xml.get(cpu.range())).map(str::to_owned),
-            huge_page_sizes: sizes,
+            page_sizes: sizes,
             cells: ids("cell"),
             processors: ids("cpu"),
             qemu: user(),
@@ -69,11 +68,11 @@ mod tests {
     fn capabilities_tell_the_user_the_processor_and_the_page_sizes() {
         let capabilities = Capabilities::read(CAPABILITIES);
         assert_eq!(capabilities.qemu, Some((64055, 109)));
-        assert_eq!(capabilities.huge_page_sizes, [2048, 1_048_576]);
+        assert_eq!(capabilities.page_sizes, [4, 2048, 1_048_576]);
         assert_eq!((capabilities.cells, capabilities.processors), ([0, 1].into(), [0, 3].into()));
         let processor = capabilities.processor.expect("a processor");
         assert!(processor.starts_with("<cpu>") && processor.ends_with("</cpu>"), "{processor}");
         let nothing = Capabilities::read("<capabilities/>");
-        assert_eq!((nothing.qemu, nothing.huge_page_sizes), (None, vec![]));
+        assert_eq!((nothing.qemu, nothing.page_sizes), (None, vec![]));
     }
 }

@@ -45,7 +45,7 @@ pub enum Thing {
     Processors(BTreeSet<u32>),
     /// NUMA nodes that memory comes from.
     Cells(BTreeSet<u32>),
-    /// Huge pages of this size in bytes.
+    /// Pages of this size in bytes, huge ones as a rule.
     Pages(u64),
     /// The user and the group that its QEMU runs as, as the label has them.
     Label(String),
