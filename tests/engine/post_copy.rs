@@ -9,6 +9,7 @@ use crate::support::{await_all, await_phase, journal, notices, options, outcomes
 use tsmig::domain::{Condition, Phase, Presence, Technique};
 use tsmig::engine::Evacuation;
 use tsmig::engine::events::Event;
+use tsmig::plan::Plan;
 use tsmig::report::{DomainOutcome, DomainReport, Outcome};
 
 #[test]
@@ -82,6 +83,22 @@ fn the_first_post_copy_goes_alone_until_its_guest_runs_at_the_destination() {
     hosts.finish("p1");
     hosts.finish("p2");
     assert_eq!(outcomes(&thread.join().unwrap()), [DomainOutcome::Migrated; 2]);
+}
+
+#[test]
+fn no_more_than_the_limit_are_in_post_copy_whatever_the_steps_allow() {
+    let names = ["p1", "p2", "p3", "q1"];
+    let hosts = Arc::new(Scripted::new(&names.map(|name| (name, Script::Copies))));
+    let technique = |name: &str| if name == "q1" { Technique::PreCopy } else { Technique::PostCopy };
+    let limited = Plan { post_copy_limit: Some(2), ..plan(&names.map(|name| (name, technique(name), 4))) };
+    let (events, _, thread) = start(limited, &hosts);
+    await_all(&events, &[&reaches("p1", Phase::PostCopy), &reaches("p2", Phase::PostCopy)]);
+    assert!(hosts.with("p3", |domain| domain.requests.is_empty()), "it waits, though four may be in flight");
+    hosts.finish("p1");
+    await_phase(&events, "p3", Phase::PostCopy);
+    assert!(hosts.with("p2", |domain| domain.source != Presence::Absent), "one made room, not both");
+    ["p2", "p3", "q1"].iter().for_each(|name| hosts.finish(name));
+    assert_eq!(outcomes(&thread.join().unwrap()), [DomainOutcome::Migrated; 4]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What the planner keeps to: forced techniques, exclusions, order, and caps.
 
+use std::process::Command;
+
 use crate::support::{balanced, by, domain, example, host, most_in_flight, step};
 use tsmig::domain::DomainState;
 use tsmig::domain::Technique;
@@ -109,6 +111,16 @@ fn post_copies_at_the_same_time_are_capped() {
     let none = limited(0);
     assert!(by(&none, Technique::PostCopy).is_empty());
     assert!(none.migrations[0].to_string().contains("at most 0 domains may be in post-copy"));
+}
+
+/// Five are what a link that breaks for good can lose, if the user says nothing. The engine counts them.
+#[test]
+fn without_an_option_five_may_be_in_post_copy() {
+    let profile = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/profiles/balanced.json");
+    let mut tsmig = Command::new(env!("CARGO_BIN_EXE_tsmig"));
+    tsmig.env("XDG_CONFIG_HOME", "/nowhere").args(["plan", "--profile", profile, "--output", "json"]);
+    let plan: Plan = serde_json::from_slice(&tsmig.output().expect("it runs").stdout).expect("a plan");
+    assert_eq!(plan.post_copy_limit, Some(5));
 }
 
 #[test]
