@@ -27,7 +27,7 @@ pub(crate) fn domain_xml(lab: &LabSpec, guest: &GuestSpec, numbers: &BTreeMap<St
     let machine = lab.machine();
     let boot = format!("{SHARED_ON_HOST}/{BOOT}");
     let (kernel, initramfs) = (kernel::KERNEL, initramfs::NAME);
-    let command_line = config(guest, numbers)?.to_command_line();
+    let command_line = config(guest, numbers)?.to_command_line() + if guest.light { " init_on_free=1" } else { "" };
     let number = number_of(&guest.name, numbers)?;
     let interfaces: String = guest.nics.iter().map(|nic| interface(lab, nic, number)).collect::<Result<_>>()?;
     // An emulated processor that any machine can show, and `append`: without it the destination's

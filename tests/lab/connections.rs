@@ -7,9 +7,9 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
-use tsmig_lab::{GuestSpec, Lab, Node};
+use tsmig_lab::{Lab, Node};
 
-use crate::harness::{Guests, Run, Test, assert_states, run, start, tsmig};
+use crate::harness::{Guests, Run, Test, assert_states, idle, run, start, tsmig};
 
 pub const TESTS: &[(&str, Test)] = &[
     ("ssh_never_asks_and_what_to_do_is_said", ssh_never_asks),
@@ -112,7 +112,7 @@ fn busy_sshd(lab: &Lab) -> Result<()> {
 }
 
 fn migration_uri(lab: &Lab) -> Result<()> {
-    let guests = Guests::boot(lab, vec![GuestSpec::new("i1"), GuestSpec::new("i2")])?;
+    let guests = Guests::boot(lab, vec![idle("i1"), idle("i2")])?;
     let addresses = |verb: &str| -> Result<()> {
         for (host, address) in [(Node::HostA, "10.10.1.1/24"), (Node::HostB, "10.10.1.2/24")] {
             lab.run(host, &["ip", "address", verb, address, "dev", "br0"])?;
@@ -170,7 +170,7 @@ fn over_tls(lab: &Lab) -> Result<()> {
         kill(lab.libvirtd_pid(host)?, Signal::SIGKILL)?;
     }
     lab.start_daemons()?;
-    let guests = Guests::boot(lab, vec![GuestSpec::new("i1")])?;
+    let guests = Guests::boot(lab, vec![idle("i1")])?;
     let uri = |host: Node| format!("qemu+tls://{host}/system?pkipath={}", directory.display());
     let (from, to) = (uri(Node::HostA), uri(Node::HostB));
     let run = run(lab, &["evacuate", &from, &to, "--link", "100Mbit", "--output", "json"])?;

@@ -5,7 +5,8 @@ use std::process::Stdio;
 use anyhow::{Context, Result, ensure};
 use tsmig_lab::{GuestSpec, Lab, Node};
 
-use crate::harness::{Guests, Run, Test, assert_states, info, receiver, run, sender, start, tsmig};
+use crate::faults::heavy;
+use crate::harness::{Guests, Run, Test, assert_states, idle, info, receiver, run, sender, start, tsmig};
 
 pub const TESTS: &[(&str, Test)] = &[
     ("a_transient_domain_arrives_transient_and_a_persistent_one_persistent", persistence),
@@ -31,7 +32,7 @@ fn persistence(lab: &Lab) -> Result<()> {
 }
 
 fn paused(lab: &Lab) -> Result<()> {
-    let guests = Guests::boot(lab, vec![GuestSpec::new("still").paused()])?;
+    let guests = Guests::boot(lab, vec![idle("still").paused()])?;
     let run = run(lab, &["evacuate", "host-a", "host-b", "--output", "json"])?;
     ensure!(run.status == 0, "{} {}", run.stdout, run.stderr);
     ensure!(run.report()?["domains"][0]["technique"] == "pre-copy", "a paused domain can't go by post-copy");
@@ -93,7 +94,7 @@ const STILL_THERE: &str = "
 
 fn left_behind(lab: &Lab) -> Result<()> {
     lab.run(Node::HostA, &["sh", "-ec", BELONGINGS])?;
-    lab.add_guests(&[GuestSpec::new("saved"), GuestSpec::new("plain").inactive()])?;
+    lab.add_guests(&[idle("saved"), GuestSpec::new("plain").inactive()])?;
     lab.run(Node::HostA, &["virsh", "managedsave", "saved"])?;
     let expected: [(&str, &[&str]); 5] = [
         ("ck", &["it has a checkpoint", "virsh checkpoint-delete ck NAME --metadata"]),
@@ -149,7 +150,7 @@ fn left_behind(lab: &Lab) -> Result<()> {
 }
 
 fn started_meanwhile(lab: &Lab) -> Result<()> {
-    let guests = Guests::boot(lab, vec![sender("o1").memory_mib(96)])?;
+    let guests = Guests::boot(lab, vec![heavy("o1")])?;
     lab.add_guests(&[GuestSpec::new("known").inactive(), GuestSpec::new("kept").inactive()])?;
     let options =
         ["evacuate", "host-a", "host-b", "--exclude", "kept", "--technique", "pre-copy", "--bandwidth", "42Mbit"];
@@ -172,7 +173,7 @@ fn started_meanwhile(lab: &Lab) -> Result<()> {
 fn two_runs(lab: &Lab) -> Result<()> {
     let names = ["o1", "o2", "o3"];
     // Without traffic, so that two at a time converge.
-    let guests = Guests::boot(lab, names.map(|name| GuestSpec::new(name).memory_mib(96)).to_vec())?;
+    let guests = Guests::boot(lab, names.map(|name| idle(name).memory_mib(96)).to_vec())?;
     // As two users have them: each a journal of its own.
     let journals = [tempfile::tempdir()?, tempfile::tempdir()?];
     let runs: Vec<_> = journals

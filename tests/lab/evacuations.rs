@@ -4,11 +4,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
-use tsmig_lab::{DEFAULT_LINK, GuestSpec, Lab, Node, Rate};
+use tsmig_lab::{DEFAULT_LINK, Lab, Node, Rate};
 
-use crate::harness::{Guests, Test, assert_states, info, receiver, run, sender, start};
+use crate::harness::{Guests, Test, assert_states, idle, info, receiver, run, sender, start};
 
 pub const TESTS: &[(&str, Test)] = &[
+    // It waits for no other, and no other for it, if it comes first.
+    (ALONE, thirty),
     ("pre_copy_moves_a_guest_with_its_traffic", pre_copy),
     ("post_copy_moves_a_guest_with_its_traffic", post_copy),
     ("mixed_evacuation_over_ssh_by_the_default_plan", mixed),
@@ -19,7 +21,6 @@ pub const TESTS: &[(&str, Test)] = &[
     ("a_dry_run_changes_nothing", dry_run),
     ("the_same_machine_under_two_names_is_refused", same_machine),
     ("an_interrupted_pre_copy_stays_at_the_source", interrupted),
-    ("thirty_guests_move_at_1_gbit_many_at_once", thirty),
     ("hosts_set_up_as_debian_ships_them_evacuate_by_pre_copy", as_debian_ships),
 ];
 
@@ -58,7 +59,7 @@ fn post_copy(lab: &Lab) -> Result<()> {
 
 /// A guest goes first by pre-copy, whichever the planner takes, and a post-copy of its kind follows.
 fn proof(lab: &Lab) -> Result<()> {
-    let small = GuestSpec::new("scout").memory_mib(96);
+    let small = idle("scout").memory_mib(96);
     let guests = Guests::boot(lab, vec![sender("o1"), sender("o2"), small])?;
     let careful = |command: &[&str]| run(lab, &[command, &["--trust-destination=false"]].concat());
     let plan = careful(&["plan", "host-a", "host-b"])?;
@@ -130,7 +131,7 @@ fn bandwidth_cap(lab: &Lab) -> Result<()> {
     const CAP: f64 = 40e6;
     for technique in ["pre-copy", "post-copy"] {
         // Without traffic of their own, so that only migrations are on the wire.
-        Guests::boot(lab, vec![GuestSpec::new("c1"), GuestSpec::new("c2")])?;
+        Guests::boot(lab, vec![idle("c1"), idle("c2")])?;
         let mut running =
             start(lab, &["evacuate", "host-a", "host-b", "--technique", technique, "--bandwidth", "40Mbit"])?;
         running.wait_for_progress("c1")?;
@@ -195,7 +196,7 @@ fn interrupted(lab: &Lab) -> Result<()> {
 }
 
 fn thirty(lab: &Lab) -> Result<()> {
-    let specs: Vec<_> = (1..=30).map(|number| GuestSpec::new(&format!("g{number}")).memory_mib(96)).collect();
+    let specs: Vec<_> = (1..=30).map(|number| idle(&format!("g{number}")).memory_mib(96)).collect();
     // A few at a time, so that each boots within its time.
     let booted = specs.chunks(6).map(|few| Guests::boot(lab, few.to_vec())).collect::<Result<Vec<_>>>()?;
     let set_links = |rate| lab.hosts().iter().try_for_each(|&host| lab.set_rate(host, rate));

@@ -109,13 +109,13 @@ fn up(spec: &LabSpec) -> Result<Lab> {
 }
 
 /// The window is short because the guests' traffic is steady.
-const OPTIONS: [&str; 2] = ["--window", "3s"];
+const OPTIONS: [&str; 2] = ["--window", "2s"];
 
 /// `tsmig` in the client, which has the lab's link in its configuration.
 pub fn tsmig(lab: &Lab, arguments: &[&str]) -> Command {
     let mut command = lab.command(Node::Client, env!("CARGO_BIN_EXE_tsmig"));
     command.args(arguments);
-    if arguments.first() != Some(&"recover") {
+    if arguments.first() != Some(&"recover") && !arguments.contains(&"--window") {
         command.args(OPTIONS);
     }
     command
@@ -314,14 +314,19 @@ impl Guests {
     }
 }
 
+/// A guest without traffic, of which less crosses than of one whose migration has to last.
+pub fn idle(name: &str) -> GuestSpec {
+    GuestSpec::new(name).light()
+}
+
 /// A guest that sends at the lab's usual rate.
 pub fn sender(name: &str) -> GuestSpec {
-    GuestSpec::new(name).send(Rate::mbit(30))
+    idle(name).send(Rate::mbit(30))
 }
 
 /// A guest that receives at the lab's usual rate.
 pub fn receiver(name: &str) -> GuestSpec {
-    GuestSpec::new(name).receive(Rate::mbit(30))
+    idle(name).receive(Rate::mbit(30))
 }
 
 /// The domain's state is that on each host; `None` is absence.

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
-use tsmig_lab::{GuestSpec, Lab, Node, Rate};
+use tsmig_lab::{Lab, Node};
 
 use tsmig::engine::recovery::journal::{self, Arrival, Entry, Journal};
 
-use crate::harness::{Guests, Run, Test, assert_states, receiver, run, start, tsmig};
+use crate::harness::{Guests, Run, Test, assert_states, idle, receiver, run, sender, start, tsmig};
 
 pub const TESTS: &[(&str, Test)] = &[
     ("everything_that_keeps_a_domain_is_found_at_once", findings),
@@ -59,11 +59,11 @@ fn findings(lab: &Lab) -> Result<()> {
         lab,
         vec![
             receiver("free"),
-            GuestSpec::new("media").device(medium).device(&disk("vda", "disk.img", "<readonly/>")),
-            GuestSpec::new("local").device(&disk("vda", "local.img", "")),
-            GuestSpec::new("wires").device(bridge).device(network).device(&nic("bridge")),
-            GuestSpec::new("snap").device(&disk("vda", "snap.img", "")),
-            GuestSpec::new("busy").device(&disk("vda", "busy.img", "")),
+            idle("media").device(medium).device(&disk("vda", "disk.img", "<readonly/>")),
+            idle("local").device(&disk("vda", "local.img", "")),
+            idle("wires").device(bridge).device(network).device(&nic("bridge")),
+            idle("snap").device(&disk("vda", "snap.img", "")),
+            idle("busy").device(&disk("vda", "busy.img", "")),
         ],
     )?;
     let twin = format!(
@@ -147,6 +147,8 @@ fn create(lab: &Lab, host: Node, name: &str, devices: &str, more: &str) -> Resul
 const NAMED_AT_HOST_A: &str = r#"
     cd /srv/private && echo '{}' > c.ign && echo '{}' > d.ign && mkdir sockets && mkfifo pipe
     rm -f /srv/shared/luks.img && truncate -s 4M /srv/shared/luks.img
+    echo 'alone:x:4242:4242::/:/bin/false' >> /etc/passwd && echo 'alone:x:4242:' >> /etc/group
+    chmod a+x /var/lib/libvirt/qemu
     ask() { virsh qemu-monitor-command free "$1"; }
     ask '{"execute":"object-add","arguments":{"qom-type":"secret","id":"s","data":"pass"}}'
     ask '{"execute":"blockdev-add","arguments":{"driver":"file","node-name":"f","filename":"/srv/shared/luks.img"}}'
@@ -157,78 +159,174 @@ const NAMED_AT_HOST_A: &str = r#"
     ask '{"execute":"blockdev-del","arguments":{"node-name":"f"}}'
     ask '{"execute":"object-del","arguments":{"id":"s"}}'"#;
 
-const SECRET: &str = "5ec4e700-0000-4000-8000-000000000012";
+/// Secrets of libvirt: one that host-b lacks, and one that has no value there.
+const SECRETS: [&str; 2] = ["5ec4e700-0000-4000-8000-000000000012", "5ec4e700-0000-4000-8000-000000000013"];
+
+/// Lets a host have one processor, which is number 0, in one NUMA node, which is number 1.
+const OTHER_PROCESSORS: &str = "
+    cd /sys/devices/system && mount -t tmpfs none node && mkdir node/node1 && cd node/node1
+    echo 1 > cpumap; echo 0 > cpulist; echo 10 > distance
+    printf 'Node 1 MemTotal: 4194304 kB\\nNode 1 MemFree: 2097152 kB\\n' > meminfo";
+
+/// What the hosts of the test have.
+struct Named<'a>(&'a Lab);
+
+impl Named<'_> {
+    fn on(&self, host: Node, script: &str) -> Result<()> {
+        self.0.run(host, &["sh", "-ec", script]).map(drop)
+    }
+
+    /// Makes a libvirt network, in the place of one of that name.
+    fn network(&self, host: Node, name: &str, inside: &str) -> Result<()> {
+        let xml = format!("<network><name>{name}</name>{inside}</network>");
+        let script = "virsh net-destroy \"$2\" 2>/dev/null || true; printf %s \"$1\" > /run/lan.xml; \
+                      virsh net-create /run/lan.xml";
+        self.0.run(host, &["sh", "-ec", script, "sh", &xml, name]).map(drop)
+    }
+
+    /// Networks of both hosts as host-a has them.
+    fn networks(&self, host: Node) -> Result<()> {
+        let own = "<bridge name='virbr7' stp='off'/><ip address='192.168.77.1' netmask='255.255.255.0'/>";
+        let bridged = "<forward mode='bridge'/><bridge name='br0'/>";
+        self.network(host, "lan", own)?;
+        self.network(host, "vlan", bridged)?;
+        self.network(host, "groups", &format!("{bridged}<portgroup name='g'/>"))
+    }
+
+    fn secret(&self, host: Node, uuid: &str, value: bool) -> Result<()> {
+        let set = format!("virsh secret-set-value {uuid} cGFzcw==");
+        let script = format!(
+            "printf \"<secret ephemeral='yes' private='yes'><uuid>{uuid}</uuid></secret>\" > /run/secret.xml
+             virsh secret-define /run/secret.xml; {}",
+            if value { &set } else { "" }
+        );
+        self.on(host, &script)
+    }
+
+    /// A pool of volumes in a directory of the host's own, with one volume or none.
+    fn pool(&self, host: Node, name: &str, volume: bool) -> Result<()> {
+        let make = if volume { format!("truncate -s 1M /srv/private/{name}/v;") } else { String::new() };
+        let script = format!(
+            "mkdir -p /srv/private/{name}; {make} virsh pool-refresh {name} 2>/dev/null || \
+             virsh pool-create-as {name} dir --target /srv/private/{name}"
+        );
+        self.on(host, &script)
+    }
+
+    /// Moves QEMU's modules for a virtio display, and lets libvirt look again.
+    fn modules(&self, from: &str, to: &str) -> Result<()> {
+        let names = "hw-display-virtio-gpu.so hw-display-virtio-gpu-pci.so hw-display-virtio-vga.so";
+        let script = format!(
+            "mkdir -p {from} {to}; for m in {names}; do [ ! -e {from}/$m ] || mv {from}/$m {to}; done
+             rm -rf /var/cache/libvirt/qemu"
+        );
+        self.on(Node::HostB, &script)?;
+        self.0.set_qemu_options(Node::HostB, &["user = \"root\""])
+    }
+}
 
 fn table(lab: &Lab) -> Result<()> {
-    let on = |host, script: &str| lab.run(host, &["sh", "-ec", script]).map(drop);
-    let network = |host, forward: &str| {
-        let xml = format!(
-            "<network><name>lan</name>{forward}<bridge name='virbr7' stp='off'/>\
-             <ip address='192.168.77.1' netmask='255.255.255.0'/></network>"
-        );
-        let script =
-            "virsh net-destroy lan 2>/dev/null || true; printf %s \"$1\" > /run/lan.xml; virsh net-create /run/lan.xml";
-        lab.run(host, &["sh", "-ec", script, "sh", &xml]).map(drop)
-    };
-    let secret = |host| {
-        let script = format!(
-            "printf \"<secret ephemeral='yes' private='yes'><uuid>{SECRET}</uuid></secret>\" > /run/secret.xml
-             virsh secret-define /run/secret.xml && virsh secret-set-value {SECRET} cGFzcw=="
-        );
-        on(host, &script)
-    };
-    let modules = |from: &str, to: &str| {
-        let names = "hw-display-virtio-gpu.so hw-display-virtio-gpu-pci.so hw-display-virtio-vga.so";
-        on(
-            Node::HostB,
-            &format!(
-                "mkdir -p {from} {to}; for m in {names}; do [ ! -e {from}/$m ] || mv {from}/$m {to}; done
-                 rm -rf /var/cache/libvirt/qemu"
-            ),
-        )?;
-        lab.set_qemu_options(Node::HostB, &["user = \"root\""])
-    };
-    create(lab, Node::HostA, "free", "", "")?;
+    let hosts = Named(lab);
+    let on = |host, script: &str| hosts.on(host, script);
+    // Named where huge pages are, ordinary ones are nothing that a host lacks.
+    let pages = "<memoryBacking><hugepages><page size='4' unit='KiB'/></hugepages></memoryBacking>";
+    create(lab, Node::HostA, "free", "", pages)?;
     on(Node::HostA, NAMED_AT_HOST_A)?;
-    secret(Node::HostA)?;
-    network(Node::HostA, "")?;
-    network(Node::HostB, "<forward mode='open'/>")?;
+    hosts.networks(Node::HostA)?;
+    hosts.network(Node::HostA, "behind", "<forward mode='bridge'/><bridge name='br0'/>")?;
+    for pool in ["p", "q"] {
+        hosts.pool(Node::HostA, pool, true)?;
+    }
+    on(Node::HostB, OTHER_PROCESSORS)?;
     let (installed, away) = ("/usr/lib/x86_64-linux-gnu/qemu", "/root/modules");
-    modules(installed, away)?;
+    hosts.modules(installed, away)?;
+    let other_vlan =
+        "<forward mode='bridge'/><bridge name='br0'/><virtualport type='openvswitch'/><vlan><tag id='8'/></vlan>";
+    let own =
+        "<forward mode='open'/><bridge name='virbr7' stp='off'/><ip address='192.168.77.1' netmask='255.255.255.0'/>";
+    for (name, inside) in [
+        ("lan", own),
+        ("vlan", other_vlan),
+        ("groups", "<forward mode='bridge'/><bridge name='br0'/>"),
+        ("behind", "<forward mode='bridge'/><bridge name='br7'/>"),
+    ] {
+        hosts.network(Node::HostB, name, inside)?;
+    }
+    hosts.pool(Node::HostB, "q", false)?;
+    for uuid in SECRETS {
+        hosts.secret(Node::HostA, uuid, true)?;
+    }
+    hosts.secret(Node::HostB, SECRETS[1], false)?;
+
     let vnc = |listen: &str, port: &str| format!("<graphics type='vnc' {port} listen='{listen}'/>");
     create(lab, Node::HostB, "resident", &vnc("0.0.0.0", "port='5999' autoport='no'"), "")?;
     let entry = "<sysinfo type='fwcfg'><entry name='opt/c' file='/srv/private/c.ign'/></sysinfo>";
     let argument = "<qemu:commandline><qemu:arg value='-fw_cfg'/><qemu:arg value='name=opt/d,file=/srv/private/d.ign'/>\
                     </qemu:commandline>";
-    let disk = format!(
-        "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='/srv/shared/luks.img'/>\
-         <target dev='vdb' bus='virtio'/><encryption format='luks'><secret type='passphrase' uuid='{SECRET}'/></encryption>\
-         <readonly/></disk>"
-    );
+    let disk = |kind: &str, source: &str| {
+        format!(
+            "<disk type='{kind}' device='disk'><driver name='qemu' type='raw'/>{source}<target dev='vdb' bus='virtio'/>\
+             <readonly/></disk>"
+        )
+    };
+    let crypt = |uuid: &str| {
+        let passphrase = format!("<encryption format='luks'><secret type='passphrase' uuid='{uuid}'/></encryption>");
+        disk("file", &format!("<source file='/srv/shared/luks.img'/>{passphrase}"))
+    };
+    let volume = |pool: &str| disk("volume", &format!("<source pool='{pool}' volume='v'/>"));
     let serial = |kind: &str, source: &str| format!("<serial type='{kind}'><source {source}/></serial>");
+    let nic = |network: &str, more: &str| {
+        format!("<interface type='network'><source network='{network}'{more}/><rom enabled='no'/></interface>")
+    };
+    let wires = nic("vlan", "") + &nic("groups", " portgroup='g'") + &nic("behind", "");
+    let pins = "<vcpu>1</vcpu><cputune><vcpupin vcpu='0' cpuset='1'/><emulatorpin cpuset='0-1'/></cputune>";
+    let cells = "<numatune><memory mode='strict' nodeset='0'/></numatune>";
+    let label = "<seclabel type='static' model='dac' relabel='yes'><label>alone:alone</label></seclabel>";
     for (name, devices, more) in [
         ("entry", String::new(), entry),
         ("argument", String::new(), argument),
-        ("crypt", disk, ""),
+        ("crypt", crypt(SECRETS[0]), ""),
+        ("empty", crypt(SECRETS[1]), ""),
+        ("pool", volume("p"), ""),
+        ("volume", volume("q"), ""),
         ("socket", serial("unix", "mode='bind' path='/srv/private/sockets/s'"), ""),
         ("pipe", serial("pipe", "path='/srv/private/pipe'"), ""),
         ("screen", format!("<video><model type='virtio'/></video>{}", vnc("127.0.0.1", "autoport='yes'")), ""),
-        ("network", "<interface type='network'><source network='lan'/></interface>".to_owned(), ""),
+        ("network", nic("lan", ""), ""),
+        ("wires", wires, ""),
         ("address", vnc("10.10.0.1", "autoport='yes'"), ""),
         ("port", vnc("127.0.0.1", "port='5999' autoport='no'"), ""),
+        ("pins", String::new(), pins),
+        ("cells", String::new(), cells),
+        ("user", String::new(), label),
     ] {
-        create(lab, Node::HostA, name, &devices, more)?;
+        create(lab, Node::HostA, name, &devices, more).with_context(|| name.to_owned())?;
     }
-    let expected: [(&str, &[&str]); 9] = [
-        ("address", &["its display listens on 10.10.0.1, which is no address of host-b"]),
+    let expected: [(&str, &[&str]); 16] = [
+        ("address", &["its display listens on 10.10.0.1, which is no address of host-b", "virsh edit address"]),
         ("argument", &["its argument of QEMU's names /srv/private/d.ign, which is not at host-b"]),
+        ("cells", &["NUMA nodes that host-b does not have (0)", "virsh numatune cells"]),
         ("crypt", &["host-b lacks a secret", "no secret with matching uuid", "virsh secret-define"]),
+        ("empty", &["host-b lacks a secret", "does not have a value", "virsh secret-set-value"]),
         ("entry", &["its fw_cfg file names /srv/private/c.ign, which is not at host-b"]),
         ("network", &["of the kind isolated at host-a and open at host-b", "net-define"]),
+        ("pins", &["processors that host-b does not have (1)", "virsh vcpupin pins"]),
         ("pipe", &["its console names /srv/private/pipe, which is not at host-b"]),
-        ("port", &["its display listens on port 5999, which resident has at host-b"]),
+        ("pool", &["host-b can't run it", "no storage pool with matching name 'p'"]),
+        ("port", &["its display listens on port 5999, which resident has at host-b", "virsh edit port"]),
         ("screen", &["host-b can't run it", "does not support video model 'virtio'"]),
         ("socket", &["its console names /srv/private/sockets, which is not at host-b"]),
+        ("user", &["its QEMU runs as the user alone, which host-b does not have", "the number that it has at host-a"]),
+        ("volume", &["host-b can't run it", "no storage vol with matching name 'v'"]),
+        (
+            "wires",
+            &[
+                "VLAN none at host-a and 8 at host-b",
+                "no portgroup g at host-b",
+                "host-b has no bridge br7",
+                "net-define and net-start at host-b",
+            ],
+        ),
     ];
     let rehearse = |more: &[&str]| run(lab, &[&["evacuate", "host-a", "host-b", "--dry-run"], more].concat());
     let refused = rehearse(&[])?;
@@ -240,22 +338,37 @@ fn table(lab: &Lab) -> Result<()> {
             ensure!(line.contains(word), "{word} is not in {line}");
         }
     }
+    ensure!(!refused.stderr.contains("free: "), "{}", refused.stderr);
 
-    // What each refusal says, but for the two that have to be edited and restarted.
+    // What each refusal says; of the NUMA node, that it is excluded.
+    on(Node::HostB, "ip link add br7 type bridge")?;
     on(Node::HostB, "cd /srv/private && echo '{}' > c.ign && echo '{}' > d.ign && mkdir sockets && mkfifo pipe")?;
-    modules(away, installed)?;
-    secret(Node::HostB)?;
-    network(Node::HostB, "")?;
-    let others = ["--exclude", "address", "--exclude", "port"];
-    let mended = rehearse(&others)?;
+    hosts.modules(away, installed)?;
+    for uuid in SECRETS {
+        hosts.secret(Node::HostB, uuid, true)?;
+    }
+    hosts.networks(Node::HostB)?;
+    for pool in ["p", "q"] {
+        hosts.pool(Node::HostB, pool, true)?;
+    }
+    on(Node::HostB, "echo 'alone:x:4242:4242::/:/bin/false' >> /etc/passwd && echo 'alone:x:4242:' >> /etc/group")?;
+    on(Node::HostA, "virsh vcpupin pins 0 0; for d in address port; do virsh destroy $d; done")?;
+    create(lab, Node::HostA, "address", &vnc("0.0.0.0", "autoport='yes'"), "")?;
+    create(lab, Node::HostA, "port", &vnc("127.0.0.1", "port='5998' autoport='no'"), "")?;
+    let mended = rehearse(&["--exclude", "cells"])?;
     ensure!(mended.status == 0, "{} {}", mended.stdout, mended.stderr);
-    ensure!(
-        mended.stdout.contains("note: network: ") && mended.stdout.contains("of the kind isolated"),
-        "{}",
-        mended.stdout
-    );
-    let strict = rehearse(&[&others[..], &["--strict"]].concat())?;
-    ensure!(strict.status == 1 && strict.stderr.contains("network: its NIC"), "{} {}", strict.stdout, strict.stderr);
+    let only_differ = [
+        ("network", "of the kind isolated"),
+        ("pins", "processors that host-b does not have (1)"),
+        ("wires", "on br0 at host-a and on br7 at host-b"),
+    ];
+    let strict = rehearse(&["--exclude", "cells", "--strict"])?;
+    ensure!(strict.status == 1, "{} {}", strict.stdout, strict.stderr);
+    for (name, words) in only_differ {
+        let says = |text: &str, start: &str| text.lines().any(|line| line.contains(start) && line.contains(words));
+        ensure!(says(&mended.stdout, &format!("note: {name}: ")), "{name} in {}", mended.stdout);
+        ensure!(says(&strict.stderr, &format!("{name}: ")), "{name} in {}", strict.stderr);
+    }
 
     // As a user whom libvirt gives nothing, QEMU can't read a file of root's.
     on(Node::HostA, "chmod 600 /srv/shared/luks.img")?;
@@ -266,18 +379,19 @@ fn table(lab: &Lab) -> Result<()> {
     };
     as_user("libvirt-qemu", 0)?;
     let forbidden = rehearse(&["--only", "crypt"]);
+    on(Node::HostB, "umount /sys/devices/system/node")?;
     as_user("root", 1)?;
     let forbidden = forbidden?;
     for words in ["QEMU at host-b, as ", "may not read its vdb (/srv/shared/luks.img)", "setfacl"] {
         ensure!(forbidden.stderr.contains(words), "{words} is not in {} {}", forbidden.stdout, forbidden.stderr);
     }
     ensure!(forbidden.status == 1, "{}", forbidden.stderr);
-    // That of host-b went with its libvirtd.
-    on(Node::HostA, &format!("virsh secret-undefine {SECRET}"))?;
-    for host in [Node::HostA, Node::HostB] {
-        on(host, "virsh net-destroy lan; rm -rf /srv/private/*")?;
-    }
-    Ok(())
+    // Those of host-b went with its libvirtd.
+    on(Node::HostA, &SECRETS.map(|uuid| format!("virsh secret-undefine {uuid}")).join(";"))?;
+    let gone = "for n in lan vlan groups behind; do virsh net-destroy $n; done; \
+                for p in p q; do virsh pool-destroy $p; done; sed -i '/^alone:/d' /etc/passwd /etc/group; \
+                ip link delete br7 || true; rm -rf /srv/private/*";
+    lab.hosts().iter().try_for_each(|&host| on(host, gone))
 }
 
 /// It ended before anything moved, and said why.
@@ -333,7 +447,7 @@ fn stopped(lab: &Lab) -> Result<()> {
 }
 
 fn hanging(lab: &Lab) -> Result<()> {
-    let guests = Guests::boot(lab, vec![receiver("g1"), GuestSpec::new("g2")])?;
+    let guests = Guests::boot(lab, vec![receiver("g1"), idle("g2")])?;
     let emulator = lab.qemu_pid(Node::HostA, "g2")?;
     kill(emulator, Signal::SIGSTOP)?;
     let start = Instant::now();
@@ -377,7 +491,7 @@ fn finish(child: Child, said: &mut impl std::io::Read) -> Result<Run> {
 }
 
 fn memory(lab: &Lab) -> Result<()> {
-    let guests = Guests::boot(lab, vec![receiver("g1"), GuestSpec::new("g2")])?;
+    let guests = Guests::boot(lab, vec![receiver("g1"), idle("g2")])?;
     lab.set_free_memory(Node::HostB, Some(200))?;
     let refused = run(lab, &["evacuate", "host-a", "host-b"]);
     let partial = run(lab, &["evacuate", "host-a", "host-b", "--partial"]);
@@ -542,7 +656,7 @@ fn migrating(lab: &Lab) -> Result<()> {
 
 fn file_backed(lab: &Lab) -> Result<()> {
     let backing = "<memoryBacking><source type='file'/><access mode='shared'/></memoryBacking>";
-    let sends = GuestSpec::new("g1").send(Rate::mbit(30)).element(backing);
+    let sends = sender("g1").element(backing);
     let guests = Guests::boot(lab, vec![sends])?;
     let forced = run(lab, &["evacuate", "host-a", "host-b", "--technique", "post-copy"])?;
     assert_refused(lab, &guests, &forced, &["g1: post-copy is forced", "its memory is backed by a file"])?;
@@ -563,7 +677,8 @@ fn profiling(lab: &Lab) -> Result<()> {
     let script = "printf %s \"$1\" > /run/gone.xml && virsh create --paused /run/gone.xml";
     lab.run(Node::HostA, &["sh", "-ec", script, "sh", gone])?;
 
-    let (child, mut said) = profiling_run(lab, &["profile", "host-a", "--output", "json"])?;
+    // Long enough for what follows.
+    let (child, mut said) = profiling_run(lab, &["profile", "host-a", "--window", "4s", "--output", "json"])?;
     let changes = "virsh destroy gone; virsh detach-interface g1 bridge --mac 52:54:00:10:20:02; \
                    virsh destroy reset; virsh start reset";
     lab.run(Node::HostA, &["sh", "-ec", changes])?;

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use tsmig_lab::{GuestSpec, Lab, Node, Release};
 
 use crate::faults::{assert_moved, guest, unplug_and_begin};
-use crate::harness::{Guests, Run, Test, assert_states, hosts_of, run};
+use crate::harness::{Guests, Run, Test, assert_states, hosts_of, idle, run};
 
 pub const TESTS: &[(&str, Test)] = &[
     ("releases_bookworm_to_trixie_by_both_techniques", to_trixie),
@@ -16,7 +16,7 @@ pub const TESTS: &[(&str, Test)] = &[
 /// A guest with traffic that goes by post-copy and one without that goes by pre-copy: Debian 12's QEMU corrupts guests
 /// that migrate by pre-copy under load without KVM.
 fn pair(host: Node) -> Vec<GuestSpec> {
-    vec![guest("o1").host(host), GuestSpec::new("i1").memory_mib(96).host(host)]
+    vec![guest("o1").host(host), idle("i1").memory_mib(96).host(host)]
 }
 
 /// Evacuates one host to the other by both techniques.
@@ -64,6 +64,8 @@ fn to_forky(lab: &Lab) -> Result<()> {
 fn to_trixie_and_back(lab: &Lab) -> Result<()> {
     let lab = &hosts_of(lab, Release::Trixie, Release::Forky)?;
     let guests = Guests::boot(lab, pair(Node::HostB))?;
+    // Forky's QEMU gives back what the destination can't load.
+    assert_proof_is_wanted(lab, ("host-b", "host-a"), false)?;
     let out = evacuate(lab, Node::HostB, Node::HostA)?;
     // QEMU 11.1 raises its count of passes many times within each if a switch to post-copy is possible.
     let first_pass = |event: &&serde_json::Value| {
@@ -73,13 +75,24 @@ fn to_trixie_and_back(lab: &Lab) -> Result<()> {
         ensure!(event["pass"] == 1, "{event}");
     }
     guests.assert_alive(lab)?;
+    assert_proof_is_wanted(lab, ("host-a", "host-b"), true)?;
     evacuate(lab, Node::HostA, Node::HostB)?;
     guests.assert_alive(lab)
 }
 
+/// Whether the sender's post-copy waits until the other guest has come through.
+fn assert_proof_is_wanted(lab: &Lab, (from, to): (&str, &str), wanted: bool) -> Result<()> {
+    let plan = run(lab, &["plan", from, to, "--trust-destination=false", "--output", "json"])?.plan()?;
+    let steps = plan["migrations"].as_array().context("migrations")?;
+    let post_copy = steps.iter().any(|step| step["domain"] == "o1" && step["technique"] == "post-copy");
+    ensure!(post_copy, "{plan}");
+    ensure!(plan["proof"].is_object() == wanted, "{plan}");
+    Ok(())
+}
+
 fn resumed_on_forky(lab: &Lab) -> Result<()> {
     let lab = &hosts_of(lab, Release::Trixie, Release::Forky)?;
-    let guests = Guests::boot(lab, vec![GuestSpec::new("o1").memory_mib(96).host(Node::HostB)])?;
+    let guests = Guests::boot(lab, vec![idle("o1").memory_mib(96).host(Node::HostB)])?;
     let out = run(lab, &["evacuate", "host-b", "host-a", "--technique", "pre-copy"])?;
     ensure!(out.status == 0, "{} {}", out.stdout, out.stderr);
     let running = unplug_and_begin(lab)?;

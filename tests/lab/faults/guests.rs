@@ -135,7 +135,9 @@ fn with_port_security(lab: &Lab, guests: &[&str], test: impl FnOnce() -> Result<
 
 fn deaf(lab: &Lab) -> Result<()> {
     let names = ["i1", "i2"];
-    let guests = Guests::boot(lab, names.map(|name| receiver(name).memory_mib(96)).to_vec())?;
+    // The second is on its way for longer than the first is watched.
+    let heavy = |name| GuestSpec { light: false, ..receiver(name).memory_mib(96) };
+    let guests = Guests::boot(lab, names.map(heavy).to_vec())?;
     with_port_security(lab, &names, || evacuate_the_deaf(lab, &guests, &names))
 }
 

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use nix::sys::termios::tcgetattr;
 use tsmig_lab::{Lab, Node};
 
-use super::{SLOW, assert_moved, begin, guest, read_until};
+use super::{SLOW, assert_moved, begin, guest, heavy, read_until};
 use crate::harness::{Guests, Test, run, start};
 
 pub const TESTS: &[(&str, Test)] = &[
@@ -78,7 +78,7 @@ fn twice(lab: &Lab) -> Result<()> {
 }
 
 fn killed(lab: &Lab) -> Result<()> {
-    let guests = Guests::boot(lab, vec![guest("o1"), guest("o2"), guest("o3")])?;
+    let guests = Guests::boot(lab, vec![heavy("o1"), heavy("o2"), heavy("o3")])?;
     let options = ["evacuate", "host-a", "host-b", "--post-copy", "o1", "--pre-copy", "o[23]", "--concurrency", "2"];
     let mut running =
         start(lab, &[options.as_slice(), &["--bandwidth", "80Mbit", "--first", "o1", "--last", "o3"]].concat())?;

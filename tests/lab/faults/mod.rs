@@ -22,7 +22,7 @@ use anyhow::{Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use tsmig_lab::{GuestSpec, Lab, Node};
 
-use crate::harness::{Guests, Running, Test, assert_states, info, start};
+use crate::harness::{Guests, Running, Test, assert_states, idle, info, start};
 
 /// All of them.
 pub fn tests() -> impl Iterator<Item = &'static (&'static str, Test)> {
@@ -30,12 +30,17 @@ pub fn tests() -> impl Iterator<Item = &'static (&'static str, Test)> {
     tests.into_iter().chain([reach::TESTS, paused::TESTS, hooks::TESTS, readers::TESTS]).flatten()
 }
 
-/// Slow enough to hit a migration of a small guest, which then still ends within half a minute.
+/// Slow enough to hit a migration of a small guest, which then still ends within a quarter of a minute.
 pub const SLOW: &str = "42Mbit";
 
 /// A guest with a little traffic.
 pub fn guest(name: &str) -> GuestSpec {
     crate::harness::sender(name).memory_mib(96)
+}
+
+/// The same, of which more crosses: its migration lasts while much else is done.
+pub fn heavy(name: &str) -> GuestSpec {
+    GuestSpec { light: false, ..guest(name) }
 }
 
 /// Boots one guest and evacuates it slowly, until its migration is in that phase and memory crosses.
@@ -47,7 +52,7 @@ pub fn begin(lab: &Lab, technique: &str, phase: &str) -> Result<(Guests, Running
 /// The same in post-copy, with a guest that no packet reaches and most of whose memory is there: one whose emulator
 /// waits for a page while it holds QEMU's big lock can't be resumed, as docs/faults.md has it.
 pub fn begin_unplugged(lab: &Lab) -> Result<(Guests, Running)> {
-    let guests = Guests::boot(lab, vec![GuestSpec::new("o1").memory_mib(96)])?;
+    let guests = Guests::boot(lab, vec![idle("o1").memory_mib(96)])?;
     Ok((guests, unplug_and_begin(lab)?))
 }
 

@@ -3,10 +3,10 @@
 use std::io::Write;
 
 use anyhow::{Context, Result, ensure};
-use tsmig_lab::{DEFAULT_LINK, GuestSpec, Lab, Node, Rate};
+use tsmig_lab::{DEFAULT_LINK, Lab, Node, Rate};
 
 use super::{assert_moved, assert_stayed, guest};
-use crate::harness::{Guests, Run, Test, run};
+use crate::harness::{Guests, Run, Test, idle, run};
 
 pub const TESTS: &[(&str, Test)] = &[
     ("fault_post_copy_unsupported_at_the_destination_goes_by_pre_copy", no_post_copy),
@@ -48,7 +48,7 @@ fn ports(lab: &Lab) -> Result<()> {
     // libvirt takes no range of one.
     with_qemu_options(lab, &["migration_port_max = 49153"], &["migration_port_max = 49215"], || {
         let names = ["o1", "o2", "o3"];
-        let guests = Guests::boot(lab, names.map(|name| GuestSpec::new(name).memory_mib(96)).to_vec())?;
+        let guests = Guests::boot(lab, names.map(|name| idle(name).memory_mib(96)).to_vec())?;
         let options = ["--technique", "pre-copy", "--concurrency", "3", "--output", "json"];
         let run = run(lab, &[&["evacuate", "host-a", "host-b"], options.as_slice()].concat())?;
         ensure!(run.notices()?.iter().any(|notice| notice.contains("busy")), "{}", run.stdout);
@@ -62,7 +62,7 @@ fn ports(lab: &Lab) -> Result<()> {
 
 fn six(lab: &Lab) -> Result<()> {
     let names = ["a", "b", "c", "d", "e", "f"];
-    let guests = Guests::boot(lab, names.map(|name| GuestSpec::new(name).memory_mib(96)).to_vec())?;
+    let guests = Guests::boot(lab, names.map(|name| idle(name).memory_mib(96)).to_vec())?;
     let set_links = |rate| lab.hosts().iter().try_for_each(|&host| lab.set_rate(host, rate));
     set_links(Rate::mbit(200))?;
     let options = ["--technique", "pre-copy", "--concurrency", "6", "--link", "200Mbit", "--output", "json"];
@@ -82,7 +82,7 @@ fn six(lab: &Lab) -> Result<()> {
 
 /// A guest that rewrites its memory faster than the migration may send.
 fn boot_a_busy_guest(lab: &Lab) -> Result<Guests> {
-    Guests::boot(lab, vec![GuestSpec::new("busy").dirty(Rate::mbit(160), 16)])
+    Guests::boot(lab, vec![idle("busy").dirty(Rate::mbit(160), 16)])
 }
 
 fn evacuate_a_busy_guest(lab: &Lab, policy: &str) -> Result<(Guests, Run)> {
