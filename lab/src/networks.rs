@@ -10,7 +10,8 @@ use crate::{node::Node, rate::Rate, spec::LabSpec};
 /// Length of all networks' prefixes, in bits.
 pub(crate) const PREFIX: u8 = 24;
 
-/// An address of the peer to which hosts know a way and guests of [`Network::Nat`] know theirs.
+/// An address of the peer that is in none of the networks: hosts reach it by their default route, which leads to the peer,
+/// and guests of [`Network::Nat`] by theirs.
 pub(crate) const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 50, 0, 4);
 
 /// A network that guests can be in.

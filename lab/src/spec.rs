@@ -88,7 +88,11 @@ impl LabSpec {
     /// Fails if no lab can be like that.
     pub(crate) fn check(&self) -> Result<()> {
         let most = Node::POSSIBLE_HOSTS.len();
-        ensure!((DEFAULT_HOSTS..=most).contains(&self.hosts), "a lab has two to {most} hosts, not {}", self.hosts);
+        ensure!(
+            (DEFAULT_HOSTS..=most).contains(&self.hosts),
+            "a lab has {DEFAULT_HOSTS} to {most} hosts, not {}",
+            self.hosts
+        );
         Ok(())
     }
 

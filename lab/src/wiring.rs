@@ -112,7 +112,7 @@ fn node_commands(lab: &LabSpec, wires: &[Wire], node: Node) -> Result<String> {
         let peer = address_of(Node::Peer, Network::Lan)?;
         match node {
             Node::Peer => writeln!(commands, "addr add {OUTSIDE}/32 dev eth0")?,
-            host if host.is_host() => writeln!(commands, "route add {OUTSIDE} via {peer}")?,
+            host if host.is_host() => writeln!(commands, "route add default via {peer}")?,
             _ => {}
         }
     }
