@@ -141,7 +141,7 @@ fn each_network_has_its_way(lab: &Lab) -> Result<()> {
     lab.add_guests(&[
         GuestSpec::new("sink").on(Network::Isolated),
         GuestSpec::new("inner").on(Network::Isolated).send(TRAFFIC).with("sink"),
-        GuestSpec::new("idle").memory_mib(96),
+        GuestSpec::new("idle").memory_mib(96).light(),
         GuestSpec::new("o1")
             .host(Node::HostC)
             .send(Rate::mbit(10))
@@ -150,27 +150,33 @@ fn each_network_has_its_way(lab: &Lab) -> Result<()> {
             .also_on(Network::Nat)
             .send(Rate::mbit(5)),
     ])?;
-    let wires = [Node::HostA, Node::HostC].map(|host| [(host, "uplink"), (host, "migration")]);
-    let look = || -> Result<Vec<f64>> {
-        let inner = lab.carried("sink", Network::Isolated)?.1 as f64;
-        let routed = lab.carried("o1", Network::Nat)?.0 as f64;
-        let wires = wires.as_flattened().iter().map(|(host, nic)| sent(lab, *host, nic));
-        [inner, routed].into_iter().map(Ok).chain(wires).collect()
+    let look = || -> Result<[f64; 8]> {
+        let card = |network| lab.carried("o1", network).map(|(sent, _)| sent as f64);
+        Ok([
+            lab.carried("sink", Network::Isolated)?.1 as f64,
+            sent(lab, Node::HostA, "uplink")?,
+            sent(lab, Node::HostA, "migration")?,
+            card(Network::Lan)?,
+            card(Network::Nat)?,
+            sent(lab, Node::HostC, "uplink")?,
+            card(Network::Migration)?,
+            sent(lab, Node::HostC, "migration")?,
+        ])
     };
     let (from, before) = (SystemTime::now(), look()?);
     let way = format!("tcp://{}", Node::HostB.address_in(Network::Migration).context("it has one")?);
     migrate(lab, "idle", Node::HostA, Node::HostB, &["--migrateuri", &way])?;
-    let (seconds, after) = (from.elapsed()?.as_secs_f64(), look()?);
-    let bytes: Vec<_> = after.iter().zip(&before).map(|(after, before)| after - before).collect();
-    let [inner, routed, first, second, guests_first, guests_second] = bytes[..] else { unreachable!("six counters") };
-    let mbit = |bytes: f64| bytes * 8e-6 / seconds;
+    let (mut bytes, seconds) = (look()?, from.elapsed()?.as_secs_f64());
+    bytes.iter_mut().zip(&before).for_each(|(after, before)| *after -= before);
+    let [inside, lan, migration, o1_lan, o1_nat, c_lan, o1_migration, c_migration] = bytes;
 
     // All of the migration, and none of what the guests of the isolated network say to each other.
-    assert!(second > 50e6 && first < 1e6, "host-a sent {first} bytes to the LAN, {second} to the migration network");
-    assert!(mbit(inner) > 20.0, "{} Mbit/s inside", mbit(inner));
-    assert!((4.0..7.0).contains(&mbit(routed)), "{} Mbit/s by way of the host", mbit(routed));
-    assert!((12.0..18.0).contains(&mbit(guests_first)), "{} Mbit/s on the LAN", mbit(guests_first));
-    assert!((30.0..51.0).contains(&mbit(guests_second)), "{} Mbit/s on a wire of 50", mbit(guests_second));
+    assert!(migration > 30e6 && lan < 1e6, "{migration} and {lan} bytes of host-a");
+    // What each card of a guest sends is on one wire, and no more than this carries.
+    assert!(inside.min(o1_lan).min(o1_nat).min(o1_migration) > 1e6, "every card sends: {bytes:?}");
+    let same = |wire: f64, cards: f64| (0.85..1.15).contains(&(wire / cards));
+    assert!(same(c_lan, o1_lan + o1_nat) && same(c_migration, o1_migration), "{bytes:?}");
+    assert!(c_migration * 8e-6 / seconds < 52.0, "{c_migration} bytes in {seconds} s on a wire of 50 Mbit/s");
     Ok(())
 }
 
@@ -184,7 +190,7 @@ fn two_networks_share_a_wire(lab: &Lab) -> Result<()> {
     let end = SystemTime::now() - Duration::from_secs(1);
     let sent = lab.traffic(end - Duration::from_secs(2), end)?;
     let [host, guest] = ["host", "o1"].map(|name| sent[name].outbound_bits / 2e6);
-    assert!(host > 30.0 && guest > 10.0 && host + guest < 101.0, "{host} and {guest} Mbit/s on a wire of 100");
+    assert!(host > 10.0 && guest > 5.0 && host + guest < 102.0, "{host} and {guest} Mbit/s on a wire of 100");
     Ok(())
 }
 
