@@ -9,12 +9,14 @@
 //! in 5 of 8 migrations (libvirt 9.0's client library; with a connection each in none of 32). For the same reason a
 //! [`Line`] leaves a connection on which a question is still waiting when its time is up.
 
+use std::collections::HashMap;
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use virt::connect::Connect;
+use virt::domain::Domain;
 use virt::error::{Error, ErrorDomain, ErrorNumber};
 
 use super::ffi::{self, Subscription};
@@ -192,6 +194,7 @@ pub(crate) struct Line {
 /// An open connection. libvirt keeps it open, with its ssh, as long as it has a subscription.
 struct Open {
     connection: Connect,
+    domains: Domains,
     _subscription: Option<Subscription>,
 }
 
@@ -199,6 +202,28 @@ impl Open {
     /// Closes it, without waiting for a host that may not answer.
     fn close(self) {
         thread::spawn(move || drop(self));
+    }
+}
+
+/// A connection's handles of domains by UUID, once all have been listed: to look one up is a request, too. libvirt goes by
+/// the UUID in a handle, whatever has become of the domain since.
+#[derive(Clone, Default)]
+struct Domains(Arc<Mutex<Option<HashMap<String, Domain>>>>);
+
+impl Domains {
+    fn get(&self, connection: &Connect, uuid: &str) -> Result<Domain, Error> {
+        // No lock is held while the host is asked: it may not answer.
+        if lock(&self.0).is_none() {
+            let listed = connection.list_all_domains(0)?.into_iter();
+            let listed = listed.map(|domain| Ok((domain.uuid_string()?, domain))).collect::<Result<_, Error>>()?;
+            *lock(&self.0) = Some(listed);
+        }
+        if let Some(domain) = lock(&self.0).as_ref().and_then(|known| known.get(uuid)) {
+            return Ok(domain.clone());
+        }
+        let domain = connection.lookup_domain_by_uuid_string(uuid)?;
+        lock(&self.0).get_or_insert_default().insert(uuid.to_owned(), domain.clone());
+        Ok(domain)
     }
 }
 
@@ -229,12 +254,29 @@ impl Line {
         &self,
         question: impl Fn(&Connect) -> Result<T, Error> + Send + Sync + 'static,
     ) -> Result<Result<T, Error>, HostError> {
+        self.put(move |connection, _| question(connection))
+    }
+
+    /// Asks about one domain, like [`Self::ask_raw`].
+    pub(crate) fn ask_domain<T: Send + 'static>(
+        &self,
+        uuid: &str,
+        question: impl Fn(&Domain) -> Result<T, Error> + Send + Sync + 'static,
+    ) -> Result<Result<T, Error>, HostError> {
+        let uuid = uuid.to_owned();
+        self.put(move |connection, domains| question(&domains.get(connection, &uuid)?))
+    }
+
+    fn put<T: Send + 'static>(
+        &self,
+        question: impl Fn(&Connect, &Domains) -> Result<T, Error> + Send + Sync + 'static,
+    ) -> Result<Result<T, Error>, HostError> {
         let question = Arc::new(question);
         let mut repeats = true;
         loop {
-            let connection = self.connection()?;
+            let (connection, domains) = self.current()?;
             let (asked, of) = (Arc::clone(&question), connection.clone());
-            match within(ANSWER_LIMIT, move || asked(&of)) {
+            match within(ANSWER_LIMIT, move || asked(&of, &domains)) {
                 Some(Err(_)) if repeats && !connection.is_alive().unwrap_or(false) => repeats = false,
                 Some(Err(error)) if error.domain().is(ErrorDomain::Rpc) => return Err(self.endpoint().error(&error)),
                 Some(answer) => return Ok(answer),
@@ -249,16 +291,22 @@ impl Line {
 
     /// The connection at present, opened again if there is none that is alive.
     pub(crate) fn connection(&self) -> Result<Connect, HostError> {
+        self.current().map(|(connection, _)| connection)
+    }
+
+    fn current(&self) -> Result<(Connect, Domains), HostError> {
         let mut current = lock(&self.current);
         if let Some(open) = current.as_ref().filter(|open| open.connection.is_alive().unwrap_or(false)) {
-            return Ok(open.connection.clone());
+            return Ok((open.connection.clone(), open.domains.clone()));
         }
         if let Some(dead) = current.take() {
             dead.close();
         }
-        let connection = self.door.open()?;
-        *current = Some(Open { connection: connection.clone(), _subscription: (self.prepare)(&connection) });
-        Ok(connection)
+        let (connection, domains) = (self.door.open()?, Domains::default());
+        let subscription = (self.prepare)(&connection);
+        let (shared, known) = (connection.clone(), domains.clone());
+        *current = Some(Open { connection: shared, domains: known, _subscription: subscription });
+        Ok((connection, domains))
     }
 
     /// Closes a connection, unless another thread has replaced it already.
@@ -281,21 +329,81 @@ impl Drop for Line {
 /// Lines beside a host's own, each used by one thread at a time; those that are free again are used again.
 pub(crate) struct Pool {
     door: Arc<Door>,
-    free: Mutex<Vec<Line>>,
+    lines: Mutex<Lines>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Lines {
+    free: Vec<Line>,
+    /// How many there are, those in use included.
+    count: usize,
+    /// How many there are to be, while a thread opens them.
+    wanted: usize,
 }
 
 impl Pool {
     pub(crate) fn new(door: Arc<Door>) -> Self {
-        Self { door, free: Mutex::default() }
+        Self { door, lines: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// A line that nobody else uses.
+    /// A line that nobody else uses; it may have to be opened.
     pub(crate) fn take(&self) -> Line {
-        lock(&self.free).pop().unwrap_or_else(|| Line::new(Arc::clone(&self.door), |_| None))
+        let mut lines = lock(&self.lines);
+        lines.free.pop().unwrap_or_else(|| {
+            lines.count += 1;
+            self.line()
+        })
+    }
+
+    /// Waits for a line that is free; none if there is none when `is_over` says so. Whoever changes that calls
+    /// [`Self::wake`].
+    pub(crate) fn wait(&self, is_over: impl Fn() -> bool) -> Option<Line> {
+        let lines = lock(&self.lines);
+        let waiting = |lines: &mut Lines| lines.free.is_empty() && !is_over();
+        self.changed.wait_while(lines, waiting).unwrap_or_else(PoisonError::into_inner).free.pop()
+    }
+
+    pub(crate) fn wake(&self) {
+        let _lines = lock(&self.lines);
+        self.changed.notify_all();
     }
 
     pub(crate) fn give_back(&self, line: Line) {
-        lock(&self.free).push(line);
+        lock(&self.lines).free.push(line);
+        self.changed.notify_all();
+    }
+
+    /// Opens lines until there are `count`, while others go on. If the host takes no more connections there are fewer.
+    pub(crate) fn open(self: &Arc<Self>, count: usize) {
+        let mut lines = lock(&self.lines);
+        let is_opening = lines.count < lines.wanted;
+        lines.wanted = lines.wanted.max(count);
+        if is_opening || lines.count >= lines.wanted {
+            return;
+        }
+        let pool = Arc::clone(self);
+        thread::spawn(move || {
+            loop {
+                let line = pool.line();
+                let opened = line.connection().is_ok();
+                let mut lines = lock(&pool.lines);
+                if opened {
+                    lines.count += 1;
+                    lines.free.push(line);
+                    pool.changed.notify_all();
+                } else {
+                    lines.wanted = 0;
+                }
+                if lines.count >= lines.wanted {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn line(&self) -> Line {
+        Line::new(Arc::clone(&self.door), |_| None)
     }
 
     /// Makes a long call on a connection that nobody else uses meanwhile.
@@ -315,6 +423,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
 
@@ -378,6 +487,41 @@ mod tests {
     }
 
     #[test]
+    fn a_domain_is_found_that_came_after_the_list_and_missed_when_it_has_gone() {
+        let line = Line::new(door(), |_| None);
+        let uuid = "6695eb01-f6a4-8304-79aa-97f2502e1930";
+        let name = || line.ask_domain(uuid, Domain::name).unwrap().map_err(|error| error.code());
+        let none = Err(ErrorNumber::NoDomain.into());
+        assert_eq!(name(), none);
+        let xml = format!(
+            "<domain type='test'><name>late</name><uuid>{uuid}</uuid><memory>1</memory><os><type>hvm</type></os></domain>"
+        );
+        let domain = line.connection().unwrap().define_domain_xml(&xml).unwrap();
+        assert_eq!(name(), Ok("late".to_owned()));
+        domain.undefine().unwrap();
+        let state = line.ask_domain(uuid, ffi::state).unwrap();
+        assert_eq!(state.map_err(|error| error.code()), none.map(|_: String| (0, 0)));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_connection_when_the_work_is_over() {
+        // A host that lets a client in and says nothing more.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let uri = format!("qemu+tcp://{}/system", listener.local_addr().unwrap());
+        let pool = Arc::new(Pool::new(Door::new(Endpoint { name: "t".to_owned(), uri, shell: true })));
+        pool.open(1);
+        let client = listener.accept().unwrap();
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| pool.wait(|| is_over.load(Ordering::Relaxed)).is_some());
+            is_over.store(true, Ordering::Relaxed);
+            pool.wake();
+            assert!(!waiting.join().unwrap());
+        });
+        drop(client);
+    }
+
+    #[test]
     fn a_line_comes_back_while_another_is_being_opened() {
         // A host that lets a client in and says nothing more.
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -387,12 +531,12 @@ mod tests {
         thread::scope(|scope| {
             let call = scope.spawn(|| pool.call(|_| Ok(())));
             let client = listener.accept().unwrap();
-            let is_free = pool.free.try_lock().is_ok();
+            let is_free = pool.lines.try_lock().is_ok();
             drop(client);
             assert!(call.join().unwrap().is_err());
             assert!(is_free);
         });
         pool.give_back(line);
-        assert_eq!(lock(&pool.free).len(), 2);
+        assert_eq!(lock(&pool.lines).free.len(), 2);
     }
 }

@@ -11,7 +11,7 @@ use super::connection::lock;
 use super::error::{self, FailedCall, no_data};
 use super::facts::Belongings;
 use super::ffi;
-use super::host::{Host, lookup};
+use super::host::Host;
 use super::state::{condition, fault};
 use super::statistics::is_migration;
 use super::xml::domain::Hardware;
@@ -48,7 +48,7 @@ impl Pair {
     ) -> Result<(), HostError> {
         let (flags, parameters) = request.for_libvirt();
         let peer = &self.destination.endpoint().unprompted_uri();
-        let result = lookup(source, &request.uuid).and_then(|domain| match destination {
+        let result = source.lookup_domain_by_uuid_string(&request.uuid).and_then(|domain| match destination {
             Some(destination) => domain.migrate3(destination, parameters, flags).map(drop),
             None => domain.migrate_to_uri3(Some(peer), parameters, flags),
         });

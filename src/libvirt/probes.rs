@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 
 use virt::connect::Connect;
-use virt::domain::MigrateParameters;
+use virt::domain::{Domain, MigrateParameters};
 use virt::error::{Error, ErrorNumber};
 use virt::sys;
 
 use super::facts::{
     Belongings, Bond, HostFacts, KeptFile, LibvirtRefusal, Memory, NetDevice, Network, Occupation, Resident, Unfit,
 };
-use super::host::{Host, lookup};
+use super::host::Host;
 use super::state::domain_state;
 use super::xml::capabilities::Capabilities;
 use super::xml::domain::{Hardware, Machine, Processor};
@@ -165,16 +165,15 @@ impl Host {
     /// first, then at the definition, and stops there, whatever it has found. The migration URI is one that the
     /// destination would not accept either.
     fn begin(&self, destination: &Self, uuid: &str, flags: u32) -> Result<Result<(), Error>, HostError> {
-        let uuid = uuid.to_owned();
         let peer = destination.line.connection()?;
         let parameters = || MigrateParameters {
             dest_xml: Some("not a definition".to_owned()),
             uri: Some("rehearsal:".to_owned()),
             ..MigrateParameters::default()
         };
-        let begin = move |source: &Connect| lookup(source, &uuid)?.migrate3(&peer, parameters(), flags).map(drop);
+        let begin = move |domain: &Domain| domain.migrate3(&peer, parameters(), flags).map(drop);
         // The destination takes part in the beginning, too.
-        self.line.ask_raw(begin).map_err(|error| match destination.line.ask(Connect::lib_version) {
+        self.line.ask_domain(uuid, begin).map_err(|error| match destination.line.ask(Connect::lib_version) {
             Err(silence) if error.is_silence() => silence,
             _ => self.of_domain(error),
         })
