@@ -9,6 +9,8 @@ use crate::domain::DomainState;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostFacts {
     pub name: String,
+    /// libvirt's identity of the machine, if it has one.
+    pub machine_uuid: Option<String>,
     /// libvirt's name of its hypervisor: `QEMU`.
     pub hypervisor: String,
     /// The hypervisor's version, as major times 1,000,000 plus minor times 1,000 plus release; 0 if unknown.

@@ -1,7 +1,7 @@
 //! What a host is asked before anything moves. Each question changes nothing, and is answered within a time limit: an error
 //! says that a host did not answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use virt::connect::Connect;
 use virt::domain::{Domain, MigrateParameters};
@@ -9,7 +9,7 @@ use virt::error::{Error, ErrorNumber};
 use virt::sys;
 
 use super::facts::{
-    Belongings, Bond, HostFacts, KeptFile, LibvirtRefusal, Memory, NetDevice, Network, Occupation, Resident, Unfit,
+    Belongings, Bond, HostFacts, KeptFile, LibvirtRefusal, Memory, NetDevice, Network, Occupation, Unfit,
 };
 use super::host::Host;
 use super::state::domain_state;
@@ -43,7 +43,7 @@ impl Host {
         let hypervisor = self.line.ask(Connect::driver_type)?;
         let version = self.line.ask_raw(Connect::hyp_version)?.unwrap_or_default();
         let libvirt = self.line.ask_raw(Connect::lib_version)?.unwrap_or_default();
-        let Capabilities { qemu, processors, cells, page_sizes, .. } = self.capabilities()?;
+        let Capabilities { machine_uuid, qemu, processors, cells, page_sizes, .. } = self.capabilities()?;
         // It takes no domain, changes nothing whatever it is given, and is not allowed on a read-only connection.
         let write = self.line.ask_raw(|connection| connection.domain_xml_to_native("qemu-argv", "<domain/>", 0))?;
         let read_only = write.is_err_and(|error| {
@@ -51,7 +51,18 @@ impl Host {
         });
         let name = self.endpoint().name.clone();
         let page_sizes = page_sizes.iter().map(|kib| u64::from(*kib) << 10).collect();
-        Ok(HostFacts { name, hypervisor, version, libvirt, read_only, qemu, processors, cells, page_sizes })
+        Ok(HostFacts {
+            name,
+            machine_uuid,
+            hypervisor,
+            version,
+            libvirt,
+            read_only,
+            qemu,
+            processors,
+            cells,
+            page_sizes,
+        })
     }
 
     /// The host's capabilities; nothing if its libvirt can't tell them.
@@ -64,9 +75,9 @@ impl Host {
         Ok(Capabilities::read(&self.line.ask(Connect::capabilities)?).machine_uuid)
     }
 
-    /// The hardware of a domain, as it runs; `None` if it is gone.
-    pub fn hardware(&self, uuid: &str) -> Result<Option<Hardware>, HostError> {
-        absent(self.ask_live(uuid, |domain| {
+    /// The hardware of a domain, as it runs; `None` if it is gone. Of one whose emulator `answers` nobody asks whether it hangs.
+    pub fn hardware(&self, uuid: &str, answers: bool) -> Result<Option<Hardware>, HostError> {
+        let read = |domain: &Domain| {
             let mut hardware = Hardware::read(&domain.xml_desc(0)?);
             let listens =
                 |named: &Named| matches!(&named.thing, Thing::Address { address, .. } if certain(address).is_some());
@@ -78,35 +89,30 @@ impl Host {
                     .retain(|named| !listens(named) || moves.as_ref().is_ok_and(|names| names.contains(named)));
             }
             Ok(hardware)
-        }))
+        };
+        absent(if answers { self.ask_domain(uuid, read) } else { self.ask_live(uuid, read) })
     }
 
-    /// The active domains; without their hardware if the emulator hangs.
-    pub fn residents(&self) -> Result<Vec<Resident>, HostError> {
-        let listed = self.line.ask(|connection| {
-            let domains = connection.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE)?;
-            // One that stops meanwhile takes nobody's place.
-            let listed = domains.iter().filter_map(|domain| Some((domain.name().ok()?, domain.uuid_string().ok()?)));
-            Ok(listed.collect::<Vec<_>>())
+    /// The UUIDs of the domains that have snapshots; none of a hypervisor that has no snapshots.
+    pub fn with_snapshots(&self) -> Result<BTreeSet<String>, HostError> {
+        let listed = self.line.ask_raw(|connection| {
+            let domains = connection.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT)?;
+            domains.iter().map(Domain::uuid_string).collect()
         })?;
-        let active = Self::side_by_side([self], &listed, |[host], (name, uuid)| {
-            let hardware = match host.hardware(uuid) {
-                Err(error) if error.kind == HostErrorKind::Hangs => Some(Hardware::default()),
-                answer => answer?,
-            };
-            Ok(hardware.map(|hardware| Resident { name: name.clone(), uuid: uuid.clone(), hardware }))
-        })?;
-        Ok(active.into_iter().flatten().collect())
+        Ok(listed.unwrap_or_default())
     }
 
-    /// What libvirt is busy with on a domain, and how many snapshots it has.
-    pub fn occupation(&self, uuid: &str) -> Result<(Option<Occupation>, u32), HostError> {
-        let found = self.ask_live(uuid, |domain| {
-            // A domain that does not run has no job, and libvirt says so by an error.
-            let job = ffi::job_stats(domain).unwrap_or_default();
-            Ok((job.map(|job| occupation(job.number("operation"))), domain.num_snapshots(0).unwrap_or_default()))
-        });
-        Ok(absent(found)?.unwrap_or_default())
+    /// What libvirt is busy with on a domain.
+    pub fn occupation(&self, uuid: &str) -> Result<Option<Occupation>, HostError> {
+        // A domain that does not run has no job, and libvirt says so by an error.
+        let job = absent(self.ask_domain(uuid, |domain| Ok(ffi::job_stats(domain).unwrap_or_default())))?.flatten();
+        Ok(job.map(|job| occupation(job.number("operation"))))
+    }
+
+    /// How many snapshots a domain has.
+    pub fn snapshots(&self, uuid: &str) -> Result<u32, HostError> {
+        let counted = self.ask_domain(uuid, |domain| Ok(domain.num_snapshots(0).unwrap_or_default()));
+        Ok(absent(counted)?.unwrap_or_default())
     }
 
     /// What a domain that does not run has beside its definition, and what of that is at `destination`; `None` if the
@@ -266,15 +272,14 @@ impl Host {
         Ok(compared?.err().filter(is_verdict).map(|error| words(&error)))
     }
 
-    /// What the host can give to guests; `None` if its libvirt can't tell.
-    pub fn memory(&self) -> Result<Option<Memory>, HostError> {
-        let Capabilities { cells, page_sizes, .. } = self.capabilities()?;
+    /// What the host, as it describes itself, can give to guests; `None` if its libvirt can't tell.
+    pub fn memory(&self, HostFacts { cells, page_sizes, .. }: &HostFacts) -> Result<Option<Memory>, HostError> {
         let cells = cells.len().max(1) as u32;
+        let huge_sizes: Vec<_> = page_sizes.iter().skip(1).map(|bytes| (bytes >> 10) as u32).collect();
         let memory = self.line.ask_raw(move |connection| {
             let stats = ffi::node_memory(connection)?;
             let of = |kind: &str| stats.get(kind).copied().unwrap_or(0) << 10;
-            let huge_sizes = page_sizes.get(1..).unwrap_or_default();
-            let huge = free_in_huge_pages(huge_sizes, |size| connection.free_pages(&[size], 0, cells, 0));
+            let huge = free_in_huge_pages(&huge_sizes, |size| connection.free_pages(&[size], 0, cells, 0));
             let by_kernel = stats.contains_key("available");
             let available = if by_kernel { of("available") } else { of("free") + of("buffers") + of("cached") };
             Ok(Memory { available, by_kernel, total: of("total"), huge })

@@ -28,6 +28,8 @@ pub struct DomainSample {
     /// Memory that the guest says is free, in bytes, if it says so and has said so lately.
     pub unused_bytes: Option<u64>,
     pub dirty: Option<DirtyRate>,
+    /// Whether its emulator has answered for this sample, if it runs.
+    pub answers: bool,
     pub nics: Vec<NicCounters>,
 }
 
@@ -102,8 +104,9 @@ impl DomainSample {
             inbound_bytes: parameters.number(&format!("net.{index}.rx.bytes")),
             outbound_bytes: parameters.number(&format!("net.{index}.tx.bytes")),
         });
+        let state = domain_state(parameters.number("state.state").unwrap_or(0) as u32);
         Self {
-            state: domain_state(parameters.number("state.state").unwrap_or(0) as u32),
+            state,
             memory_bytes: kib("balloon.current").unwrap_or(0),
             resident_bytes: kib("balloon.rss"),
             unused_bytes: parameters.number("balloon.last-update").filter(is_recent).and(kib("balloon.unused")),
@@ -116,6 +119,8 @@ impl DomainSample {
                         bytes_per_second: (parameters.number("dirtyrate.megabytes_per_second")? * 1024 * 1024) as f64,
                     })
                 }),
+            // libvirt asks the emulator for it each time.
+            answers: !state.is_active() || parameters.number("dirtyrate.calc_status").is_some(),
             nics: nics.collect(),
             name,
             uuid,

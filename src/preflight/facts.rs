@@ -9,6 +9,7 @@ use crate::libvirt::facts::{
     Belongings, Cluster, HostFacts, LibvirtRefusal, Memory, Network, Occupation, Resident, Unfit,
 };
 use crate::libvirt::xml::domain::Hardware;
+use crate::profile::sampler::Inventory;
 
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
@@ -49,6 +50,13 @@ impl Facts {
         static SILENT: LazyLock<Shell> = LazyLock::new(Shell::default);
         self.destination_shell.as_ref().unwrap_or(&SILENT)
     }
+}
+
+/// What is known of a host at the end of the window, beside its profile.
+#[derive(Debug)]
+pub struct Known {
+    pub facts: HostFacts,
+    pub inventory: Inventory,
 }
 
 #[derive(Debug, Clone, Default)]

@@ -1,7 +1,7 @@
 //! Whether and how a domain may move, by its hardware.
 
 use crate::libvirt::xml::domain::Hardware;
-use crate::libvirt::{Host, HostError, HostErrorKind};
+use crate::libvirt::{DomainSample, Host, HostError, HostErrorKind};
 use crate::obstacle::{Eligibility, Obstacle};
 
 /// What a profile has of a domain beside its samples.
@@ -14,14 +14,19 @@ pub struct Mobility {
 }
 
 impl Mobility {
-    /// Asks a host about a domain of which it is known whether it is persistent; `None` if the domain is gone.
-    pub(super) fn ask(host: &Host, name: &str, uuid: &str, persistent: bool) -> Result<Option<Self>, HostError> {
-        Ok(match host.hardware(uuid) {
+    /// Asks a host about a domain of which it is known whether it is persistent; `None` if the domain is gone. Of one that
+    /// hangs the hardware is not known.
+    pub(super) fn ask(
+        host: &Host,
+        DomainSample { name, uuid, answers, .. }: &DomainSample,
+        persistent: bool,
+    ) -> Result<Option<(Self, Option<Hardware>)>, HostError> {
+        Ok(match host.hardware(uuid, *answers) {
             Err(error) if error.kind == HostErrorKind::Hangs => {
-                let migration = Eligibility::no(Obstacle::Hangs { name: name.to_owned() });
-                Some(Self { persistent, migration, ..Self::default() })
+                let migration = Eligibility::no(Obstacle::Hangs { name: name.clone() });
+                Some((Self { persistent, migration, ..Self::default() }, None))
             }
-            hardware => hardware?.map(|hardware| Self { persistent, ..Self::of(&hardware) }),
+            hardware => hardware?.map(|hardware| (Self { persistent, ..Self::of(&hardware) }, Some(hardware))),
         })
     }
 

@@ -3,12 +3,13 @@
 //! [`SamplingWindow`] is the pure part: it adds samples up and never gives a negative or absurd rate, whatever the
 //! counters do. [`profile_hosts`] is the clock around it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::iter::zip;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::domain::DomainState;
+use crate::libvirt::xml::domain::Hardware;
 use crate::libvirt::{DirtyRate, DomainSample, Host, HostError, HostErrorKind, NicCounters, Sample};
 use crate::obstacle::{Eligibility, Obstacle};
 use crate::profile::mobility::Mobility;
@@ -218,13 +219,16 @@ impl Timing {
     }
 }
 
+/// What the domains of a host are made of at the end of the window, by UUID, as far as it tells.
+pub type Inventory = HashMap<String, Hardware>;
+
 /// Profiles all `hosts` at the same time, each from a thread of its own. `tick` is called with the elapsed
 /// part of the window after each sample of the first host.
 pub fn profile_hosts(
     hosts: &[(&Host, Port)],
     timing: Timing,
     tick: &(dyn Fn(Duration) + Sync),
-) -> Result<Vec<Profile>, HostError> {
+) -> Result<Vec<(Profile, Inventory)>, HostError> {
     thread::scope(|scope| {
         let silent = |_| ();
         let threads: Vec<_> = hosts
@@ -243,7 +247,7 @@ fn profile_host(
     port: Port,
     timing: Timing,
     tick: &(dyn Fn(Duration) + Sync),
-) -> Result<Profile, HostError> {
+) -> Result<(Profile, Inventory), HostError> {
     let mut window = SamplingWindow::default();
     // Domains that hang.
     let mut held = BTreeSet::new();
@@ -262,16 +266,23 @@ fn profile_host(
         thread::sleep(due.saturating_sub(begun.elapsed()));
     }
     let persistent = host.persistent()?;
-    let mobilities = Host::side_by_side([host], window.last(), |[host], domain| {
-        Mobility::ask(host, &domain.name, &domain.uuid, persistent.contains(&domain.uuid))
+    let asked = Host::side_by_side([host], window.last(), |[host], domain| {
+        Mobility::ask(host, domain, persistent.contains(&domain.uuid))
     })?;
-    Ok(Profile {
+    let (mut mobilities, mut inventory) = (Vec::new(), Inventory::new());
+    for (domain, asked) in zip(window.last(), asked) {
+        let (mobility, hardware) = asked.unzip();
+        mobilities.push(mobility);
+        inventory.extend(hardware.flatten().map(|hardware| (domain.uuid.clone(), hardware)));
+    }
+    let profile = Profile {
         host: host.endpoint().name.clone(),
         window_seconds: window.seconds(),
         migration_port: port,
         other_ports: Vec::new(),
         domains: window.domains(mobilities),
-    })
+    };
+    Ok((profile, inventory))
 }
 
 /// Has libvirt measure the dirty rate of each running domain; a later sample has the result. libvirt refuses while it
@@ -308,6 +319,7 @@ mod tests {
             resident_bytes: Some(100 << 20),
             unused_bytes: None,
             dirty: None,
+            answers: true,
             nics,
         }
     }

@@ -101,8 +101,8 @@ impl<'a> Request<'a> {
 
     /// Profiles the hosts, and has the plan made.
     fn plan(&self, hosts: Live<'_>) -> Result<Plan> {
-        let profiles = self.sampling.of_both(hosts.from, hosts.to)?;
-        let assessment = self.planning.assess(profiles, Some(hosts))?;
+        let (profiles, known) = self.sampling.of_both(hosts.from, hosts.to)?;
+        let assessment = self.planning.assess(profiles, Some((hosts, known)))?;
         if self.planning.is_of_saved() {
             self.still_holds(&assessment.differences)?;
         }

@@ -34,7 +34,8 @@ pub(super) fn run(context: Context<'_>, arguments: &PlanArgs) -> Result<u8> {
             let file = open_file()?;
             let (from, to) = connect(endpoints)?;
             let live = Live { from: &from, to: &to, journal: None };
-            (file, planning.assess(sampling.of_both(&from, &to)?, Some(live))?)
+            let (profiles, known) = sampling.of_both(&from, &to)?;
+            (file, planning.assess(profiles, Some((live, known)))?)
         }
         (None, ..) => return Err(usage("plan needs SOURCE and DESTINATION, or --profile FILE")),
     };

@@ -40,6 +40,7 @@ impl<'a> Claim<'a> {
         interrupts: Interrupts,
         (source, destination): (Host, Host),
     ) -> Result<Self> {
+        let identity = |host: &Host| anyhow::Ok(identity(host, host.machine_uuid()?));
         let (source_id, destination_id) = (identity(&source)?, identity(&destination)?);
         let (names, directory) = ([&source, &destination].map(|h| h.endpoint().name.clone()), journal::directory());
         let (journal, unfinished) = Journal::open(&directory, &source_id, &names[0])?;

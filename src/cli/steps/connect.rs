@@ -69,8 +69,8 @@ pub(crate) fn connect_all(endpoints: Vec<Endpoint>) -> Result<Vec<Host>> {
 }
 
 /// What tells a host from others, whatever it is called.
-pub(super) fn identity(host: &Host) -> Result<String> {
-    Ok(host.machine_uuid()?.unwrap_or_else(|| host.endpoint().uri.clone()))
+pub(super) fn identity(host: &Host, machine_uuid: Option<String>) -> String {
+    machine_uuid.unwrap_or_else(|| host.endpoint().uri.clone())
 }
 
 /// Whether another host can connect by this URI: one without a server means the machine that opens it.

@@ -7,10 +7,11 @@ use crate::config::Config;
 use crate::engine::proofs::Proofs;
 use crate::engine::recovery::journal::{self, Arrival, Entry, Journal};
 use crate::libvirt::Host;
+use crate::libvirt::facts::HostFacts;
 use crate::plan::Rule;
-use crate::preflight::facts::Allowance;
+use crate::preflight::facts::{Allowance, Known};
 use crate::preflight::{self, Facts};
-use crate::profile::Profile;
+use crate::profile::Both;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Live<'a> {
@@ -22,15 +23,17 @@ pub(crate) struct Live<'a> {
 
 impl Live<'_> {
     /// What both hosts say, and what is known of the destination's memory beside that.
-    pub(super) fn facts(self, config: &Config, source: &Profile, rules: &[Rule]) -> Result<Facts> {
+    pub(super) fn facts(self, config: &Config, profiles: &Both, known: [Known; 2], rules: &[Rule]) -> Result<Facts> {
         if let Some(journal) = self.journal {
             // Before it looks at others: of two runs that plan at the same time one sees the other at least.
-            let moving = source.domains.iter().zip(rules).filter(|(d, rule)| !rule.stays && d.state.is_active());
+            let moving =
+                profiles.source.domains.iter().zip(rules).filter(|(d, rule)| !rule.stays && d.state.is_active());
             let destination = &self.to.endpoint().name;
             promise(journal, moving.map(|(domain, _)| (&domain.uuid, destination, domain.resident_bytes)))?;
         }
-        let mut facts = preflight::gather(self.from, self.to, source, rules)?;
-        let (source_id, destination_id) = (identity(self.from)?, identity(self.to)?);
+        let mut facts = preflight::gather([self.from, self.to], profiles, known, rules)?;
+        let identity = |host: &Host, facts: &HostFacts| identity(host, facts.machine_uuid.clone());
+        let (source_id, destination_id) = (identity(self.from, &facts.source), identity(self.to, &facts.destination));
         facts.proven = Proofs::between(&journal::directory(), &source_id, &destination_id).known();
         let name = &self.to.endpoint().name;
         facts.allowance = Allowance {

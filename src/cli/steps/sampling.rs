@@ -1,7 +1,9 @@
 //! Profiles hosts over the window, and shows it passing.
 
 use std::io::{self, IsTerminal};
+use std::iter::zip;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -11,8 +13,9 @@ use super::context::Context;
 use super::usage;
 use crate::cli::{SamplingArgs, checks};
 use crate::libvirt::Host;
+use crate::preflight::facts::Known;
 use crate::profile::link::detect;
-use crate::profile::sampler::{Timing, profile_hosts};
+use crate::profile::sampler::{Inventory, Timing, profile_hosts};
 use crate::profile::{Both, Profile};
 use crate::render;
 use crate::topology::{CapacityOrigin, Port};
@@ -34,16 +37,31 @@ impl<'a> Sampling<'a> {
         Ok(Self { context, timing, link: arguments.link })
     }
 
-    pub(crate) fn of_both(&self, source: &Host, destination: &Host) -> Result<Both> {
-        let mut profiles = self.of(&[source, destination])?.into_iter();
-        match (profiles.next(), profiles.next()) {
-            (Some(source), Some(destination)) => Ok(Both { source, destination }),
+    /// Profiles a source and a destination. Meanwhile they describe themselves, and the connections open over which the
+    /// preflight asks both about each domain.
+    pub(crate) fn of_both(&self, source: &Host, destination: &Host) -> Result<(Both, [Known; 2])> {
+        let (hosts, domains) = ([source, destination], source.count()?);
+        hosts.iter().for_each(|host| host.prepare_for(domains));
+        let described = hosts.map(|host| host.aside(Host::describe));
+        let sampled = self.of(&hosts)?;
+        let known = |((profile, inventory), (host, described)): (_, (&Host, JoinHandle<_>))| {
+            // One that takes no more connections, or takes long, is asked over the one that there is.
+            let described = described.is_finished().then(|| described.join());
+            let facts = described.and_then(Result::ok).and_then(Result::ok);
+            Ok((profile, Known { facts: facts.map_or_else(|| host.describe(), Ok)?, inventory }))
+        };
+        let mut known =
+            sampled.into_iter().zip(zip(hosts, described)).map(known).collect::<Result<Vec<_>>>()?.into_iter();
+        match (known.next(), known.next()) {
+            (Some((source, leaving)), Some((destination, resident))) => {
+                Ok((Both { source, destination }, [leaving, resident]))
+            }
             _ => bail!("a host gave no profile"),
         }
     }
 
     /// Profiles the hosts over the window, which a bar shows passing.
-    pub(crate) fn of(&self, hosts: &[&Host]) -> Result<Vec<Profile>> {
+    pub(crate) fn of(&self, hosts: &[&Host]) -> Result<Vec<(Profile, Inventory)>> {
         let (timing, quiet) = (self.timing, self.context.output.quiet);
         let hosts: Vec<_> = hosts.iter().map(|host| Ok((*host, self.link(host)?))).collect::<Result<_>>()?;
         let names: Vec<_> = hosts.iter().map(|(host, _)| host.endpoint().name.as_str()).collect();
