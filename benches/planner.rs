@@ -10,7 +10,7 @@ use tsmig::domain::DomainState;
 use tsmig::obstacle::{Eligibility, Obstacle};
 use tsmig::plan::{Demands, Objective, plan};
 use tsmig::profile::{DomainProfile, Profile};
-use tsmig::topology::{CapacityOrigin, Port};
+use tsmig::topology::{CapacityOrigin, Port, RouteOrigin};
 
 /// A reproducible sequence of numbers in [0, 1): a linear congruential generator (Knuth, MMIX).
 struct Numbers(u64);
@@ -55,7 +55,10 @@ fn host(domains: usize) -> Profile {
         host: "source".to_owned(),
         window_seconds: 30.0,
         migration_port: Port::unnamed(1e10, CapacityOrigin::Detected),
+        route: RouteOrigin::default(),
+        address: None,
         other_ports: Vec::new(),
+        outlets: Vec::new(),
         domains: (0..domains).map(&mut domain).collect(),
     }
 }

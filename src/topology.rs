@@ -1,5 +1,7 @@
 //! The words for what migrations cross: hosts, their ports, and the capacity of those.
 
+use std::net::IpAddr;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +23,28 @@ pub struct Port {
     pub bits_per_second: f64,
     /// Where the number comes from.
     pub origin: CapacityOrigin,
+    /// What a single flow finds of it, if it is a bond that spreads its traffic over its members.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<Member>,
+}
+
+/// One of the members of a bond, between which its traffic is spread by a hash: a flow takes one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Member {
+    /// Capacity each way, in bits per second: of the slowest.
+    pub bits_per_second: f64,
+    /// What takes one member together.
+    pub hashed: Hashed,
+}
+
+/// What of a bond's traffic keeps to one member (`xmit_hash_policy` in Linux, Documentation/networking/bonding.rst).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hashed {
+    /// Each connection.
+    Connection,
+    /// All that goes from one host to one other: all migrations between the two.
+    Hosts,
 }
 
 /// The name of a port whose capacity is told or assumed, and whose name is not known.
@@ -29,7 +53,7 @@ pub const UPLINK: &str = "uplink";
 impl Port {
     /// A port whose name is not known, with this capacity each way, in bits per second.
     pub fn unnamed(bits_per_second: f64, origin: CapacityOrigin) -> Self {
-        Self { name: UPLINK.to_owned(), bits_per_second, origin }
+        Self { name: UPLINK.to_owned(), bits_per_second, origin, member: None }
     }
 
     /// Whether traffic of this rate, in bits per second, is nothing beside its capacity.
@@ -69,9 +93,78 @@ pub struct HostPorts {
     pub host: String,
     /// The port that migrations cross.
     pub migration_port: Port,
+    /// How it is known that they do.
+    #[serde(default)]
+    pub route: RouteOrigin,
+    /// The address that they come in at, if the host takes any, and its shell or that of the source told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub address: Option<IpAddr>,
     /// Its other ports.
     #[serde(default)]
     pub other_ports: Vec<Port>,
+    /// What the guests that are planned for are plugged into, and where that leads.
+    #[serde(default)]
+    pub outlets: Vec<Outlet>,
+}
+
+impl HostPorts {
+    /// Whether traffic that is bound so counts as beside migrations. Where it is not known which port those cross, or its
+    /// name is not, all traffic does that leaves the host.
+    pub fn contends(&self, binding: &Binding) -> bool {
+        contends(&self.migration_port, self.route, binding)
+    }
+}
+
+/// As [`HostPorts::contends`].
+pub(crate) fn contends(migration_port: &Port, route: RouteOrigin, binding: &Binding) -> bool {
+    match binding {
+        Binding::Port { name } => {
+            route == RouteOrigin::Assumed || migration_port.name == UPLINK || *name == migration_port.name
+        }
+        Binding::Internal => false,
+        Binding::Unknown => true,
+    }
+}
+
+/// How it is known which port of a host migrations cross.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RouteOrigin {
+    /// Given in the configuration.
+    Configuration,
+    /// Read from the host: by its routes, or since it has one port only.
+    Detected,
+    /// Nothing was known: all traffic of guests that leaves the host counts as beside them.
+    #[default]
+    Assumed,
+}
+
+/// What a guest's NIC is plugged into, at whatever host it runs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", content = "name", rename_all = "kebab-case")]
+pub enum Plug {
+    /// A network of libvirt's.
+    Network(String),
+    /// A device of the host: a bridge, or a NIC that guests have macvtaps on.
+    Device(String),
+}
+
+impl Plug {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        let (Self::Network(name) | Self::Device(name)) = self;
+        name
+    }
+}
+
+/// Where what is plugged into something of a host leads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Outlet {
+    /// What guests are plugged into.
+    pub plug: Plug,
+    /// Where it leads.
+    pub port: Binding,
 }
 
 /// The port of the host of that name that migrations cross.
@@ -89,7 +182,7 @@ pub struct Hop {
 }
 
 /// What of its host's ports a guest's NIC is bound to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Binding {
     /// Its traffic crosses this port.
@@ -102,4 +195,11 @@ pub enum Binding {
     /// Not known; it counts as on the port that migrations cross.
     #[default]
     Unknown,
+}
+
+impl Binding {
+    /// To the port of this name.
+    pub fn to(port: &str) -> Self {
+        Self::Port { name: port.to_owned() }
+    }
 }

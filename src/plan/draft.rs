@@ -7,7 +7,7 @@ use super::{Difference, Ground, HostRefusal, Plan, Rule};
 use crate::domain::Technique;
 use crate::obstacle::Obstacle;
 use crate::profile::Profile;
-use crate::topology::Hop;
+use crate::topology::{Hop, HostPorts};
 
 /// What was found out about the hosts beside their profiles.
 #[derive(Debug, Clone, Default)]
@@ -87,6 +87,11 @@ impl Seen<'_> {
             machine,
             known: key.is_some(),
         }
+    }
+
+    /// Both hosts with their ports, and with what the source's guests are plugged into.
+    pub(super) fn hosts(&self) -> Vec<HostPorts> {
+        [self.source, self.destination].map(|host| host.ports(&self.source.domains)).into()
     }
 
     /// The ports that a migration crosses.

@@ -47,7 +47,7 @@ pub(super) fn plan(seen: &Seen<'_>, demands: &Demands) -> Plan {
         source: source.host.clone(),
         destinations: vec![destination.host.clone()],
         objective: demands.objective,
-        hosts: vec![source.ports(), destination.ports()],
+        hosts: seen.hosts(),
         bandwidth_bits_per_second: demands.bandwidth_bits_per_second,
         concurrency,
         launch_ahead: demands.concurrency.is_none() && concurrency < demands.most_within_cap(),

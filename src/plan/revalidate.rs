@@ -58,7 +58,7 @@ pub(super) fn look_again(plan: &Plan, seen: &Seen<'_>) -> Draft {
     let now = Plan {
         source: seen.source.host.clone(),
         destinations: vec![seen.destination.host.clone()],
-        hosts: vec![seen.source.ports(), seen.destination.ports()],
+        hosts: seen.hosts(),
         migrations,
         refused: today.refused,
         blocked: seen.findings.blocked.clone(),

@@ -3,16 +3,18 @@
 //! They are plain data with a stable JSON form (schema `tsmig.profile/2`), so that a plan can be
 //! computed again later, elsewhere, without libvirt. `sampler` makes one from a live host.
 
-pub(crate) mod link;
 pub(crate) mod mobility;
+pub(crate) mod ports;
 pub(crate) mod sampler;
+
+use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::DomainState;
 use crate::obstacle::Eligibility;
-use crate::topology::{Binding, Hop, HostPorts, Port};
+use crate::topology::{Binding, Hop, HostPorts, Outlet, Plug, Port, RouteOrigin, contends};
 
 /// The schema name that a saved profile carries.
 pub const SCHEMA: &str = "tsmig.profile/2";
@@ -43,18 +45,55 @@ pub struct Profile {
     pub window_seconds: f64,
     /// The port that migrations cross.
     pub migration_port: Port,
+    /// How it is known that they do.
+    #[serde(default)]
+    pub route: RouteOrigin,
+    /// The address that they come in at, if the host is to take any, and that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub address: Option<IpAddr>,
     /// Its other ports, as far as they are known.
     #[serde(default)]
     pub other_ports: Vec<Port>,
+    /// What guests can be plugged into, and where that leads, as far as that is known.
+    #[serde(default)]
+    pub outlets: Vec<Outlet>,
     /// All domains of the host, the inactive ones included, sorted by name.
     pub domains: Vec<DomainProfile>,
 }
 
 impl Profile {
-    /// The host with its ports.
-    pub fn ports(&self) -> HostPorts {
-        let (migration_port, other_ports) = (self.migration_port.clone(), self.other_ports.clone());
-        HostPorts { host: self.host.clone(), migration_port, other_ports }
+    /// The host with its ports, and with what these domains are plugged into.
+    pub fn ports(&self, domains: &[DomainProfile]) -> HostPorts {
+        let used = |plug: &Plug| domains.iter().flat_map(|d| &d.nics).any(|nic| nic.plug.as_ref() == Some(plug));
+        HostPorts {
+            host: self.host.clone(),
+            migration_port: self.migration_port.clone(),
+            route: self.route,
+            address: self.address,
+            other_ports: self.other_ports.clone(),
+            outlets: self.outlets.iter().filter(|outlet| used(&outlet.plug)).cloned().collect(),
+        }
+    }
+
+    /// Binds each guest's NIC to where what it is plugged into leads here.
+    pub(crate) fn bind(&mut self) {
+        let mut domains = std::mem::take(&mut self.domains);
+        for nic in domains.iter_mut().flat_map(|domain| &mut domain.nics) {
+            nic.port = self.arrival(nic).clone();
+        }
+        self.domains = domains;
+    }
+
+    /// Where the NIC of a guest that comes from another host will lead at this one.
+    pub fn arrival(&self, nic: &NicProfile) -> &Binding {
+        let found = nic.plug.as_ref().and_then(|plug| self.outlets.iter().find(|outlet| outlet.plug == *plug));
+        found.map_or(&Binding::Unknown, |outlet| &outlet.port)
+    }
+
+    /// As [`HostPorts::contends`].
+    pub(crate) fn contends(&self, binding: &Binding) -> bool {
+        contends(&self.migration_port, self.route, binding)
     }
 
     /// The port that migrations cross, on the way of one.
@@ -150,6 +189,9 @@ pub struct NicProfile {
     /// What its rates did not fall below.
     #[serde(default)]
     pub steady: Steady,
+    /// What it is plugged into, if that is looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plug: Option<Plug>,
     /// What of the host's ports its traffic crosses.
     #[serde(default)]
     pub port: Binding,
@@ -182,7 +224,10 @@ pub(crate) mod fixture {
             host: name.to_owned(),
             window_seconds: 1.0,
             migration_port: Port::unnamed(1e9, CapacityOrigin::Assumed),
+            route: RouteOrigin::default(),
+            address: None,
             other_ports: Vec::new(),
+            outlets: Vec::new(),
             domains: domains.iter().map(domain).collect(),
         }
     }

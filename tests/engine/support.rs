@@ -14,7 +14,7 @@ use tsmig::engine::recovery::journal::Journal;
 use tsmig::engine::{Evacuation, Options, Timeout};
 use tsmig::plan::{self, Activity, Objective, Plan, Reason, Step, StepPrediction, Totals};
 use tsmig::report::{DomainOutcome, Report};
-use tsmig::topology::{CapacityOrigin, HostPorts, Port};
+use tsmig::topology::{CapacityOrigin, HostPorts, Port, RouteOrigin};
 
 pub(crate) fn plan(steps: &[(&str, Technique, usize)]) -> Plan {
     let step = |(index, (domain, technique, concurrency)): (usize, &(&str, Technique, usize))| Step {
@@ -42,7 +42,10 @@ pub(crate) fn plan(steps: &[(&str, Technique, usize)]) -> Plan {
     let host = |name: &str| HostPorts {
         host: name.to_owned(),
         migration_port: Port::unnamed(1e9, CapacityOrigin::Option),
+        route: RouteOrigin::default(),
+        address: None,
         other_ports: Vec::new(),
+        outlets: Vec::new(),
     };
     Plan {
         schema: plan::SCHEMA.to_owned(),

@@ -7,5 +7,6 @@ mod exactness;
 mod files;
 mod many;
 mod midway;
+mod ports;
 mod properties;
 mod support;

@@ -11,7 +11,7 @@ use tsmig::domain::{DomainState, Technique};
 use tsmig::obstacle::{Eligibility, Obstacle};
 use tsmig::plan::{Demands, LEAST_BANDWIDTH, Move, Objective, Plan, Rule, plan, predict};
 use tsmig::profile::{DomainProfile, Profile};
-use tsmig::topology::{CapacityOrigin, Port};
+use tsmig::topology::{CapacityOrigin, Port, RouteOrigin};
 
 /// A rate in bits per second that a domain may have.
 fn ordinary_rate() -> BoxedStrategy<f64> {
@@ -74,7 +74,10 @@ fn profile(name: &str, bits_per_second: f64, domains: Vec<DomainProfile>) -> Pro
         host: name.to_owned(),
         window_seconds: 10.0,
         migration_port: Port::unnamed(bits_per_second, CapacityOrigin::Option),
+        route: RouteOrigin::default(),
+        address: None,
         other_ports: Vec::new(),
+        outlets: Vec::new(),
         domains,
     }
 }

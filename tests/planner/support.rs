@@ -7,7 +7,7 @@ use tsmig::files;
 use tsmig::obstacle::Eligibility;
 use tsmig::plan::{Plan, Step};
 use tsmig::profile::{Both, DomainProfile, Profile};
-use tsmig::topology::{CapacityOrigin, Port};
+use tsmig::topology::{CapacityOrigin, Port, RouteOrigin};
 
 /// 115 MiB: what crosses of a guest of 128 MiB.
 pub(crate) const IMAGE: u64 = 115 << 20;
@@ -37,7 +37,10 @@ pub(crate) fn host(name: &str, link: f64, domains: Vec<DomainProfile>) -> Profil
         host: name.to_owned(),
         window_seconds: 10.0,
         migration_port: Port::unnamed(link * 1e6, CapacityOrigin::Option),
+        route: RouteOrigin::default(),
+        address: None,
         other_ports: Vec::new(),
+        outlets: Vec::new(),
         domains,
     }
 }

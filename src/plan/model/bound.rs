@@ -5,7 +5,7 @@
 //! destination: two knapsacks, relaxed to fractions of a guest. `docs/model.md` derives it.
 
 use crate::plan::model::scene::Scene;
-use crate::plan::model::{EFFICIENCY, FINISH, SETUP, SWITCH};
+use crate::plan::model::{FINISH, SETUP, SWITCH, setup};
 
 /// Weights of the source's side against the destination's. The scarcer side limits, so every mean of the two is a
 /// bound as well; a mean sees that one set of moved guests must serve both.
@@ -38,8 +38,8 @@ pub(crate) fn lower_bound(scene: &Scene, most_in_flight: usize) -> f64 {
         .iter()
         .map(|g| Item {
             image: g.image.max(LEAST_IMAGE),
-            outbound: g.outbound.min(least.0),
-            inbound: g.inbound.min(least.1),
+            outbound: g.leaving.min(least.0),
+            inbound: g.arriving.min(least.1),
         })
         .collect();
     let (staying, resident) = scene.least_background(least);
@@ -52,15 +52,16 @@ pub(crate) fn lower_bound(scene: &Scene, most_in_flight: usize) -> f64 {
     let transfer: f64 = (0..STEPS)
         .map(|step| {
             let wire = views.iter().map(|view| view.rates[step]).fold(scene.link(), f64::min);
-            width / (wire.max(0.0) * EFFICIENCY).min(scene.bandwidth)
+            width / scene.goodput(wire.max(0.0), most_in_flight)
         })
         .sum();
     // Some pre-copy may send before, and some post-copy after another's switch-over: that time is not lost for sure.
     let together = SETUP + transfer + FINISH;
-    let fixed = SETUP + SWITCH + FINISH;
+    let rest = SWITCH + FINISH;
     // Every migration holds its place among those in flight for the fixed time and its bits at full rate.
-    let alone: f64 = items.iter().map(|i| fixed + i.image / (scene.link() * EFFICIENCY).min(scene.bandwidth)).sum();
-    together.max(alone / most_in_flight.min(items.len()) as f64)
+    let alone = scene.guests.iter().enumerate().map(|(guest, g)| setup(g) + rest + scene.seconds_alone(guest));
+    let (all, longest) = alone.fold((0.0, 0.0_f64), |(all, longest), alone| (all + alone, longest.max(alone)));
+    together.max(longest).max(all / most_in_flight.min(items.len()) as f64)
 }
 
 struct WeightedBound {

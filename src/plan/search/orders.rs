@@ -86,7 +86,7 @@ fn sorted(space: &Space<'_>, techniques: &[Technique], view: View) -> Vec<usize>
             let guest = &space.scene.guests[i];
             let post_copy = techniques[i] == Technique::PostCopy;
             let traffic =
-                Traffic { post_copy, image: guest.image.max(1.0), outbound: guest.outbound, inbound: guest.inbound };
+                Traffic { post_copy, image: guest.image.max(1.0), outbound: guest.leaving, inbound: guest.arriving };
             // A pre-copy that can't end goes last, where it is in nobody's way.
             let hopeless = !post_copy && space.hopeless[i];
             let (group, value) = view(traffic);
