@@ -12,10 +12,13 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{self, Key, nearest};
-use super::{Config, DomainRule, HostConfig, Judge, Located, Order, Origin, Place, Problem};
+use super::{Config, DomainRule, HostConfig, Judge, Located, NOWHERE, Order, Origin, Place, Problem};
 use crate::domain::Technique;
 use crate::libvirt::uri;
 use crate::units;
+
+/// What names a port.
+const PORT: &str = "the name of a NIC or a bond such as \"ens1\"";
 
 type Value<'a> = Spanned<DeValue<'a>>;
 
@@ -164,12 +167,48 @@ impl Reader<'_> {
                     }
                     "memory" => host.memory = self.parsed(value, from_str),
                     "shell" => host.shell = self.truth(value),
+                    "migration_port" => host.migration_port = self.name(value, PORT),
+                    "ports" => {
+                        let form = "{ ens1 = \"25Gbit\" }";
+                        for (name, value) in self.table(value, form).into_iter().flatten() {
+                            let rate = self.parsed(value, from_str);
+                            host.ports.extend(rate.map(|rate| (name.get_ref().to_string(), rate)));
+                        }
+                    }
+                    "bridges" => {
+                        let form = "{ br0 = \"ens1\" }";
+                        for (name, value) in self.table(value, form).into_iter().flatten() {
+                            let port = self.name(value, "the name of a port such as \"ens1\", or \"none\"");
+                            host.bridges.extend(port.map(|port| (name.get_ref().to_string(), port)));
+                        }
+                    }
                     "memory_reserve" => host.memory_reserve = self.parsed(value, from_str),
                     _ => host.link = self.parsed(value, from_str),
                 }
             }
+            self.check_ports(&host);
             config.hosts.insert(name.get_ref().to_string(), host);
         }
+    }
+
+    /// A bridge is no port: it leads to one.
+    fn check_ports(&mut self, host: &HostConfig) {
+        let leads = host.bridges.values().filter(|port| port.value != NOWHERE);
+        let named: Vec<_> = leads.chain(&host.migration_port).collect();
+        for port in named {
+            let (Some(lead), Origin::File(place)) = (host.bridges.get(&port.value), &port.origin) else { continue };
+            let right = if lead.value == NOWHERE { "a port" } else { &lead.value };
+            let text = format!("{} is a bridge here, and no port; write {right}", port.value);
+            self.problems.push(Problem { place: Some(place.clone()), text });
+        }
+    }
+
+    /// A name in the kernel, which has no blanks and no slashes.
+    fn name(&mut self, value: &Value<'_>, what: &str) -> Option<Located<String>> {
+        let text = self.string(value, what)?;
+        let is_name = !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/');
+        let name = if is_name { Ok(text.to_owned()) } else { Err(format!("{text:?} is no device; write {what}")) };
+        self.noted(value.span(), name).map(|name| self.located(value, name))
     }
 
     fn defaults(&mut self, value: &Value<'_>, config: &mut Config) {
@@ -295,6 +334,17 @@ mod tests {
                 "c.toml:2:10: \"64GB/s\" is not a size: the unit is unknown; write for example 512MiB",
             ),
             ("[hosts.a]\nmemory_reserve = 4", "c.toml:2:18: \"4\" is not a size: the unit is missing"),
+            (
+                "[hosts.a]\nmigration_port = 'a b'",
+                "c.toml:2:18: \"a b\" is no device; write the name of a NIC or a bond",
+            ),
+            ("[hosts.a]\nports = 'ens1'", "c.toml:2:9: it is not a table; write { ens1 = \"25Gbit\" }"),
+            ("[hosts.a]\nports = { ens1 = '25' }", "c.toml:2:18: \"25\" is not a rate"),
+            ("[hosts.a]\nbridges = { br0 = 1 }", "c.toml:2:19: it is not a string; write the name of a port"),
+            (
+                "[hosts.a]\nmigration_port = 'br0'\nbridges = { br0 = 'ens1' }",
+                "c.toml:2:18: br0 is a bridge here, and no port; write ens1",
+            ),
             ("[hosts.a]\nuri = 5", "c.toml:2:7: it is not a string; write a libvirt URI"),
             (
                 "[hosts.a]\nuri = 'not a uri'",

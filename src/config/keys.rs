@@ -16,7 +16,7 @@ pub struct Key {
 pub const SECTIONS: [&str; 4] = ["hosts", "defaults", "domains", "hooks"];
 
 /// `[hosts.NAME]`.
-pub const HOSTS: [Key; 6] = [
+pub const HOSTS: [Key; 9] = [
     Key { name: "uri", value: "URI", about: "Its libvirt URI; without it, qemu+ssh://NAME/system." },
     Key {
         name: "migration_uri",
@@ -45,6 +45,23 @@ pub const HOSTS: [Key; 6] = [
         value: "BOOLEAN",
         about: "false lets tsmig ask nothing of its shell. Else, on a host that is reached by ssh or is this machine, tsmig \
                 runs scripts of sh there that only read what libvirt can't tell, such as its addresses.",
+    },
+    Key {
+        name: "migration_port",
+        value: "DEVICE",
+        about: "The NIC or bond that migrations cross. Without it, the one that the host's route leads to, if its shell tells \
+                that; else one is assumed, and all traffic of guests counts as beside the migrations.",
+    },
+    Key {
+        name: "ports",
+        value: "{ DEVICE = RATE, ... }",
+        about: "What its NICs and bonds carry each way; beats what is detected.",
+    },
+    Key {
+        name: "bridges",
+        value: "{ DEVICE = DEVICE, ... }",
+        about: "The NIC or bond that each bridge leads to, or none if its traffic stays within the host; beats what is \
+                detected.",
     },
 ];
 

@@ -20,7 +20,8 @@ use serde::{Serialize, Serializer};
 use crate::domain::Technique;
 use crate::engine::Timeout;
 use crate::libvirt::Endpoint;
-use crate::topology::{CapacityOrigin, Port};
+use crate::profile::ports::Told;
+use crate::topology::CapacityOrigin;
 use crate::units::{Rate, Size};
 
 #[derive(Debug, Clone, Default)]
@@ -50,7 +51,15 @@ pub struct HostConfig {
     pub memory: Option<Located<Size>>,
     pub memory_reserve: Option<Located<Size>>,
     pub shell: Option<Located<bool>>,
+    pub migration_port: Option<Located<String>>,
+    /// Capacities, by the ports' names.
+    pub ports: BTreeMap<String, Located<Rate>>,
+    /// Where devices lead, by their names: to a port, or [`NOWHERE`].
+    pub bridges: BTreeMap<String, Located<String>>,
 }
+
+/// What a bridge leads to that has no port.
+pub(crate) const NOWHERE: &str = "none";
 
 /// What holds for the domains that a pattern matches; `None` if it says nothing.
 #[derive(Debug, Clone)]
@@ -223,6 +232,9 @@ impl Config {
             earlier.memory = host.memory.or(earlier.memory.take());
             earlier.memory_reserve = host.memory_reserve.or(earlier.memory_reserve.take());
             earlier.shell = host.shell.or(earlier.shell.take());
+            earlier.migration_port = host.migration_port.or(earlier.migration_port.take());
+            earlier.ports.extend(host.ports);
+            earlier.bridges.extend(host.bridges);
         }
         self.defaults.extend(later.defaults);
         self.domains.extend(later.domains);
@@ -241,16 +253,25 @@ impl Config {
         Endpoint { name: name.to_owned(), uri: self.uri(name), shell }
     }
 
-    /// The capacity of a host's link, if `option` is `--link` or its configured default: what was typed, else the
-    /// host's own, else the default; `None` if nobody has told it.
-    pub fn link(&self, name: &str, option: Option<Rate>) -> Option<Port> {
-        let of_host = self.host(name).and_then(|host| host.link.as_ref()).map(|link| link.value);
-        let (rate, origin) = match (option, of_host) {
-            (Some(rate), _) if self.is_typed("link") => (rate, CapacityOrigin::Option),
-            (_, Some(rate)) | (Some(rate), None) => (rate, CapacityOrigin::Configuration),
-            (None, None) => return None,
+    /// What is told of a host's ports, if `option` is `--link` or its configured default. Of the port that migrations cross
+    /// the capacity is what was typed, else the host's own, else the default.
+    pub fn ports(&self, name: &str, option: Option<Rate>) -> Told {
+        let host = self.host(name);
+        let migration_port = host.and_then(|host| host.migration_port.as_ref()).map(|port| port.value.clone());
+        let capacities: BTreeMap<_, _> = host
+            .map(|host| host.ports.iter().map(|(name, rate)| (name.clone(), rate.value.bits_per_second())).collect())
+            .unwrap_or_default();
+        let told = migration_port.as_ref().and_then(|port| capacities.get(port)).copied();
+        let own = host.and_then(|host| host.link.as_ref()).map(|link| link.value.bits_per_second()).or(told);
+        let lead = |lead: &Located<String>| Some(lead.value.clone()).filter(|port| port != NOWHERE);
+        let bridges = host.map(|host| host.bridges.iter().map(|(name, to)| (name.clone(), lead(to))).collect());
+        let link = match (option, own) {
+            (Some(rate), _) if self.is_typed("link") => Some((rate.bits_per_second(), CapacityOrigin::Option)),
+            (_, Some(rate)) => Some((rate, CapacityOrigin::Configuration)),
+            (Some(rate), None) => Some((rate.bits_per_second(), CapacityOrigin::Configuration)),
+            (None, None) => None,
         };
-        Some(Port::unnamed(rate.bits_per_second(), origin))
+        Told { migration_port, link, capacities, bridges: bridges.unwrap_or_default() }
     }
 
     /// Where a destination takes migrated memory in, if that is configured.
@@ -324,12 +345,26 @@ mod tests {
     fn what_was_typed_beats_the_host_beats_the_default() {
         let mut config = config("[hosts.a]\nlink = '10Gbit'");
         let option = "100Mbit".parse().ok();
-        assert_eq!(config.link("a", option), Some(Port::unnamed(1e10, CapacityOrigin::Configuration)));
-        assert_eq!(config.link("b", option), Some(Port::unnamed(1e8, CapacityOrigin::Configuration)));
-        assert_eq!(config.link("b", None), None);
+        assert_eq!(config.ports("a", option).link, Some((1e10, CapacityOrigin::Configuration)));
+        assert_eq!(config.ports("b", option).link, Some((1e8, CapacityOrigin::Configuration)));
+        assert_eq!(config.ports("b", None), Told::default());
         let (key, value) = ("link".to_owned(), "100Mbit".to_owned());
         config.settings.push(Setting { key, value, origin: Origin::Option });
-        assert_eq!(config.link("a", option), Some(Port::unnamed(1e8, CapacityOrigin::Option)));
+        assert_eq!(config.ports("a", option).link, Some((1e8, CapacityOrigin::Option)));
+    }
+
+    #[test]
+    fn ports_are_told_with_capacities_and_what_leads_to_them() {
+        let mut merged = config(
+            "[hosts.a]\nmigration_port = 'ens1'\nports = { ens1 = '25Gbit', bond0 = '20Gbit' }\nbridges = { br0 = 'bond0' }",
+        );
+        merged.merge(config("[hosts.a]\nports = { bond0 = '50Gbit' }\nbridges = { virbr9 = 'none' }"));
+        let told = merged.ports("a", None);
+        assert_eq!(told.migration_port.as_deref(), Some("ens1"));
+        assert_eq!(told.link, Some((2.5e10, CapacityOrigin::Configuration)), "that of the port");
+        assert_eq!(told.capacities, [("bond0".to_owned(), 5e10), ("ens1".to_owned(), 2.5e10)].into());
+        let leads = [("br0".to_owned(), Some("bond0".to_owned())), ("virbr9".to_owned(), None)];
+        assert_eq!(told.bridges, leads.into());
     }
 
     #[test]
@@ -338,8 +373,8 @@ mod tests {
             "[hosts.a]\nuri = 'qemu+tls://a.example/system'\nmigration_uri = 'tcp://10.1.0.1'\n[hosts.b]\nlink = '1Gbit'",
         );
         assert_eq!(config.migration_uri("qemu+tls://a.example/system").as_deref(), Some("tcp://10.1.0.1"));
-        assert!(config.link("qemu+ssh://b/system", None).is_some(), "what the name b means");
-        assert_eq!(config.link("qemu+tcp://b/system", None), None);
+        assert!(config.ports("qemu+ssh://b/system", None).link.is_some(), "what the name b means");
+        assert_eq!(config.ports("qemu+tcp://b/system", None), Told::default());
     }
 
     #[test]
@@ -347,7 +382,7 @@ mod tests {
         let mut merged = config("[hosts.a]\nuri = 'x:///'\nlink = '1Gbit'\n[defaults]\nwindow = '9s'\ninterval = '2s'");
         merged.merge(config("[hosts.a]\nuri = 'z:///'\n[defaults]\nwindow = '8s'"));
         assert_eq!(merged.endpoint("a").uri, "z:///");
-        assert_eq!(merged.link("a", None).map(|link| link.bits_per_second), Some(1e9));
+        assert_eq!(merged.ports("a", None).link, Some((1e9, CapacityOrigin::Configuration)));
         assert_eq!((&*merged.defaults["window"].value, &*merged.defaults["interval"].value), ("8s", "2s"));
     }
 

@@ -28,13 +28,18 @@ impl Effective {
         let option = |option: &Setting| Setting { key: format!("defaults.{}", option.key), ..option.clone() };
         let mut settings: Vec<_> = options.iter().map(option).collect();
         for (name, host) in &config.hosts {
-            let key = |key| format!("hosts.{name}.{key}");
+            let key = |key: &str| format!("hosts.{name}.{key}");
             settings.extend(row(key("uri"), host.uri.as_ref(), String::clone));
             settings.extend(row(key("migration_uri"), host.migration_uri.as_ref(), String::clone));
             settings.extend(row(key("link"), host.link.as_ref(), |link| link.as_option()));
             settings.extend(row(key("memory"), host.memory.as_ref(), ToString::to_string));
             settings.extend(row(key("memory_reserve"), host.memory_reserve.as_ref(), ToString::to_string));
             settings.extend(row(key("shell"), host.shell.as_ref(), ToString::to_string));
+            settings.extend(row(key("migration_port"), host.migration_port.as_ref(), String::clone));
+            let ports = host.ports.iter().map(|(name, rate)| (format!("ports.{name}"), rate));
+            settings.extend(ports.filter_map(|(name, rate)| row(key(&name), Some(rate), |rate| rate.as_option())));
+            let bridges = host.bridges.iter().map(|(name, port)| (format!("bridges.{name}"), port));
+            settings.extend(bridges.filter_map(|(name, port)| row(key(&name), Some(port), String::clone)));
         }
         let duration = |limit: &_| humantime::format_duration(*limit).to_string();
         for (i, rule) in config.domains.iter().enumerate() {

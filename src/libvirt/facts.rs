@@ -1,6 +1,7 @@
 //! What a host's libvirt says of the host and of its domains, beside the statistics: plain data, judged elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::xml::domain::Hardware;
 use super::xml::network::Reach;
@@ -120,22 +121,96 @@ pub struct Unfit {
     pub message: String,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+/// A network device of a host.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct NetDevice {
     pub name: String,
     /// Its hardware address at present; the members of a bond share one.
     pub address: String,
-    /// What it negotiated, in bits per second; `None` if the driver does not tell, or there is no carrier.
+    /// What it negotiated, in bits per second; `None` if the driver does not tell, or there is no carrier. A virtual one says
+    /// some number.
     pub bits_per_second: Option<f64>,
     /// Whether it has a carrier.
     pub up: bool,
+    /// Whether it is a piece of hardware.
     pub physical: bool,
+    pub kind: DeviceKind,
+    /// The devices that its traffic goes through: a bridge's or a bond's members, the parent of a VLAN, the bridge of a tap.
+    pub below: Vec<String>,
+    /// The most bytes that a packet may have.
+    pub mtu: Option<u32>,
+    /// Its own addresses.
+    pub addresses: Vec<IpAddr>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bond {
-    pub name: String,
-    /// The bonding driver's mode, if it is known: `active-backup`, `802.3ad`...
-    pub mode: Option<String>,
-    pub members: Vec<String>,
+/// What kind of network device one is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// A NIC, or the host's end of a virtual cable.
+    #[default]
+    Nic,
+    /// A bridge of the kernel's.
+    Bridge,
+    Bond {
+        /// The bonding driver's mode, if it is known: `active-backup`, `802.3ad`...
+        mode: Option<String>,
+        /// Its `xmit_hash_policy`, if it is known: `layer2`, `layer3+4`...
+        hash: Option<String>,
+    },
+    /// A VLAN or a macvlan on another device.
+    Stacked,
+    /// A guest's end.
+    Tap,
+    /// Anything else, such as a bridge of Open vSwitch or a tunnel.
+    Other,
+}
+
+/// The network devices of a host, and how they and its networks are connected.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Wiring {
+    pub devices: Vec<NetDevice>,
+    /// The networks of libvirt's that are active, by name.
+    pub networks: Vec<(String, Reach)>,
+    /// The device that packets to nowhere in particular leave by, if the host's shell told it.
+    pub default_route: Option<String>,
+    /// Ports of the range that libvirt has migrations take on which something listens.
+    pub taken: BTreeSet<u16>,
+    /// The way to another host, if it was asked for and the host's shell told it.
+    pub way: Option<Way>,
+}
+
+impl Wiring {
+    /// The device that has an address.
+    pub fn owner(&self, address: IpAddr) -> Option<&str> {
+        self.devices.iter().find(|device| device.addresses.contains(&address)).map(|device| &*device.name)
+    }
+}
+
+/// The way that a host's packets to another one take.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Way {
+    /// The other host's address; `None` if it can't be looked up.
+    pub to: Option<IpAddr>,
+    /// The device that they leave by; `None` if there is no route.
+    pub device: Option<String>,
+}
+
+/// What the source finds at the destination's doors.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Doors {
+    /// Why the source itself can't connect to the destination's libvirt, in its words; `Some(None)` if it can.
+    pub login: Option<Option<String>>,
+    /// Whether packets reach a port of the range that migrations take.
+    pub ports: Option<Reached>,
+}
+
+/// What becomes of a connection to a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// It gets there.
+    Yes,
+    /// It is turned away on the way.
+    Rejected,
+    /// Nobody answers.
+    Dropped,
 }

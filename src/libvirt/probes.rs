@@ -8,37 +8,16 @@ use virt::domain::{Domain, MigrateParameters};
 use virt::error::{Error, ErrorNumber};
 use virt::sys;
 
-use super::facts::{
-    Belongings, Bond, HostFacts, KeptFile, LibvirtRefusal, Memory, NetDevice, Network, Occupation, Unfit,
-};
+use super::facts::{Belongings, HostFacts, KeptFile, LibvirtRefusal, Memory, Network, Occupation, Unfit};
 use super::host::Host;
 use super::state::domain_state;
 use super::xml::capabilities::Capabilities;
 use super::xml::domain::{Hardware, Machine, Processor};
 use super::xml::names::{Named, Thing, certain};
-use super::xml::net_device;
 use super::xml::network::Reach;
 use super::{HostError, HostErrorKind, ffi};
 
 impl Host {
-    /// The host's NICs, and the bonds that its libvirt knows; nothing if its libvirt has no drivers for them.
-    pub fn net_devices(&self) -> Result<(Vec<NetDevice>, Vec<Bond>), HostError> {
-        let devices = self.line.ask_raw(|connection| {
-            let devices = connection.list_all_node_devices(sys::VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET)?;
-            // One request each. libvirt names the guests' taps vnetN; they carry no migration, and are many.
-            let devices = devices.iter().filter(|device| !device.name().is_ok_and(|name| name.starts_with("net_vnet")));
-            // One that vanishes meanwhile is no NIC that carries anything.
-            Ok(devices.filter_map(|device| net_device::device(&device.xml_desc(0).ok()?)).collect())
-        })?;
-        // Many builds of libvirt come without the interface driver.
-        let bonds = self.line.ask_raw(|connection| {
-            let interfaces = connection.list_all_interfaces(sys::VIR_CONNECT_LIST_INTERFACES_ACTIVE)?;
-            let xml = interfaces.iter().filter_map(|interface| interface.xml_desc(0).ok());
-            Ok(xml.flat_map(|xml| net_device::bonds(&xml)).collect::<Vec<_>>())
-        })?;
-        Ok((devices.unwrap_or_default(), bonds.unwrap_or_default()))
-    }
-
     pub fn describe(&self) -> Result<HostFacts, HostError> {
         let hypervisor = self.line.ask(Connect::driver_type)?;
         let version = self.line.ask_raw(Connect::hyp_version)?.unwrap_or_default();

@@ -1,8 +1,11 @@
 //! Whether and how a domain may move, by its hardware.
 
-use crate::libvirt::xml::domain::Hardware;
+use std::collections::HashMap;
+
+use crate::libvirt::xml::domain::{GuestNic, Hardware};
 use crate::libvirt::{DomainSample, Host, HostError, HostErrorKind};
 use crate::obstacle::{Eligibility, Obstacle};
+use crate::topology::Plug;
 
 /// What a profile has of a domain beside its samples.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,6 +14,8 @@ pub struct Mobility {
     /// Whether it can be migrated at all while it runs.
     pub migration: Eligibility,
     pub post_copy: Eligibility,
+    /// What its NICs are plugged into, by the host's names for them.
+    pub plugs: HashMap<String, Plug>,
 }
 
 impl Mobility {
@@ -31,7 +36,8 @@ impl Mobility {
     }
 
     fn of(hardware: &Hardware) -> Self {
-        let mut mobility = Self::default();
+        let plug = |nic: &GuestNic| Some((nic.device.clone()?, nic.plug.as_ref()?.plug()?));
+        let mut mobility = Self { plugs: hardware.nics.iter().filter_map(plug).collect(), ..Self::default() };
         if hardware.assigned_devices > 0 {
             mobility.migration = Eligibility::no(Obstacle::AssignedDevices { count: hardware.assigned_devices });
         }

@@ -13,8 +13,9 @@ use crate::libvirt::xml::domain::Hardware;
 use crate::libvirt::{DirtyRate, DomainSample, Host, HostError, HostErrorKind, NicCounters, Sample};
 use crate::obstacle::{Eligibility, Obstacle};
 use crate::profile::mobility::Mobility;
+use crate::profile::ports::Ports;
 use crate::profile::{DomainProfile, NicProfile, Profile, STEADY_SECONDS, Steady};
-use crate::topology::{Binding, Port};
+use crate::topology::Binding;
 
 /// Counts what passed each NIC between the samples of one host.
 #[derive(Debug, Default)]
@@ -153,6 +154,7 @@ impl SamplingWindow {
                     outbound_bits_per_second: traffic.outbound.steady_bits_per_second(),
                     inbound_bits_per_second: traffic.inbound.steady_bits_per_second(),
                 },
+                plug: None,
                 port: Binding::Unknown,
             }
         };
@@ -168,7 +170,10 @@ impl SamplingWindow {
     }
 
     fn domain(&self, sample: &DomainSample, mobility: Mobility) -> DomainProfile {
-        let nics = self.nics(sample);
+        let mut nics = self.nics(sample);
+        for nic in &mut nics {
+            nic.plug = mobility.plugs.get(&nic.name).cloned();
+        }
         let resident = sample.resident_bytes.unwrap_or(sample.memory_bytes);
         let post_copy = match sample.state {
             state if state.can_post_copy() => mobility.post_copy,
@@ -225,7 +230,7 @@ pub type Inventory = HashMap<String, Hardware>;
 /// Profiles all `hosts` at the same time, each from a thread of its own. `tick` is called with the elapsed
 /// part of the window after each sample of the first host.
 pub fn profile_hosts(
-    hosts: &[(&Host, Port)],
+    hosts: &[(&Host, Ports)],
     timing: Timing,
     tick: &(dyn Fn(Duration) + Sync),
 ) -> Result<Vec<(Profile, Inventory)>, HostError> {
@@ -234,8 +239,8 @@ pub fn profile_hosts(
         let threads: Vec<_> = hosts
             .iter()
             .enumerate()
-            .map(|(index, (host, port))| {
-                scope.spawn(move || profile_host(host, port.clone(), timing, if index == 0 { tick } else { &silent }))
+            .map(|(index, (host, ports))| {
+                scope.spawn(move || profile_host(host, ports, timing, if index == 0 { tick } else { &silent }))
             })
             .collect();
         threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
@@ -244,7 +249,7 @@ pub fn profile_hosts(
 
 fn profile_host(
     host: &Host,
-    port: Port,
+    ports: &Ports,
     timing: Timing,
     tick: &(dyn Fn(Duration) + Sync),
 ) -> Result<(Profile, Inventory), HostError> {
@@ -275,13 +280,17 @@ fn profile_host(
         mobilities.push(mobility);
         inventory.extend(hardware.flatten().map(|hardware| (domain.uuid.clone(), hardware)));
     }
-    let profile = Profile {
+    let mut profile = Profile {
         host: host.endpoint().name.clone(),
         window_seconds: window.seconds(),
-        migration_port: port,
-        other_ports: Vec::new(),
+        migration_port: ports.migration_port.clone(),
+        route: ports.route,
+        address: ports.address,
+        other_ports: ports.other_ports.clone(),
+        outlets: ports.outlets.clone(),
         domains: window.domains(mobilities),
     };
+    profile.bind();
     Ok((profile, inventory))
 }
 

@@ -60,6 +60,8 @@ pub enum Processor {
 pub struct GuestNic {
     /// Its MAC address in lower case.
     pub mac: String,
+    /// The host's name for it, while the guest runs.
+    pub device: Option<String>,
     /// What it is plugged into, unless that is something that is not looked at.
     pub plug: Option<Thing>,
     /// Its own VLAN tags, which beat those of its network.
@@ -175,7 +177,8 @@ fn nic(interface: Node<'_, '_>) -> Option<GuestNic> {
         _ => None,
     };
     let mac = child(interface, "mac").and_then(|mac| mac.attribute("address")).unwrap_or_default().to_lowercase();
-    Some(GuestNic { mac, plug, tagged: child(interface, "vlan").is_some() })
+    let device = child(interface, "target").and_then(|target| target.attribute("dev")).map(str::to_owned);
+    Some(GuestNic { mac, device, plug, tagged: child(interface, "vlan").is_some() })
 }
 
 fn backing(backing: Node<'_, '_>) -> Backing {

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use roxmltree::Node;
 
 use super::{child, children, page_bytes, text};
+use crate::topology::Plug;
 
 /// Something of the host that a definition names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,17 @@ pub enum Thing {
     Pages(u64),
     /// The user and the group that its QEMU runs as, as the label has them.
     Label(String),
+}
+
+impl Thing {
+    /// What a NIC is plugged into; `None` if this is no such thing.
+    pub fn plug(&self) -> Option<Plug> {
+        match self {
+            Self::Bridge { name, .. } | Self::Device(name) => Some(Plug::Device(name.clone())),
+            Self::Network { name, .. } => Some(Plug::Network(name.clone())),
+            _ => None,
+        }
+    }
 }
 
 /// What QEMU does with a file.
