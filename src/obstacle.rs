@@ -134,6 +134,12 @@ pub enum Obstacle {
     UuidTaken { destination: String, state: DomainState },
     /// Another domain at the destination has its name.
     NameTaken { destination: String, other_uuid: String },
+    /// The source can't look up the name of the host that memory is to go to.
+    NotLookedUp { source: String, name: String },
+    /// The source takes the address that memory is to go to for its own.
+    OwnAddress { source: String, name: String, address: String },
+    /// The source has no route to the address that memory is to go to.
+    NoRoute { source: String, address: String },
     /// Too little memory is left at the destination when the domains before it are there.
     NoMemory { destination: String, needed_bytes: u64, left_bytes: u64, room: Room },
     /// Too few huge pages are left at the destination when the domains before it are there.

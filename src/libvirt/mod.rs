@@ -5,6 +5,7 @@
 //! knows what time it is.
 
 mod connection;
+mod doors;
 mod error;
 pub(crate) mod facts;
 mod ffi;
@@ -18,6 +19,7 @@ mod state;
 mod statistics;
 pub(crate) mod uri;
 mod versions;
+mod wiring;
 pub(crate) mod xml;
 
 use schemars::JsonSchema;
@@ -32,6 +34,9 @@ pub(crate) use self::pair::Pair;
 pub use self::request::MigrationRequest;
 pub(crate) use self::statistics::{DirtyRate, DomainSample, Sample};
 pub use self::statistics::{JobStats, NicCounters, Vitals};
+pub(crate) use self::wiring::server;
+#[cfg(test)]
+pub(crate) use self::wiring::tests::server_wiring;
 use crate::domain::{Condition, Fault, Presence, Technique};
 use crate::topology::Side;
 

@@ -79,6 +79,29 @@ pub enum Note {
         /// The domains whose definitions name any.
         domains: usize,
     },
+    /// It is not known which port of a host migrations cross, so traffic counts as beside them that may not be.
+    RouteAssumed {
+        host: String,
+        /// The ports that it may be.
+        ports: Vec<String>,
+    },
+    /// The source's libvirt can't connect to the destination's, so it can't drive the migrations.
+    NoLogin {
+        source: String,
+        destination: String,
+        /// As the source has to connect.
+        uri: String,
+        words: String,
+    },
+    /// The devices that migrations leave and enter the hosts by take packets of different sizes.
+    MtuDiffers { source: String, source_device: String, source_mtu: u32, destination: String, destination_mtu: u32 },
+    /// The source's packets do not reach a port of the range that migrations take.
+    PortsClosed {
+        source: String,
+        address: String,
+        /// Whether something turns them away, and does not just swallow them.
+        rejected: bool,
+    },
     /// Memory at the destination that another run needs.
     Promised { source: String, destination: String, bytes: u64 },
     /// Little memory is left at the destination when all domains are there.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::LazyLock;
 
 use super::shell::Shell;
+use super::way::Passage;
 use crate::domain::Fault;
 use crate::libvirt::facts::{
     Belongings, Cluster, HostFacts, LibvirtRefusal, Memory, Network, Occupation, Resident, Unfit,
@@ -40,6 +41,8 @@ pub struct Facts {
     /// What the hosts' shells say, if anything was asked and they answered.
     pub source_shell: Option<Shell>,
     pub destination_shell: Option<Shell>,
+    /// The way that memory takes.
+    pub passage: Passage,
     /// Whether the user takes a difference between the hosts for an obstacle.
     pub strict: bool,
 }

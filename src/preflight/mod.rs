@@ -15,6 +15,9 @@ mod question;
 mod shell;
 mod source;
 mod table;
+pub mod way;
+
+use std::collections::BTreeSet;
 
 use crate::domain::Technique;
 use crate::libvirt::facts::Cluster;
@@ -22,6 +25,7 @@ use crate::manager::Manager;
 use crate::obstacle::Obstacle;
 use crate::plan::{Difference, Draft, Findings, HostRefusal, Note, Plan, Planner, ProofCost, Rule, Step};
 use crate::profile::{Both, Profile};
+use crate::topology::{HostPorts, RouteOrigin, UPLINK};
 
 pub use facts::Facts;
 pub use gather::gather;
@@ -124,6 +128,8 @@ fn blocked(facts: &Facts) -> Vec<HostRefusal> {
         };
         found.push(refusal(&destination.name, obstacle));
     }
+    let lost = facts.passage.obstacles(&source.name).into_iter();
+    found.extend(lost.map(|obstacle| refusal(&source.name, obstacle)));
     if let Some(difference) = destination::difference(facts).filter(|_| facts.strict) {
         found.push(refusal(&destination.name, difference));
     }
@@ -169,8 +175,21 @@ fn notes(facts: &Facts, plan: &Plan) -> Vec<Note> {
     if let domains @ 1.. = unknown.count() {
         notes.push(Note::NotKnown { destination: destination(), domains });
     }
+    notes.extend(plan.hosts.iter().filter_map(route_assumed));
+    if !plan.migrations.is_empty() {
+        notes.extend(facts.passage.notes(&facts.source.name, &facts.destination.name));
+    }
     notes.extend(together(plan.migrations.iter().flat_map(|step| notes_on(step, facts))));
     notes
+}
+
+/// That it is not known which port of a host migrations cross, if that may make a difference: some guests use another one.
+fn route_assumed(ports: &HostPorts) -> Option<Note> {
+    let known = [&ports.migration_port].into_iter().filter(|port| port.name != UPLINK);
+    let names: BTreeSet<_> = known.chain(&ports.other_ports).map(|port| port.name.clone()).collect();
+    let least = if ports.migration_port.name == UPLINK { 1 } else { 2 };
+    let unsure = ports.route == RouteOrigin::Assumed && names.len() >= least;
+    unsure.then(|| Note::RouteAssumed { host: ports.host.clone(), ports: names.into_iter().collect() })
 }
 
 /// A difference that several domains meet is told once: by the network, not by the NIC.

@@ -1,5 +1,7 @@
 //! The tables on standard output: a profile, a plan, a report.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
@@ -9,7 +11,7 @@ use super::page::Page;
 use crate::plan::{Alternative, Objective, Plan, Totals};
 use crate::profile::Profile;
 use crate::report::{DomainOutcome, Job, Outcome, Report};
-use crate::topology::{CapacityOrigin, Port, UPLINK};
+use crate::topology::{Binding, CapacityOrigin, HostPorts, Port, UPLINK};
 use crate::units::{Rate, rate, size, span};
 
 /// The domains of a host with their traffic.
@@ -32,11 +34,12 @@ pub fn profile(profile: &Profile) -> String {
     }
     right_align(&mut table, &[2, 3, 4, 5, 6]);
     format!(
-        "{}: {} over {}, link {}\n{table}",
+        "{}: {} over {}, link {}{}\n{table}",
         escape_line(&profile.host),
         count(profile.domains.len()),
         span(profile.window_seconds),
-        escape_line(&link(&profile.migration_port)),
+        escape_line(&link(&profile.migration_port, profile.address)),
+        wires(&profile.ports(&profile.domains)).map_or_else(String::new, |wires| format!("\n{}", escape_line(&wires))),
     )
 }
 
@@ -48,7 +51,7 @@ pub fn plan(plan: &Plan) -> String {
 /// A [`plan`] on a page of its own width and colours.
 pub fn plan_on(plan: &Plan, page: &Page) -> String {
     let objective = if plan.objective == Objective::Impact { ", objective impact" } else { "" };
-    let links: Vec<_> = plan.hosts.iter().map(|host| link(&host.migration_port)).collect();
+    let links: Vec<_> = plan.hosts.iter().map(|host| link(&host.migration_port, host.address)).collect();
     let cap = plan.bandwidth_bits_per_second.map(|cap| format!(", of which migrations take at most {}", rate(cap)));
     let mut text = page.paragraph(&format!(
         "{} -> {}: {}, at most {} at once{objective}; links {}{}",
@@ -59,6 +62,9 @@ pub fn plan_on(plan: &Plan, page: &Page) -> String {
         links.join(" and "),
         cap.unwrap_or_default(),
     ));
+    for wires in plan.hosts.iter().filter_map(wires) {
+        text += &page.paragraph(&wires);
+    }
     if !plan.migrations.is_empty() {
         text += &format!("{}\n", steps(plan, page));
         for step in &plan.migrations {
@@ -284,15 +290,42 @@ fn lost(bits: f64) -> String {
     }
 }
 
-fn link(Port { name, bits_per_second, origin }: &Port) -> String {
+fn link(Port { name, bits_per_second, origin, .. }: &Port, address: Option<IpAddr>) -> String {
     let origin = match origin {
         CapacityOrigin::Option => "--link",
         CapacityOrigin::Configuration => "configured",
-        CapacityOrigin::Detected if name == UPLINK => "detected",
-        CapacityOrigin::Detected => &format!("detected: {name}"),
+        CapacityOrigin::Detected => "detected",
         CapacityOrigin::Assumed => "assumed",
     };
-    format!("{} ({origin})", rate(*bits_per_second))
+    let name = if name == UPLINK { String::new() } else { format!(": {name}") };
+    let at = address.map_or_else(String::new, |address| format!(", at {address}"));
+    format!("{} ({origin}{name}{at})", rate(*bits_per_second))
+}
+
+/// Where the traffic of guests goes at a host, if some of it does not meet the migrations.
+fn wires(ports: &HostPorts) -> Option<String> {
+    let mut plugs: BTreeMap<&Binding, Vec<&str>> = BTreeMap::new();
+    for outlet in &ports.outlets {
+        plugs.entry(&outlet.port).or_default().push(outlet.plug.name());
+    }
+    if plugs.keys().all(|binding| ports.contends(binding)) {
+        return None;
+    }
+    let verb = |plugs: &[&str], one, several| if plugs.len() == 1 { one } else { several };
+    let lead = |(binding, plugs): (&&Binding, &Vec<&str>)| {
+        let names = plugs.join(", ");
+        match binding {
+            Binding::Port { name } => format!("{names} {} by {name}", verb(plugs, "goes", "go")),
+            Binding::Internal => format!("{names} {} within the host", verb(plugs, "stays", "stay")),
+            Binding::Unknown => {
+                format!("where {names} {} is not known, and counts as there, too", verb(plugs, "goes", "go"))
+            }
+        }
+    };
+    let leads: Vec<_> = plugs.iter().map(lead).collect();
+    let apart = if plugs.keys().any(|binding| ports.contends(binding)) { "" } else { ": no traffic meets them" };
+    let HostPorts { host, migration_port: Port { name, .. }, .. } = ports;
+    Some(format!("{host}: migrations cross {name}, {}{apart}", leads.join(", ")))
 }
 
 pub(super) fn count(domains: usize) -> String {

@@ -92,17 +92,29 @@ impl<'a> Request<'a> {
         Ok(Self {
             context,
             arguments,
-            sampling: Sampling::new(context, &arguments.sampling)?,
+            sampling: Sampling::new(context, &arguments.sampling)?.over(arguments.migration_uri.clone()),
             planning: Planning::read(context, &arguments.planning, saved)?,
             hooks: Arc::new(hooks(context.config, endpoints)?),
             file: context.result_file("--report", arguments.report.as_deref(), &inputs)?,
         })
     }
 
-    /// Profiles the hosts, and has the plan made.
+    /// The plan for hosts whose ports are still what they were when it was begun: else it is made once more.
     fn plan(&self, hosts: Live<'_>) -> Result<Plan> {
-        let (profiles, known) = self.sampling.of_both(hosts.from, hosts.to)?;
-        let assessment = self.planning.assess(profiles, Some((hosts, known)))?;
+        let plan = self.plan_once(hosts)?;
+        let changes = self.sampling.changes([hosts.from, hosts.to], &plan.hosts)?;
+        if changes.is_empty() {
+            return Ok(plan);
+        }
+        self.context
+            .say(&format!("note: the plan is made anew, since ports have changed meanwhile; {}", changes.join("; ")));
+        self.plan_once(hosts)
+    }
+
+    /// Profiles the hosts, and has the plan made.
+    fn plan_once(&self, hosts: Live<'_>) -> Result<Plan> {
+        let (profiles, known, passage) = self.sampling.of_both(hosts.from, hosts.to)?;
+        let assessment = self.planning.assess(profiles, Some((hosts, known, passage)))?;
         if self.planning.is_of_saved() {
             self.still_holds(&assessment.differences)?;
         }

@@ -34,8 +34,8 @@ pub(super) fn run(context: Context<'_>, arguments: &PlanArgs) -> Result<u8> {
             let file = open_file()?;
             let (from, to) = connect(endpoints)?;
             let live = Live { from: &from, to: &to, journal: None };
-            let (profiles, known) = sampling.of_both(&from, &to)?;
-            (file, planning.assess(profiles, Some((live, known)))?)
+            let (profiles, known, passage) = sampling.of_both(&from, &to)?;
+            (file, planning.assess(profiles, Some((live, known, passage)))?)
         }
         (None, ..) => return Err(usage("plan needs SOURCE and DESTINATION, or --profile FILE")),
     };

@@ -14,8 +14,7 @@ pub(super) fn run(context: Context<'_>, arguments: &ProfileArgs) -> Result<u8> {
     let endpoints = all_endpoints(context.config, arguments.hosts.iter().map(String::as_str))?;
     let file = context.result_file("--save", arguments.save.as_deref(), &[])?;
     let hosts = connect_all(endpoints)?;
-    let profiles =
-        Profiles::of(sampling.of(&hosts.iter().collect::<Vec<_>>())?.into_iter().map(|(profile, _)| profile).collect());
+    let profiles = Profiles::of(sampling.of(&hosts.iter().collect::<Vec<_>>())?);
     file.map(|file| save(&file, &profiles)).transpose()?;
     context.show(&profiles, || profiles.hosts.iter().map(tables::profile).collect::<Vec<_>>().join("\n\n"))?;
     Ok(0)

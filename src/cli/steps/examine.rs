@@ -1,15 +1,20 @@
 //! The hosts that a plan is made for, and what they and other runs say before it is made.
 
+use std::net::IpAddr;
+use std::panic::resume_unwind;
+use std::thread;
+
 use anyhow::{Context, Result};
 
 use super::connect::identity;
 use crate::config::Config;
 use crate::engine::proofs::Proofs;
 use crate::engine::recovery::journal::{self, Arrival, Entry, Journal};
-use crate::libvirt::Host;
-use crate::libvirt::facts::HostFacts;
+use crate::libvirt::facts::{Doors, HostFacts};
+use crate::libvirt::{Host, HostError};
 use crate::plan::Rule;
 use crate::preflight::facts::{Allowance, Known};
+use crate::preflight::way::Passage;
 use crate::preflight::{self, Facts};
 use crate::profile::Both;
 
@@ -23,7 +28,13 @@ pub(crate) struct Live<'a> {
 
 impl Live<'_> {
     /// What both hosts say, and what is known of the destination's memory beside that.
-    pub(super) fn facts(self, config: &Config, profiles: &Both, known: [Known; 2], rules: &[Rule]) -> Result<Facts> {
+    pub(super) fn facts(
+        self,
+        config: &Config,
+        profiles: &Both,
+        (known, passage): ([Known; 2], Passage),
+        rules: &[Rule],
+    ) -> Result<Facts> {
         if let Some(journal) = self.journal {
             // Before it looks at others: of two runs that plan at the same time one sees the other at least.
             let moving =
@@ -31,7 +42,12 @@ impl Live<'_> {
             let destination = &self.to.endpoint().name;
             promise(journal, moving.map(|(domain, _)| (&domain.uuid, destination, domain.resident_bytes)))?;
         }
-        let mut facts = preflight::gather([self.from, self.to], profiles, known, rules)?;
+        let (facts, doors) = thread::scope(|scope| {
+            let doors = scope.spawn(|| self.doors(&passage));
+            let facts = preflight::gather([self.from, self.to], profiles, known, rules);
+            (facts, doors.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        });
+        let mut facts = Facts { passage: Passage { doors: doors?, ..passage }, ..facts? };
         let identity = |host: &Host, facts: &HostFacts| identity(host, facts.machine_uuid.clone());
         let (source_id, destination_id) = (identity(self.from, &facts.source), identity(self.to, &facts.destination));
         facts.proven = Proofs::between(&journal::directory(), &source_id, &destination_id).known();
@@ -42,6 +58,16 @@ impl Live<'_> {
             promised: journal::promises(&journal::directory(), &source_id, &destination_id),
         };
         Ok(facts)
+    }
+
+    /// Whether the source gets in at the destination.
+    fn doors(self, passage: &Passage) -> Result<Doors, HostError> {
+        let peer = passage.peer.as_deref();
+        let own = |address: &IpAddr| passage.source.owner(*address).is_some();
+        match passage.address().filter(|address| !own(address)) {
+            Some(address) => self.from.doors(address, &passage.destination.taken, peer),
+            None => Ok(Doors::default()),
+        }
     }
 }
 

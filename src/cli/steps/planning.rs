@@ -13,6 +13,7 @@ use crate::cli::selection::Selection;
 use crate::files;
 use crate::plan::{Basis, Demands, Plan, Planner, Stay, return_trip};
 use crate::preflight::facts::Known;
+use crate::preflight::way::Passage;
 use crate::preflight::{self, Assessment, Facts};
 use crate::profile::Both;
 use crate::render::say;
@@ -42,8 +43,8 @@ impl<'a> Planning<'a> {
     }
 
     /// Has the plan made, by the user's rules and what is known to be impossible: by the profiles, and by the hosts
-    /// themselves if they are given, with what is known of them.
-    pub(crate) fn assess(&self, profiles: Both, hosts: Option<(Live<'_>, [Known; 2])>) -> Result<Assessment> {
+    /// themselves if they are given, with what is known of them and of the way between them.
+    pub(crate) fn assess(&self, profiles: Both, hosts: Option<(Live<'_>, [Known; 2], Passage)>) -> Result<Assessment> {
         let Both { source, destination } = &profiles;
         let mut rules = self.selection.rules(source, destination).map_err(usage)?;
         if let Some(report) = &self.returning {
@@ -55,7 +56,9 @@ impl<'a> Planning<'a> {
         let basis = self.saved.as_ref().map_or(Basis::Demands(&demands), Basis::Saved);
         let planner = Planner { rules: &rules, basis };
         let rules = planner.examined(source);
-        let ask = |(hosts, known): (Live<'_>, _)| hosts.facts(self.context.config, &profiles, known, &rules);
+        let ask = |(hosts, known, passage): (Live<'_>, _, _)| {
+            hosts.facts(self.context.config, &profiles, (known, passage), &rules)
+        };
         let facts = hosts.map(ask).transpose()?.map(|facts| Facts { strict: self.arguments.strict, ..facts });
         Ok(preflight::assess(profiles, facts.as_ref(), &planner))
     }

@@ -2,48 +2,56 @@
 
 use std::io::{self, IsTerminal};
 use std::iter::zip;
+use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::connect::is_remote;
 use super::context::Context;
 use super::usage;
 use crate::cli::{SamplingArgs, checks};
-use crate::libvirt::Host;
+use crate::libvirt::facts::Wiring;
+use crate::libvirt::{Host, server};
 use crate::preflight::facts::Known;
-use crate::profile::link::detect;
+use crate::preflight::way::Passage;
+use crate::profile::ports::Ports;
 use crate::profile::sampler::{Inventory, Timing, profile_hosts};
 use crate::profile::{Both, Profile};
 use crate::render;
-use crate::topology::{CapacityOrigin, Port};
+use crate::topology::{CapacityOrigin, HostPorts, Port};
 use crate::units::{Rate, rate};
-
-/// Capacity that is assumed of a link that nobody has told and libvirt can't see: 1 Gbit/s, in bits per second. It is
-/// what every server has at the least; a faster link makes the plan's times shorter, not wrong in their order.
-const ASSUMED_LINK: f64 = 1e9;
 
 pub(crate) struct Sampling<'a> {
     context: Context<'a>,
     timing: Timing,
     link: Option<Rate>,
+    /// As it was typed.
+    migration_uri: Option<String>,
 }
 
 impl<'a> Sampling<'a> {
     pub(crate) fn new(context: Context<'a>, arguments: &SamplingArgs) -> Result<Self> {
         let timing = checks::timing(context.config, arguments).map_err(usage)?;
-        Ok(Self { context, timing, link: arguments.link })
+        Ok(Self { context, timing, link: arguments.link, migration_uri: None })
     }
 
-    /// Profiles a source and a destination. Meanwhile they describe themselves, and the connections open over which the
-    /// preflight asks both about each domain.
-    pub(crate) fn of_both(&self, source: &Host, destination: &Host) -> Result<(Both, [Known; 2])> {
+    /// The same for a run that has the destination take memory there.
+    pub(crate) fn over(self, migration_uri: Option<String>) -> Self {
+        Self { migration_uri, ..self }
+    }
+
+    /// Profiles a source and a destination, and tells the way from the one to the other. Meanwhile they describe themselves,
+    /// and the connections open over which the preflight asks both about each domain.
+    pub(crate) fn of_both(&self, source: &Host, destination: &Host) -> Result<(Both, [Known; 2], Passage)> {
         let (hosts, domains) = ([source, destination], source.count()?);
         hosts.iter().for_each(|host| host.prepare_for(domains));
         let described = hosts.map(|host| host.aside(Host::describe));
-        let sampled = self.of(&hosts)?;
+        let passage = self.passage(source, destination)?;
+        let sampled = self.over_window(zip(hosts, self.ports_on(&passage, hosts)).collect())?;
         let known = |((profile, inventory), (host, described)): (_, (&Host, JoinHandle<_>))| {
             // One that takes no more connections, or takes long, is asked over the one that there is.
             let described = described.is_finished().then(|| described.join());
@@ -54,16 +62,45 @@ impl<'a> Sampling<'a> {
             sampled.into_iter().zip(zip(hosts, described)).map(known).collect::<Result<Vec<_>>>()?.into_iter();
         match (known.next(), known.next()) {
             (Some((source, leaving)), Some((destination, resident))) => {
-                Ok((Both { source, destination }, [leaving, resident]))
+                Ok((Both { source, destination }, [leaving, resident], passage))
             }
             _ => bail!("a host gave no profile"),
         }
     }
 
+    /// What has changed of both hosts' ports since a plan was made with these, each with its host.
+    pub(crate) fn changes(&self, hosts: [&Host; 2], then: &[HostPorts]) -> Result<Vec<String>> {
+        let [source, destination] = hosts;
+        let passage = self.passage(source, destination)?;
+        let [here, there] = [(source, passage.leaves_by()), (destination, passage.enters_by())];
+        let now = [(here, &passage.source), (there, &passage.destination)].map(|((host, way), wiring)| {
+            Ports::of(wiring, way, &self.context.config.ports(&host.endpoint().name, self.link))
+        });
+        let of_host = |(then, now): (&HostPorts, Ports)| {
+            let changes = now.changes(then).into_iter();
+            changes.map(|change| format!("{}: {change}", then.host)).collect::<Vec<_>>()
+        };
+        Ok(zip(then, now).flat_map(of_host).collect())
+    }
+
+    /// Profiles hosts: of two or more, the first as the source of migrations to the second.
+    pub(crate) fn of(&self, hosts: &[&Host]) -> Result<Vec<Profile>> {
+        let (mut sampled, rest) = match hosts {
+            [source, destination, rest @ ..] => {
+                let ports = self.ports_on(&self.passage(source, destination)?, [source, destination]);
+                (zip([*source, *destination], ports).collect(), rest)
+            }
+            alone => (Vec::new(), alone),
+        };
+        for host in rest {
+            sampled.push((*host, self.ports(host, &host.wiring(None)?, None)));
+        }
+        Ok(self.over_window(sampled)?.into_iter().map(|(profile, _)| profile).collect())
+    }
+
     /// Profiles the hosts over the window, which a bar shows passing.
-    pub(crate) fn of(&self, hosts: &[&Host]) -> Result<Vec<(Profile, Inventory)>> {
+    fn over_window(&self, hosts: Vec<(&Host, Ports)>) -> Result<Vec<(Profile, Inventory)>> {
         let (timing, quiet) = (self.timing, self.context.output.quiet);
-        let hosts: Vec<_> = hosts.iter().map(|host| Ok((*host, self.link(host)?))).collect::<Result<_>>()?;
         let names: Vec<_> = hosts.iter().map(|(host, _)| host.endpoint().name.as_str()).collect();
         let names = names.join(" and ");
         let window = timing.window.as_millis() as u64;
@@ -84,23 +121,48 @@ impl<'a> Sampling<'a> {
         Ok(profiles?)
     }
 
-    /// The capacity of a host's link: as told, else as detected, else assumed. What is not certain is said.
-    fn link(&self, host: &Host) -> Result<Port> {
+    /// The way of memory from the one to the other, as far as both tell it.
+    fn passage(&self, source: &Host, destination: &Host) -> Result<Passage> {
+        let endpoint = destination.endpoint();
+        let uri = self.migration_uri.clone().or_else(|| self.context.config.migration_uri(&endpoint.name));
+        let name = match uri.as_deref().map(server) {
+            Some(server) => server.map(str::to_owned),
+            None => Some(destination.own_name()?),
+        };
+        let peer = is_remote(&endpoint.uri).then(|| endpoint.unprompted_uri());
+        let (source, destination) = thread::scope(|scope| {
+            let there = scope.spawn(|| destination.wiring(None));
+            let here = source.wiring(name.as_deref());
+            (here, there.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        });
+        Ok(Passage { name, peer, source: source?, destination: destination?, ..Passage::default() })
+    }
+
+    /// The ports of a source and a destination.
+    fn ports_on(&self, passage: &Passage, [source, destination]: [&Host; 2]) -> [Ports; 2] {
+        let there = self.ports(destination, &passage.destination, passage.enters_by());
+        let there = Ports { address: passage.address(), ..there };
+        [self.ports(source, &passage.source, passage.leaves_by()), there]
+    }
+
+    /// The ports of a host that is wired so, and whose migrations take this device. What is not certain is said.
+    fn ports(&self, host: &Host, wiring: &Wiring, way: Option<&str>) -> Ports {
         let name = &host.endpoint().name;
-        if let Some(link) = self.context.config.link(name, self.link) {
-            return Ok(link);
-        }
-        let remedy = "give --link, or `link` in the configuration";
-        let warn = |text: &str| self.context.say(&format!("warning: {text}; {remedy}"));
-        let (devices, bonds) = host.net_devices()?;
-        if let Some(found) = detect(&devices, &bonds) {
-            if let Some(assumption) = found.assumption {
-                warn(&format!("the capacity of {name}'s link was detected, but {assumption}"));
+        let ports = Ports::of(wiring, way, &self.context.config.ports(name, self.link));
+        self.warn(name, &ports);
+        ports
+    }
+
+    /// Says what is not certain of the capacity of a host's link.
+    fn warn(&self, host: &str, ports: &Ports) {
+        let Port { bits_per_second, origin, .. } = ports.migration_port;
+        let doubt = match (&ports.doubt, origin) {
+            (Some(doubt), _) => format!("the capacity of {host}'s link was detected, but {doubt}"),
+            (None, CapacityOrigin::Assumed) => {
+                format!("the capacity of {host}'s link is not known, {} is assumed", rate(bits_per_second))
             }
-            let (name, bits_per_second) = (found.interface, found.bits_per_second);
-            return Ok(Port { name, bits_per_second, origin: CapacityOrigin::Detected });
-        }
-        warn(&format!("the capacity of {name}'s link is not known, {} is assumed", rate(ASSUMED_LINK)));
-        Ok(Port::unnamed(ASSUMED_LINK, CapacityOrigin::Assumed))
+            _ => return,
+        };
+        self.context.say(&format!("warning: {doubt}; give --link, or `link` in the configuration"));
     }
 }

@@ -2,6 +2,7 @@
 
 mod absent;
 mod cause;
+mod change;
 mod difference;
 mod failure;
 mod note;

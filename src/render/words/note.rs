@@ -103,6 +103,28 @@ impl fmt::Display for Note {
                  configuration forbids it): whether it has what {} by address, socket, device or user is not known",
                 if *domains == 1 { "1 domain names".to_owned() } else { format!("{domains} domains name") }
             ),
+            Self::RouteAssumed { host, ports } => write!(
+                f,
+                "it is not known which port of {host} migrations cross (known: {}), so all traffic that leaves it counts as \
+                 beside them; `migration_port` in the configuration says it",
+                ports.join(", ")
+            ),
+            Self::NoLogin { source, destination, uri, words } => write!(
+                f,
+                "the libvirt of {source} itself can't connect to that of {destination} ({words}), so tsmig manages the \
+                 migrations, and they end with it; see that `virsh -c {uri} hostname` works at {source} as root"
+            ),
+            Self::MtuDiffers { source, source_device, source_mtu, destination, destination_mtu } => write!(
+                f,
+                "packets may have {source_mtu} bytes at {source} ({source_device}) and {destination_mtu} at {destination}: where \
+                 nothing between them tells so, migrations stand still after their first bytes; set both to the same MTU"
+            ),
+            Self::PortsClosed { source, address, rejected } => write!(
+                f,
+                "a firewall between {source} and {address} {} what goes to TCP ports 49152 to 49215, one of which each migration \
+                 takes; open them, or see migration_port_min in qemu.conf",
+                if *rejected { "turns away" } else { "swallows" }
+            ),
             Self::Promised { source, destination, bytes } => write!(
                 f,
                 "another run still brings {} from {source} to {destination}: that much is not counted as free",

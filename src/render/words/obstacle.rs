@@ -178,6 +178,18 @@ impl fmt::Display for Obstacle {
                 "{destination} has another domain of this name (UUID {other_uuid}); rename one of the two with virsh \
                  domrename"
             ),
+            Self::NotLookedUp { source, name } => format!(
+                "{source} can't look up {name}, where memory is to go; name it in the DNS or in /etc/hosts there, or give its \
+                 address (--migration-uri tcp://ADDRESS)"
+            ),
+            Self::OwnAddress { source, name, address } => format!(
+                "{source} takes {name}, where memory is to go, for {address}, which is its own address; mend /etc/hosts \
+                 there, or give the right one (--migration-uri tcp://ADDRESS)"
+            ),
+            Self::NoRoute { source, address } => format!(
+                "{source} has no route to {address}, where memory is to go; see `ip route get {address}` there, or give \
+                 another address (--migration-uri tcp://ADDRESS)"
+            ),
             Self::NoMemory { destination, needed_bytes, left_bytes, room } => {
                 no_room("memory", destination, (*needed_bytes, *left_bytes), &format!(" (counted: {room})"))
             }

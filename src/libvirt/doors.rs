@@ -1,0 +1,114 @@
+//! Whether a source gets in at a destination: its own log-in to the destination's libvirt, which a migration that libvirt
+//! drives needs, and the ports that memory goes to. Both only its shell can try.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::HostError;
+use super::facts::{Doors, Reached};
+use super::host::Host;
+
+/// The range from which libvirt takes a port for each migration, from its begin (`migration_port_min` in qemu.conf).
+const RANGE: std::ops::RangeInclusive<u16> = 49152..=49215;
+
+/// Connects to the destination's libvirt as the source's own would, which runs as root, and asks for its name.
+const LOGIN: &str = r#"
+if [ "$(id -u)" = 0 ] && command -v virsh > /dev/null; then
+  said=$(timeout 8 virsh -c "$uri" hostname 2>&1) && echo "login" || echo "stranger $(echo "$said" | tail -n 1)"
+fi
+"#;
+
+/// Begins a connection and ends it at once.
+const KNOCK: &str = r#"
+if command -v bash > /dev/null; then
+  said=$(LC_ALL=C timeout 3 bash -c 'exec 3<> "/dev/tcp/$0/$1"' "$address" "$port" 2>&1)
+  echo "knock $? $(echo "$said" | head -n 1)"
+fi
+"#;
+
+impl Host {
+    /// Whether this host gets in at `address`: its libvirt by `uri`, if it is to connect itself, and at a port of the range that
+    /// migrations take. On those that are `taken` a QEMU may wait for its memory, and a stranger would take its place.
+    ///
+    /// # Errors
+    /// The host's libvirt did not answer.
+    pub fn doors(&self, address: IpAddr, taken: &BTreeSet<u16>, uri: Option<&str>) -> Result<Doors, HostError> {
+        let quoted = |word: &str| format!("'{}'", word.replace('\'', r"'\''"));
+        let login = uri.map_or_else(String::new, |uri| format!("uri={}{LOGIN}", quoted(uri)));
+        // The last is the least likely to be taken meanwhile.
+        let free = RANGE.rev().find(|port| !taken.contains(port));
+        let knock = free.map_or_else(String::new, |port| format!("address='{address}' port={port}{KNOCK}"));
+        Ok(self.shell(&format!("{login}{knock}"))?.map(|told| read(&told)).unwrap_or_default())
+    }
+}
+
+fn read(told: &str) -> Doors {
+    let mut doors = Doors::default();
+    for (key, rest) in told.lines().map(|line| line.split_once(' ').unwrap_or((line, ""))) {
+        match key {
+            "login" => doors.login = Some(None),
+            "stranger" => doors.login = Some(Some(rest.trim_start_matches("error: ").to_owned())),
+            "knock" => doors.ports = knocked(rest),
+            _ => {}
+        }
+    }
+    doors
+}
+
+/// What became of a connection, by the exit status and bash's words.
+fn knocked(told: &str) -> Option<Reached> {
+    let (status, words) = told.split_once(' ')?;
+    match status {
+        "0" => Some(Reached::Yes),
+        // Nobody listens there, and the destination says so itself.
+        _ if words.contains("Connection refused") => Some(Reached::Yes),
+        _ if words.contains("No route to host") || words.contains("prohibited") => Some(Reached::Rejected),
+        // That of timeout(1).
+        "124" => Some(Reached::Dropped),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn told(script: String) -> Doors {
+        let output = Command::new("bash").arg("-c").arg(script).output().unwrap();
+        read(&String::from_utf8(output.stdout).unwrap())
+    }
+
+    #[test]
+    fn a_port_where_nobody_listens_is_reached() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let knock = || told(format!("address=127.0.0.1 port={port}{KNOCK}")).ports;
+        assert_eq!(knock(), Some(Reached::Yes), "somebody listens");
+        drop(listener);
+        assert_eq!(knock(), Some(Reached::Yes), "nobody does");
+    }
+
+    #[test]
+    fn what_bash_says_of_other_ports() {
+        for (said, expected) in [
+            ("124 ", Some(Reached::Dropped)),
+            ("1 10.1.0.2: connect: No route to host", Some(Reached::Rejected)),
+            ("1 10.1.0.2: connect: Network is unreachable", None),
+            ("127 ", None),
+        ] {
+            assert_eq!(knocked(said), expected, "{said}");
+        }
+    }
+
+    #[test]
+    fn a_source_that_is_not_let_in_says_why() {
+        let refused = "stranger error: Cannot recv data: root@host-b: Permission denied (publickey).\nknock 124 \n";
+        let why = "Cannot recv data: root@host-b: Permission denied (publickey).";
+        let expected = Doors { login: Some(Some(why.to_owned())), ports: Some(Reached::Dropped) };
+        assert_eq!(read(refused), expected);
+        assert_eq!(read("login\n").login, Some(None));
+        assert_eq!(read(""), Doors::default());
+    }
+}
