@@ -22,7 +22,7 @@ use anyhow::{Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use tsmig_lab::{GuestSpec, Lab, Node};
 
-use crate::harness::{Guests, Running, Test, assert_states, idle, info, start};
+use crate::harness::{Guests, Running, Test, assert_states, info, start};
 
 /// All of them.
 pub fn tests() -> impl Iterator<Item = &'static (&'static str, Test)> {
@@ -52,7 +52,8 @@ pub fn begin(lab: &Lab, technique: &str, phase: &str) -> Result<(Guests, Running
 /// The same in post-copy, with a guest that no packet reaches and most of whose memory is there: one whose emulator
 /// waits for a page while it holds QEMU's big lock can't be resumed, as docs/faults.md has it.
 pub fn begin_unplugged(lab: &Lab) -> Result<(Guests, Running)> {
-    let guests = Guests::boot(lab, vec![idle("o1").memory_mib(96)])?;
+    // One that asks for pages still: that is how the destination's QEMU notices that the link is cut.
+    let guests = Guests::boot(lab, vec![GuestSpec::new("o1").memory_mib(96)])?;
     Ok((guests, unplug_and_begin(lab)?))
 }
 
