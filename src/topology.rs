@@ -109,8 +109,8 @@ pub struct HostPorts {
 }
 
 impl HostPorts {
-    /// Whether traffic that is bound so counts as beside migrations. Where it is not known which port those cross, or its
-    /// name is not, all traffic does that leaves the host.
+    /// Whether traffic that is bound so counts as beside migrations. Where it is not known which port those cross, all
+    /// traffic does that leaves the host.
     pub fn contends(&self, binding: &Binding) -> bool {
         contends(&self.migration_port, self.route, binding)
     }
@@ -119,9 +119,7 @@ impl HostPorts {
 /// As [`HostPorts::contends`].
 pub(crate) fn contends(migration_port: &Port, route: RouteOrigin, binding: &Binding) -> bool {
     match binding {
-        Binding::Port { name } => {
-            route == RouteOrigin::Assumed || migration_port.name == UPLINK || *name == migration_port.name
-        }
+        Binding::Port { name } => route == RouteOrigin::Assumed || *name == migration_port.name,
         Binding::Internal => false,
         Binding::Unknown => true,
     }

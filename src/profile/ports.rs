@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use crate::libvirt::facts::{DeviceKind, NetDevice, Wiring};
 use crate::libvirt::xml::network::Reach;
-use crate::topology::{Binding, CapacityOrigin, Hashed, HostPorts, Member, Outlet, Plug, Port, RouteOrigin, UPLINK};
+use crate::topology::{Binding, CapacityOrigin, Hashed, HostPorts, Member, Outlet, Plug, Port, RouteOrigin};
 use crate::units::rate;
 
 /// Capacity that is assumed of a port of which nobody tells any: 1 Gbit/s, in bits per second. It is what every server has at
@@ -100,7 +100,8 @@ impl Ports {
         }
         let now =
             |name: &str| [&self.migration_port].into_iter().chain(&self.other_ports).find(|port| port.name == name);
-        for port in [&then.migration_port].into_iter().chain(&then.other_ports).filter(|port| port.name != UPLINK) {
+        let crossed = [&then.migration_port].into_iter().filter(|_| then.route != RouteOrigin::Assumed);
+        for port in crossed.chain(&then.other_ports) {
             match now(&port.name) {
                 None => changes.push(Change::Gone { port: names(port) }),
                 Some(now) if now.bits_per_second != port.bits_per_second => changes.push(Change::Capacity {

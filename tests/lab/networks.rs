@@ -80,7 +80,7 @@ fn known_by_each_means(lab: &Lab) -> Result<()> {
     let notes = by_libvirt["notes"].as_array().into_iter().flatten();
     let assumed: Vec<_> = notes.filter(|note| note["kind"] == "route-assumed").collect();
     ensure!(
-        assumed.len() == 1 && assumed[0]["ports"] == serde_json::json!(["uplink"]),
+        assumed.len() == 1 && assumed[0]["ports"] == serde_json::json!(["migration", "uplink"]),
         "host-b has no driver: {by_libvirt}"
     );
     ensure!(techniques(&by_libvirt, "post-copy") > 0, "what may be in the way counts: {by_libvirt}");

@@ -49,11 +49,13 @@ fn interface(interface: Node<'_, '_>) -> Option<NetDevice> {
         _ if interface.parent().is_some_and(|parent| parent.is_element()) => DeviceKind::Nic,
         _ => DeviceKind::Other,
     };
+    let is_made = matches!(kind, DeviceKind::Bridge | DeviceKind::Bond { .. } | DeviceKind::Stacked);
     Some(NetDevice {
         name: name(interface)?,
         address: child(interface, "mac").and_then(|mac| mac.attribute("address")).unwrap_or_default().to_owned(),
         bits_per_second: link.and_then(speed),
-        up: link.is_some_and(is_up),
+        // Of what is made of others libvirt tells no carrier.
+        up: link.map_or(is_made, is_up),
         kind,
         below: members,
         mtu: child(interface, "mtu").and_then(|mtu| mtu.attribute("size")?.parse().ok()),
@@ -147,6 +149,7 @@ mod tests {
         ];
         assert_eq!(kinds, expected);
         assert_eq!((found[2].bits_per_second, found[3].up), (Some(1e9), false));
+        assert!(found[0].up && found[1].up);
         assert_eq!(interfaces("<interface type='ethernet' name='ovsbr0'/>")[0].kind, DeviceKind::Other);
     }
 
