@@ -13,32 +13,43 @@ const RANGE: std::ops::RangeInclusive<u16> = 49152..=49215;
 
 /// Connects to the destination's libvirt as the source's own would, which runs as root, and asks for its name.
 const LOGIN: &str = r#"
-if [ "$(id -u)" = 0 ] && command -v virsh > /dev/null; then
-  said=$(timeout 8 virsh -c "$uri" hostname 2>&1) && echo "login" || echo "stranger $(echo "$said" | tail -n 1)"
-fi
+login() {
+  said=$(timeout 6 virsh -c "$uri" hostname 2>&1)
+  case $? in 0) echo "login" ;; 124) echo "stranger no answer within 6 s" ;; *) echo "stranger $(echo "$said" | tail -n 1)" ;; esac
+}
+[ "$(id -u)" = 0 ] && command -v virsh > /dev/null && command -v timeout > /dev/null && login &
 "#;
 
 /// Begins a connection and ends it at once.
 const KNOCK: &str = r#"
-if command -v bash > /dev/null; then
+knock() {
   said=$(LC_ALL=C timeout 3 bash -c 'exec 3<> "/dev/tcp/$0/$1"' "$address" "$port" 2>&1)
   echo "knock $? $(echo "$said" | head -n 1)"
-fi
+}
+command -v bash > /dev/null && command -v timeout > /dev/null && knock &
 "#;
 
 impl Host {
-    /// Whether this host gets in at `address`: its libvirt by `uri`, if it is to connect itself, and at a port of the range that
-    /// migrations take. On those that are `taken` a QEMU may wait for its memory, and a stranger would take its place.
+    /// Whether this host gets in at `address`: its libvirt by `uri`, if it is to connect itself, and at `port`, or else one of
+    /// the range that migrations take. On those that are `taken` a QEMU may wait for its memory, and a stranger would take its
+    /// place; where that is not known, none is tried.
     ///
     /// # Errors
     /// The host's libvirt did not answer.
-    pub fn doors(&self, address: IpAddr, taken: &BTreeSet<u16>, uri: Option<&str>) -> Result<Doors, HostError> {
+    pub fn doors(
+        &self,
+        address: IpAddr,
+        port: Option<u16>,
+        taken: Option<&BTreeSet<u16>>,
+        uri: Option<&str>,
+    ) -> Result<Doors, HostError> {
         let quoted = |word: &str| format!("'{}'", word.replace('\'', r"'\''"));
         let login = uri.map_or_else(String::new, |uri| format!("uri={}{LOGIN}", quoted(uri)));
+        let is_free = |port: &u16| taken.is_some_and(|taken| !taken.contains(port));
         // The last is the least likely to be taken meanwhile.
-        let free = RANGE.rev().find(|port| !taken.contains(port));
+        let free = port.map_or_else(|| RANGE.rev().find(is_free), |port| Some(port).filter(is_free));
         let knock = free.map_or_else(String::new, |port| format!("address='{address}' port={port}{KNOCK}"));
-        Ok(self.shell(&format!("{login}{knock}"))?.map(|told| read(&told)).unwrap_or_default())
+        Ok(self.shell(&format!("{login}{knock}wait"))?.map(|told| read(&told)).unwrap_or_default())
     }
 }
 
@@ -59,9 +70,8 @@ fn read(told: &str) -> Doors {
 fn knocked(told: &str) -> Option<Reached> {
     let (status, words) = told.split_once(' ')?;
     match status {
-        "0" => Some(Reached::Yes),
-        // Nobody listens there, and the destination says so itself.
-        _ if words.contains("Connection refused") => Some(Reached::Yes),
+        "0" => Some(Reached::Answered),
+        _ if words.contains("Connection refused") => Some(Reached::Answered),
         _ if words.contains("No route to host") || words.contains("prohibited") => Some(Reached::Rejected),
         // That of timeout(1).
         "124" => Some(Reached::Dropped),
@@ -84,10 +94,10 @@ mod tests {
     fn a_port_where_nobody_listens_is_reached() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let knock = || told(format!("address=127.0.0.1 port={port}{KNOCK}")).ports;
-        assert_eq!(knock(), Some(Reached::Yes), "somebody listens");
+        let knock = || told(format!("address=127.0.0.1 port={port}{KNOCK}wait")).ports;
+        assert_eq!(knock(), Some(Reached::Answered), "somebody listens");
         drop(listener);
-        assert_eq!(knock(), Some(Reached::Yes), "nobody does");
+        assert_eq!(knock(), Some(Reached::Answered), "nobody does");
     }
 
     #[test]

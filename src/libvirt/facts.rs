@@ -173,8 +173,13 @@ pub struct Wiring {
     pub networks: Vec<(String, Reach)>,
     /// The device that packets to nowhere in particular leave by, if the host's shell told it.
     pub default_route: Option<String>,
-    /// Ports of the range that libvirt has migrations take on which something listens.
-    pub taken: BTreeSet<u16>,
+    /// TCP ports on which something listens, if that is known.
+    pub taken: Option<BTreeSet<u16>>,
+    /// Whether its shell told of the devices, so that there are no others.
+    pub complete: bool,
+    /// The name or address that libvirt has migrations to the host take instead of its name (`migration_host`); `None` in it
+    /// if there is none, and around it if that is not known.
+    pub migration_host: Option<Option<String>>,
     /// The way to another host, if it was asked for and the host's shell told it.
     pub way: Option<Way>,
 }
@@ -189,10 +194,12 @@ impl Wiring {
 /// The way that a host's packets to another one take.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Way {
-    /// The other host's address; `None` if it can't be looked up.
-    pub to: Option<IpAddr>,
-    /// The device that they leave by; `None` if there is no route.
+    /// The other host's addresses, in the order in which they are tried; none if it can't be looked up.
+    pub to: Vec<IpAddr>,
+    /// The device that packets to the first leave by, if that is known.
     pub device: Option<String>,
+    /// Whether there is no route to it.
+    pub unreachable: bool,
 }
 
 /// What the source finds at the destination's doors.
@@ -207,8 +214,8 @@ pub struct Doors {
 /// What becomes of a connection to a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reached {
-    /// It gets there.
-    Yes,
+    /// It is answered, if only by a refusal: as the destination refuses where nobody listens, and some firewalls do.
+    Answered,
     /// It is turned away on the way.
     Rejected,
     /// Nobody answers.

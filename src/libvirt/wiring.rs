@@ -1,7 +1,7 @@
 //! How a host's network devices are connected, and which of them leads to another host: as its shell tells it, which sees
 //! all of it, else as far as its libvirt does, which knows no routes and often not even bridges.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 use virt::connect::Connect;
@@ -21,20 +21,37 @@ for file in /sys/class/net/*/speed; do
   speed=$(cat "$file" 2> /dev/null) && name=${file%/speed} && echo "speed ${name##*/} $speed"
 done
 default=$(ip -j route show default) && echo "default $default"
-ss -Hltn 'sport >= :49152 and sport <= :49215' | while read -r state queued sent address rest; do echo "taken ${address##*:}"; done
+listening=$(ss -Hltn) && echo "listening" && echo "$listening" | while read -r state queued sent address rest; do
+  echo "taken ${address##*:}"
+done
+for entry in /sys/class/net/*/device/physfn/net/*; do
+  [ -e "$entry" ] && device=${entry#/sys/class/net/} && echo "function ${device%%/*} ${entry##*/}"
+done
+conf=/etc/libvirt/qemu.conf
+if [ -r $conf ]; then
+  echo "host $(sed -n 's/^[[:space:]]*migration_host[[:space:]]*=[[:space:]]*"\([^"]*\)".*/\1/p' $conf | tail -n 1)"
+fi
 "#;
 
-/// The way to a host, whose name the shell looks up as QEMU does: the first address counts.
+/// The way to a host, whose name the shell looks up as QEMU does: it tries the addresses in this order.
 const WAY: &str = r#"
-echo "way"
-address=$(getent ahosts "$to" | { read -r address rest; echo "$address"; })
-[ -z "$address" ] || { echo "to $address"; route=$(ip -j route get "$address" 2> /dev/null) && echo "route $route"; }
+case $to in
+  *[!0-9.]*) addresses=$(command -v getent > /dev/null && getent ahosts "$to" | while read -r address rest; do echo "$address"; done) ;;
+  *) addresses=$to ;;
+esac
+if [ -n "$addresses" ] || command -v getent > /dev/null; then
+  echo "way" $(echo "$addresses" | sort -u)
+  first=$(echo "$addresses" | head -n 1)
+  echo "first $first"
+  [ -z "$first" ] || { route=$(ip -j route get "$first" 2>&1) && echo "route $route" || echo "noroute" $route; }
+fi
 "#;
 
-/// The host that a migration URI names; `None` for a socket.
-pub fn server(migration_uri: &str) -> Option<&str> {
-    let (_, rest) = migration_uri.split_once("://").filter(|(scheme, _)| *scheme != "unix")?;
-    Some(uri::host_and_port(rest.trim_end_matches('/')).0)
+/// The host that a migration URI names, and the port if it names one, too; `None` if memory does not go by TCP.
+pub fn server(migration_uri: &str) -> Option<(&str, Option<u16>)> {
+    let (_, rest) = migration_uri.split_once("://").filter(|(scheme, _)| *scheme == "tcp")?;
+    let (host, port) = uri::host_and_port(rest.trim_end_matches('/'));
+    Some((host, port.and_then(|port| port.parse().ok())))
 }
 
 impl Host {
@@ -45,7 +62,9 @@ impl Host {
     pub fn wiring(&self, to: Option<&str>) -> Result<Wiring, HostError> {
         let networks = self.networks()?;
         let to = to.map(|to| format!("to='{}'{WAY}", to.replace('\'', r"'\''")));
-        let told = self.shell(&format!("{DEVICES}{}", to.unwrap_or_default()))?;
+        let script = format!("{DEVICES}{}", to.unwrap_or_default());
+        // A busy sshd drops log-ins.
+        let told = self.shell(&script)?.map_or_else(|| self.shell(&script), |told| Ok(Some(told)))?;
         let Some(wiring) = told.and_then(|told| read(&told)) else {
             return Ok(Wiring { devices: self.devices()?, networks, ..Wiring::default() });
         };
@@ -117,22 +136,35 @@ fn merged(nodes: Vec<NetDevice>, interfaces: Vec<NetDevice>) -> Vec<NetDevice> {
 /// Reads what the script printed; `None` if it does not tell of the devices.
 fn read(told: &str) -> Option<Wiring> {
     let mut wiring = Wiring::default();
-    let (mut speeds, mut known) = (HashMap::new(), false);
+    let (mut speeds, mut functions) = (HashMap::new(), HashMap::new());
     for (key, rest) in told.lines().map(|line| line.split_once(' ').unwrap_or((line, ""))) {
         match key {
-            "way" => wiring.way = Some(Way::default()),
-            "taken" => wiring.taken.extend(rest.parse::<u16>()),
+            "way" => {
+                let to = rest.split(' ').filter_map(|address| address.split('%').next()?.parse().ok()).collect();
+                wiring.way = Some(Way { to, ..Way::default() });
+            }
+            "listening" => wiring.taken = Some(BTreeSet::new()),
+            "taken" => wiring.taken.iter_mut().for_each(|taken| taken.extend(rest.parse::<u16>())),
+            "function" => functions.extend(rest.split_once(' ')),
+            "host" => wiring.migration_host = Some(Some(rest.to_owned()).filter(|host| !host.is_empty())),
             "devices" => {
                 wiring.devices = devices(rest)?;
-                known = true;
+                wiring.complete = true;
             }
             "speed" => {
                 let speed = rest.split_once(' ').and_then(|(name, speed)| Some((name, speed.parse::<i64>().ok()?)));
                 speeds.extend(speed.filter(|(_, speed)| *speed > 0 && *speed < i64::from(u32::MAX)));
             }
-            "to" => {
+            "first" => {
+                let first = rest.split('%').next().and_then(|address| address.parse().ok());
+                if let (Some(way), Some(first)) = (&mut wiring.way, first) {
+                    way.to.retain(|address| *address != first);
+                    way.to.insert(0, first);
+                }
+            }
+            "noroute" => {
                 if let Some(way) = &mut wiring.way {
-                    way.to = rest.split('%').next()?.parse().ok();
+                    way.unreachable = rest.contains("unreachable") || rest.contains("No route to host");
                 }
             }
             "default" => wiring.default_route = device_of_route(rest),
@@ -146,8 +178,12 @@ fn read(told: &str) -> Option<Wiring> {
     }
     for device in &mut wiring.devices {
         device.bits_per_second = speeds.get(&*device.name).map(|speed| *speed as f64 * 1e6);
+        // A function of a NIC shares its wire.
+        if let Some(nic) = functions.get(&*device.name) {
+            (device.kind, device.below) = (DeviceKind::Stacked, vec![(*nic).to_owned()]);
+        }
     }
-    known.then_some(wiring)
+    Some(wiring).filter(|wiring| wiring.complete)
 }
 
 /// The device in what `ip -j route` prints.
@@ -213,6 +249,8 @@ pub(crate) mod tests {
         r#"{"ifname":"eno1","flags":["BROADCAST","MULTICAST","SLAVE","UP","LOWER_UP"],"mtu":1500,"master":"bond0","link_type":"ether","address":"3c:ec:ef:00:00:01","parentbus":"pci","parentdev":"0000:19:00.0","linkinfo":{"info_slave_kind":"bond","info_slave_data":{"state":"ACTIVE"}},"addr_info":[]},"#,
         r#"{"ifname":"eno2","flags":["BROADCAST","MULTICAST","SLAVE","UP","LOWER_UP"],"mtu":1500,"master":"bond0","link_type":"ether","address":"3c:ec:ef:00:00:01","parentbus":"pci","parentdev":"0000:19:00.1","linkinfo":{"info_slave_kind":"bond"},"addr_info":[]},"#,
         r#"{"ifname":"ens5","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"],"mtu":9000,"link_type":"ether","address":"3c:ec:ef:00:00:05","parentbus":"pci","parentdev":"0000:5e:00.0","addr_info":[{"family":"inet","local":"10.1.0.1"}]},"#,
+        r#"{"ifname":"ens5v0","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"],"mtu":9000,"link_type":"ether","address":"3c:ec:ef:00:00:55","parentbus":"pci","parentdev":"0000:5e:02.0","addr_info":[]},"#,
+        r#"{"ifname":"qvbx","link":"qvox","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"],"mtu":1500,"link_type":"ether","address":"02:00:00:00:00:07","linkinfo":{"info_kind":"veth"},"addr_info":[]},"#,
         r#"{"ifname":"ens6","flags":["NO-CARRIER","BROADCAST","MULTICAST","UP"],"mtu":1500,"link_type":"ether","address":"3c:ec:ef:00:00:06","parentbus":"pci","addr_info":[]},"#,
         r#"{"ifname":"bond0","flags":["BROADCAST","MULTICAST","MASTER","UP","LOWER_UP"],"mtu":1500,"master":"br0","link_type":"ether","address":"3c:ec:ef:00:00:01","linkinfo":{"info_kind":"bond","info_data":{"mode":"802.3ad","miimon":100,"xmit_hash_policy":"layer3+4"},"info_slave_kind":"bridge"},"addr_info":[]},"#,
         r#"{"ifname":"br0","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"],"mtu":1500,"link_type":"ether","address":"3c:ec:ef:00:00:01","linkinfo":{"info_kind":"bridge","info_data":{"stp_state":0}},"addr_info":[{"family":"inet","local":"192.0.2.1"}]},"#,
@@ -224,7 +262,7 @@ pub(crate) mod tests {
         r#"{"ifname":"vethc1","link_index":2,"flags":["BROADCAST","MULTICAST","UP","LOWER_UP"],"mtu":1500,"master":"br42","link_type":"ether","address":"02:00:00:00:00:03","link_netnsid":1,"linkinfo":{"info_kind":"veth","info_slave_kind":"bridge"},"addr_info":[]},"#,
         r#"{"ifname":"ovs-br","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"],"mtu":1500,"link_type":"ether","address":"02:00:00:00:00:04","linkinfo":{"info_kind":"openvswitch"},"addr_info":[]}]"#,
         "\ndefault [{\"dst\":\"default\",\"gateway\":\"192.0.2.254\",\"dev\":\"br0\",\"flags\":[]}]",
-        "\nspeed eno1 10000\nspeed eno2 10000\nspeed ens5 25000\nspeed ens6 -1\nspeed br0 20000\nway\nto 10.1.0.2\n",
+        "\nspeed eno1 10000\nspeed eno2 10000\nspeed ens5 25000\nspeed ens6 -1\nspeed br0 20000\nfunction ens5v0 ens5\nhost \nway 10.1.0.2\nfirst 10.1.0.2\n",
         r#"route [{"dst":"10.1.0.2","dev":"ens5","prefsrc":"10.1.0.1","flags":[],"uid":0,"cache":[]}]"#,
         "\n",
     );
@@ -264,7 +302,8 @@ pub(crate) mod tests {
         assert_eq!((ens5.bits_per_second, ens5.mtu, ens5.up), (Some(2.5e10), Some(9000), true));
         let ens6 = wiring.devices.iter().find(|device| device.name == "ens6").expect("ens6");
         assert_eq!((ens6.bits_per_second, ens6.up), (None, false), "no carrier");
-        let way = Way { to: "10.1.0.2".parse().ok(), device: Some("ens5".to_owned()) };
+        let to = vec!["10.1.0.2".parse().unwrap()];
+        let way = Way { to, device: Some("ens5".to_owned()), unreachable: false };
         assert_eq!(wiring.way, Some(way));
         assert_eq!(wiring.owner("10.1.0.1".parse().unwrap()), Some("ens5"));
         assert_eq!(wiring.default_route.as_deref(), Some("br0"));
@@ -274,10 +313,20 @@ pub(crate) mod tests {
     fn an_answer_without_devices_is_none() {
         assert_eq!(read("speed eno1 1000\n"), None);
         assert_eq!(read("devices Object \"-d\" is unknown, try \"ip help\".\n"), None);
-        let no_route = wiring("devices []\ntaken 49153\nway\nto fe80::1%ens5\n");
-        assert_eq!(no_route.way, Some(Way { to: "fe80::1".parse().ok(), device: None }));
-        assert_eq!(no_route.taken, [49153].into());
-        assert_eq!(wiring("devices []\nway\n").way, Some(Way::default()), "the name is not known there");
+        let unreachable = "devices []\nlistening\ntaken 49153\nhost 10.1.0.9\nway 10.9.0.1 172.17.0.1\nfirst 172.17.0.1\n\
+                           noroute RTNETLINK answers: Network is unreachable\n";
+        let wiring = wiring(unreachable);
+        let to = ["172.17.0.1", "10.9.0.1"].map(|address| address.parse().unwrap()).to_vec();
+        assert_eq!(wiring.way, Some(Way { to, device: None, unreachable: true }));
+        assert_eq!(wiring.taken, Some([49153].into()));
+        assert_eq!(wiring.migration_host, Some(Some("10.1.0.9".to_owned())));
+        let unknown = read("devices []\nway\nfirst \n").expect("devices");
+        assert_eq!((unknown.way, unknown.taken), (Some(Way::default()), None), "the name is not known there");
+        let old = read("devices []\nway 10.1.0.2\nfirst 10.1.0.2\nroute 10.1.0.2 dev ens5 src 10.1.0.1\n");
+        assert!(
+            old.and_then(|old| old.way).is_some_and(|way| way.device.is_none() && !way.unreachable),
+            "ip without JSON"
+        );
     }
 
     #[test]
@@ -285,7 +334,8 @@ pub(crate) mod tests {
         let output = std::process::Command::new("sh").arg("-c").arg(format!("to=127.0.0.1{DEVICES}{WAY}")).output();
         let told = String::from_utf8(output.unwrap().stdout).unwrap();
         let wiring = wiring(&told);
-        assert_eq!(wiring.way.as_ref().and_then(|way| way.to), "127.0.0.1".parse().ok(), "{told}");
+        let to = vec!["127.0.0.1".parse().unwrap()];
+        assert_eq!(wiring.way.as_ref().map(|way| &way.to), Some(&to), "{told}");
         assert_eq!(wiring.owner("127.0.0.1".parse().unwrap()), Some("lo"), "{told}");
     }
 
@@ -322,9 +372,9 @@ pub(crate) mod tests {
     #[test]
     fn the_server_of_a_migration_uri() {
         for (uri, expected) in [
-            ("tcp://10.1.0.2", Some("10.1.0.2")),
-            ("tcp://[fe80::1]:49152/", Some("fe80::1")),
-            ("rdma://b.example:1/", Some("b.example")),
+            ("tcp://10.1.0.2", Some(("10.1.0.2", None))),
+            ("tcp://[fe80::1]:49152/", Some(("fe80::1", Some(49152)))),
+            ("rdma://b.example:1/", None),
             ("unix:///run/x", None),
         ] {
             assert_eq!(server(uri), expected, "{uri}");

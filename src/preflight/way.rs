@@ -11,6 +11,10 @@ use crate::plan::Note;
 pub struct Passage {
     /// The name or the address that memory goes to, if it goes to a host at all.
     pub name: Option<String>,
+    /// The port that it goes to, if that is a certain one.
+    pub port: Option<u16>,
+    /// Whether the user gave that: one may have an address of the source itself lead there.
+    pub given: bool,
     /// How the source has to connect to the destination's libvirt, if it has to do that itself.
     pub peer: Option<String>,
     pub source: Wiring,
@@ -19,13 +23,14 @@ pub struct Passage {
 }
 
 impl Passage {
-    /// The address that memory goes to, if the source can look it up.
+    /// The address that memory goes to, if the source can look it up, and it is not its own.
     pub fn address(&self) -> Option<IpAddr> {
-        self.way()?.to
+        self.way()?.to.first().copied().filter(|address| self.source.owner(*address).is_none())
     }
 
     /// The device that memory leaves the source by.
     pub fn leaves_by(&self) -> Option<&str> {
+        self.address()?;
         self.way()?.device.as_deref()
     }
 
@@ -42,13 +47,15 @@ impl Passage {
     pub(super) fn obstacles(&self, source: &str) -> Vec<Obstacle> {
         let (source, mut found) = (source.to_owned(), Vec::new());
         if let (Some(way), Some(name)) = (self.way(), self.name.clone()) {
-            match way.to {
-                None => found.push(Obstacle::NotLookedUp { source: source.clone(), name }),
-                Some(address) if self.source.owner(address).is_some() => {
-                    found.push(Obstacle::OwnAddress { source: source.clone(), name, address: address.to_string() });
+            let is_own = |address: &IpAddr| self.source.owner(*address).is_some();
+            match way.to.first() {
+                None => found.push(Obstacle::NotLookedUp { source, name }),
+                Some(address) if way.to.iter().all(is_own) && !self.given => {
+                    found.push(Obstacle::OwnAddress { source, name, address: address.to_string() });
                 }
-                Some(address) if way.device.is_none() => {
-                    found.push(Obstacle::NoRoute { source: source.clone(), address: address.to_string() });
+                // The others are tried, too.
+                Some(address) if way.unreachable && way.to.len() == 1 => {
+                    found.push(Obstacle::NoRoute { source, address: address.to_string() });
                 }
                 Some(_) => {}
             }
@@ -63,8 +70,8 @@ impl Passage {
             let (source, destination) = (source.clone(), destination.to_owned());
             notes.push(Note::NoLogin { source, destination, uri: uri.clone(), words: words.clone() });
         }
-        let Some((way, address)) = self.way().and_then(|way| Some((way, way.to?))) else { return notes };
-        let leaves = way.device.as_ref().and_then(|name| self.source.devices.iter().find(|d| d.name == *name));
+        let Some(address) = self.address() else { return notes };
+        let leaves = self.leaves_by().and_then(|name| self.source.devices.iter().find(|d| d.name == *name));
         let enters = self.destination.devices.iter().find(|device| device.addresses.contains(&address));
         let mtus = leaves.and_then(|device| device.mtu).zip(enters.and_then(|device| device.mtu));
         if let (Some(device), Some((source_mtu, destination_mtu))) = (leaves, mtus.filter(|(a, b)| a != b)) {
@@ -99,7 +106,8 @@ mod tests {
     }
 
     fn passage(to: Option<&str>, by: Option<&str>) -> Passage {
-        let way = Way { to: to.map(|to| to.parse().unwrap()), device: by.map(str::to_owned) };
+        let to: Vec<IpAddr> = to.iter().map(|to| to.parse().unwrap()).collect();
+        let way = Way { unreachable: by.is_none() && !to.is_empty(), to, device: by.map(str::to_owned) };
         let devices = vec![device("ens5", "10.1.0.1", 9000)];
         Passage {
             name: Some("host-b.example".to_owned()),
@@ -120,7 +128,7 @@ mod tests {
             (None, None, "host-a can't look up host-b.example"),
             (Some("10.1.0.1"), Some("lo"), "takes host-b.example, where memory is to go, for 10.1.0.1"),
             (Some("10.9.0.2"), None, "host-a has no route to 10.9.0.2"),
-            (Some("10.1.0.2"), Some("ens5"), "9000 bytes at host-a (ens5) and 1500 at host-b"),
+            (Some("10.1.0.2"), Some("ens5"), "9000 at host-a (ens5) and 1500 at host-b"),
         ] {
             let said = said(&passage(to, by));
             assert!(said.contains(wanted), "{said}");
@@ -136,7 +144,7 @@ mod tests {
             destination: Wiring { devices: vec![device("br1", "10.1.0.2", 9000)], ..Wiring::default() },
             ..passage(Some("10.1.0.2"), Some("ens5"))
         };
-        assert_eq!(said(&passage(Doors { login: Some(None), ports: Some(Reached::Yes) })), "");
+        assert_eq!(said(&passage(Doors { login: Some(None), ports: Some(Reached::Answered) })), "");
         let stranger = said(&passage(Doors { login: Some(Some("Permission denied".to_owned())), ports: None }));
         assert!(stranger.contains("(Permission denied)") && stranger.contains("virsh -c qemu+ssh://"), "{stranger}");
         for (reached, word) in [(Reached::Dropped, "swallows"), (Reached::Rejected, "turns away")] {

@@ -44,11 +44,13 @@ pub struct Ports {
 impl Ports {
     /// The ports of a host that is connected so. `way` is the device by which migrations leave or enter it, if that is known.
     pub fn of(wiring: &Wiring, way: Option<&str>, told: &Told) -> Self {
-        let graph = Graph { devices: &wiring.devices, told };
+        let graph = Graph { devices: &wiring.devices, complete: wiring.complete, told };
         let names = graph.ports();
         let by_way = way.map(|device| graph.lead(device, DEEPEST));
+        let unknown = told.migration_port.as_ref().filter(|port| wiring.complete && graph.device(port).is_none());
         let (name, route) = match (&told.migration_port, by_way) {
-            (Some(name), _) => (Some(name.clone()), RouteOrigin::Configuration),
+            (Some(_), _) if unknown.is_some() => (graph.slowest(&names), RouteOrigin::Assumed),
+            (Some(name), _) => (Some(graph.port_of(name)), RouteOrigin::Configuration),
             (None, Some(Binding::Port { name })) => (Some(name), RouteOrigin::Detected),
             (None, _) => match &Vec::from_iter(&names)[..] {
                 // A host with virtual cables may have more of them.
@@ -68,8 +70,12 @@ impl Ports {
                 doubt.map_or_else(String::new, |more| format!("; {more}"))
             ));
         }
+        if let Some(port) = unknown {
+            doubt = Some(format!("it has no device {port}, which `migration_port` in the configuration names"));
+        }
         if let Some((bits_per_second, origin)) = told.link {
-            (migration_port.bits_per_second, migration_port.origin, doubt) = (bits_per_second, origin, None);
+            (migration_port.bits_per_second, migration_port.origin) = (bits_per_second, origin);
+            doubt = doubt.filter(|_| unknown.is_some());
         }
         let others = names.iter().filter(|other| Some(*other) != name.as_ref());
         let other_ports = others.map(|name| graph.port(name).0).collect();
@@ -101,7 +107,9 @@ impl Ports {
         let now =
             |name: &str| [&self.migration_port].into_iter().chain(&self.other_ports).find(|port| port.name == name);
         let crossed = [&then.migration_port].into_iter().filter(|_| then.route != RouteOrigin::Assumed);
-        for port in crossed.chain(&then.other_ports) {
+        // What nobody uses may change.
+        let used = |port: &&Port| then.outlets.iter().any(|outlet| outlet.port == Binding::to(&port.name));
+        for port in crossed.chain(then.other_ports.iter().filter(used)) {
             match now(&port.name) {
                 None => changes.push(Change::Gone { port: names(port) }),
                 Some(now) if now.bits_per_second != port.bits_per_second => changes.push(Change::Capacity {
@@ -132,9 +140,17 @@ fn named(port: &Port) -> String {
 /// How many devices a way goes through at the most: a tap, a bridge, a VLAN, a VLAN in it, a bond; more are a circle.
 const DEEPEST: usize = 8;
 
+#[derive(Clone, Copy)]
 struct Graph<'a> {
     devices: &'a [NetDevice],
+    /// Whether there are no others, and all that there is to know of them is known.
+    complete: bool,
     told: &'a Told,
+}
+
+/// An address that packets leave no link for.
+fn is_local(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 impl<'a> Graph<'a> {
@@ -160,15 +176,26 @@ impl<'a> Graph<'a> {
         self.devices.iter().filter(move |_| nic.physical && nic.up).filter(twin)
     }
 
+    /// The port that the user means by a name: a VLAN, a bridge or a member of a bond stands for its wire.
+    fn port_of(&self, name: &str) -> String {
+        let detected = Graph { told: &Told::default(), ..*self };
+        match detected.lead(name, DEEPEST) {
+            Binding::Port { name } => name,
+            _ => name.to_owned(),
+        }
+    }
+
     /// Where a device of this name leads.
     fn lead(&self, name: &str, deepest: usize) -> Binding {
         match self.told.bridges.get(name) {
-            Some(Some(port)) => return Binding::to(port),
+            Some(Some(port)) => return Binding::to(&self.port_of(port)),
             Some(None) => return Binding::Internal,
             None => {}
         }
         let Some((device, deeper)) = self.device(name).zip(deepest.checked_sub(1)) else { return Binding::Unknown };
         match &device.kind {
+            // The other end of a virtual cable is here, too: it may be in a switch of Open vSwitch.
+            DeviceKind::Nic if !device.physical && !device.below.is_empty() => Binding::Unknown,
             DeviceKind::Nic => Binding::to(&self.bond(device).unwrap_or_else(|| name.to_owned())),
             DeviceKind::Bond { .. } => Binding::to(name),
             DeviceKind::Stacked | DeviceKind::Tap => {
@@ -189,10 +216,18 @@ impl<'a> Graph<'a> {
         let leads: BTreeSet<_> = uplinks.into_iter().map(|member| self.lead(member, deepest)).collect();
         let mut leads = leads.into_iter();
         match (leads.next(), leads.next()) {
-            (None, _) => Binding::Internal,
+            // With an address of the host's it may be routed, with or without NAT.
+            (None, _) if self.complete && bridge.addresses.iter().all(is_local) => Binding::Internal,
+            (None, _) => Binding::Unknown,
             (Some(only), None) => only,
             _ => Binding::Unknown,
         }
+    }
+
+    /// Whether something else than guests is in a bridge.
+    fn has_uplink(&self, bridge: &str) -> bool {
+        let is_guest = |name: &String| self.device(name).is_some_and(|device| device.kind == DeviceKind::Tap);
+        self.device(bridge).is_some_and(|bridge| bridge.below.iter().any(|member| !is_guest(member)))
     }
 
     /// The names of all ports: those that carry something now, and those that the user names. A virtual cable is one if a
@@ -205,7 +240,7 @@ impl<'a> Graph<'a> {
         let leads = self.devices.iter().filter(may_carry).map(|device| self.lead(&device.name, DEEPEST));
         let found = leads.filter_map(|lead| if let Binding::Port { name } = lead { Some(name) } else { None });
         let told = self.told.capacities.keys().chain(self.told.bridges.values().flatten());
-        found.chain(told.chain(&self.told.migration_port).cloned()).collect()
+        found.chain(told.chain(&self.told.migration_port).map(|name| self.port_of(name))).collect()
     }
 
     /// The port with the least capacity, of those that are known to have any.
@@ -258,7 +293,7 @@ impl<'a> Graph<'a> {
                 _ if reach.is_bridged() || bridge.is_some_and(|bridge| self.told.bridges.contains_key(bridge)) => {
                     bridge
                 }
-                "isolated" => None,
+                "isolated" => bridge.filter(|bridge| self.has_uplink(bridge)),
                 // What leaves the host leaves it as the host's own packets do.
                 _ => wiring.default_route.as_ref(),
             };
@@ -340,7 +375,9 @@ mod tests {
             ("br42", Binding::to("bond0")),
             ("bond0.42", Binding::to("bond0")),
             ("ens5", Binding::to("ens5")),
-            ("virbr1", Binding::Internal),
+            ("ens5v0", Binding::to("ens5")),
+            ("qvbx", Binding::Unknown),
+            ("virbr1", Binding::Unknown),
             ("ovs-br", Binding::Unknown),
         ] {
             assert_eq!(leads(&ports, device(name)), lead, "{name}");
@@ -375,6 +412,39 @@ mod tests {
         let ports = Ports::of(&Wiring::default(), None, &Told { link, ..told });
         assert_eq!((ports.migration_port.bits_per_second, ports.migration_port.origin), (1e8, CapacityOrigin::Option));
         assert_eq!(leads(&ports, device("br42")), Binding::to("ens9"), "without any other knowledge, too");
+    }
+
+    #[test]
+    fn a_name_of_the_user_s_stands_for_its_wire() {
+        let port = |name: &str| {
+            let told = Told { migration_port: Some(name.to_owned()), ..Told::default() };
+            let ports = Ports::of(&server_wiring(), None, &told);
+            (ports.migration_port.name, ports.route, ports.doubt.is_some())
+        };
+        for name in ["bond0", "bond0.42", "br0", "eno2"] {
+            assert_eq!(port(name), ("bond0".to_owned(), RouteOrigin::Configuration, false), "{name}");
+        }
+        assert_eq!(port("ens7").1, RouteOrigin::Assumed, "there is none of that name");
+        assert!(port("ens7").2);
+        let bridges = [("br42".to_owned(), Some("bond0.42".to_owned()))].into();
+        let told = Told { bridges, ..Told::default() };
+        assert_eq!(leads(&Ports::of(&server_wiring(), None, &told), device("br42")), Binding::to("bond0"));
+    }
+
+    #[test]
+    fn a_bridge_without_an_uplink_leads_nowhere_if_the_host_has_no_address_on_it() {
+        let lead = |addresses: &[&str], complete| {
+            let bridge = NetDevice {
+                kind: DeviceKind::Bridge,
+                physical: false,
+                addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+                ..nic("br9", 1.0)
+            };
+            leads(&found(&Wiring { complete, ..wiring(vec![bridge]) }), device("br9"))
+        };
+        assert_eq!(lead(&["fe80::1"], true), Binding::Internal);
+        assert_eq!(lead(&["fe80::1", "192.168.9.1"], true), Binding::Unknown, "it may route");
+        assert_eq!(lead(&[], false), Binding::Unknown, "libvirt tells no addresses");
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The hosts that a plan is made for, and what they and other runs say before it is made.
 
-use std::net::IpAddr;
 use std::panic::resume_unwind;
 use std::thread;
 
@@ -62,10 +61,9 @@ impl Live<'_> {
 
     /// Whether the source gets in at the destination.
     fn doors(self, passage: &Passage) -> Result<Doors, HostError> {
-        let peer = passage.peer.as_deref();
-        let own = |address: &IpAddr| passage.source.owner(*address).is_some();
-        match passage.address().filter(|address| !own(address)) {
-            Some(address) => self.from.doors(address, &passage.destination.taken, peer),
+        let (peer, taken) = (passage.peer.as_deref(), passage.destination.taken.as_ref());
+        match passage.address() {
+            Some(address) => self.from.doors(address, passage.port, taken, peer),
             None => Ok(Doors::default()),
         }
     }

@@ -14,7 +14,7 @@ use super::connect::is_remote;
 use super::context::Context;
 use super::usage;
 use crate::cli::{SamplingArgs, checks};
-use crate::libvirt::facts::Wiring;
+use crate::libvirt::facts::{Doors, Wiring};
 use crate::libvirt::{Host, server};
 use crate::preflight::facts::Known;
 use crate::preflight::way::Passage;
@@ -125,17 +125,28 @@ impl<'a> Sampling<'a> {
     fn passage(&self, source: &Host, destination: &Host) -> Result<Passage> {
         let endpoint = destination.endpoint();
         let uri = self.migration_uri.clone().or_else(|| self.context.config.migration_uri(&endpoint.name));
-        let name = match uri.as_deref().map(server) {
-            Some(server) => server.map(str::to_owned),
-            None => Some(destination.own_name()?),
-        };
         let peer = is_remote(&endpoint.uri).then(|| endpoint.unprompted_uri());
+        let given = uri.is_some();
+        let (named, there) = match &uri {
+            Some(uri) => (server(uri).map(|(host, port)| (host.to_owned(), port)), None),
+            None => {
+                let there = destination.wiring(None)?;
+                // Which name libvirt takes is known only if its configuration can be read.
+                let name = match there.migration_host.clone() {
+                    Some(None) => Some(destination.own_name()?),
+                    told => told.flatten(),
+                };
+                (name.map(|name| (name, None)), Some(there))
+            }
+        };
+        let (name, port) = named.unzip();
         let (source, destination) = thread::scope(|scope| {
-            let there = scope.spawn(|| destination.wiring(None));
+            let there = scope.spawn(|| there.map_or_else(|| destination.wiring(None), Ok));
             let here = source.wiring(name.as_deref());
             (here, there.join().unwrap_or_else(|panic| resume_unwind(panic)))
         });
-        Ok(Passage { name, peer, source: source?, destination: destination?, ..Passage::default() })
+        let (source, destination, doors) = (source?, destination?, Doors::default());
+        Ok(Passage { name, port: port.flatten(), given, peer, source, destination, doors })
     }
 
     /// The ports of a source and a destination.

@@ -12,7 +12,7 @@ use crate::plan::gate::Gate;
 use crate::plan::model::port::{Levels, Nic};
 use crate::plan::model::{EFFICIENCY, Simulated};
 use crate::profile::{DomainProfile, NicProfile, Profile};
-use crate::topology::{Binding, Hashed, Port, Side, idle_below};
+use crate::topology::{Binding, CapacityOrigin, Hashed, Port, Side, idle_below};
 
 /// No rate above this is computed with, in bits per second. Chosen: a thousand times the fastest link on the
 /// market, and small enough that sums over any host stay exact to a bit per second.
@@ -207,12 +207,17 @@ impl<'a> Ports<'a> {
     /// Adds the loads of a host. Migrations take its migration port's other direction than `beside`.
     fn new(host: &'a Profile, loads: &mut Vec<Load>) -> Self {
         let load = |port: &Port| Load { capacity: rate(port.bits_per_second), demand: 0.0 };
+        // What is only assumed of a port that no migration crosses is no reason to foretell a loss.
+        let other = |port: &Port| match port.origin {
+            CapacityOrigin::Assumed => Load { capacity: f64::INFINITY, demand: 0.0 },
+            _ => load(port),
+        };
         let beside = loads.len();
         loads.push(load(&host.migration_port));
         let mut places = BTreeMap::new();
         for port in &host.other_ports {
             places.insert(&*port.name, loads.len());
-            loads.extend([load(port); 2]);
+            loads.extend([other(port); 2]);
         }
         Self { host, places, beside }
     }

@@ -116,8 +116,8 @@ impl fmt::Display for Note {
             ),
             Self::MtuDiffers { source, source_device, source_mtu, destination, destination_mtu } => write!(
                 f,
-                "packets may have {source_mtu} bytes at {source} ({source_device}) and {destination_mtu} at {destination}: where \
-                 nothing between them tells so, migrations stand still after their first bytes; set both to the same MTU"
+                "the MTU on the way of the memory is {source_mtu} at {source} ({source_device}) and {destination_mtu} at \
+                 {destination}: the smaller one counts"
             ),
             Self::PortsClosed { source, address, rejected } => write!(
                 f,
