@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::DomainState;
 use crate::obstacle::Eligibility;
+use crate::profile::ports::Ports;
 use crate::topology::{Binding, Hop, HostPorts, Outlet, Plug, Port, RouteOrigin, contends};
 
 /// The schema name that a saved profile carries.
@@ -76,13 +77,19 @@ impl Profile {
         }
     }
 
-    /// Binds each guest's NIC to where what it is plugged into leads here.
-    pub(crate) fn bind(&mut self) {
-        let mut domains = std::mem::take(&mut self.domains);
-        for nic in domains.iter_mut().flat_map(|domain| &mut domain.nics) {
-            nic.port = self.arrival(nic).clone();
+    /// The host with these ports, and each guest's NIC bound to where what it is plugged into leads.
+    pub(crate) fn wired(self, ports: Ports) -> Self {
+        let Ports { migration_port, route, other_ports, outlets, address, doubt: _ } = ports;
+        let mut domains = Vec::new();
+        let mut wired = Self { migration_port, route, other_ports, outlets, address, domains: Vec::new(), ..self };
+        for mut domain in self.domains {
+            for nic in &mut domain.nics {
+                nic.port = wired.arrival(nic).clone();
+            }
+            domains.push(domain);
         }
-        self.domains = domains;
+        wired.domains = domains;
+        wired
     }
 
     /// Where the NIC of a guest that comes from another host will lead at this one.

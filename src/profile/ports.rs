@@ -13,7 +13,7 @@ use crate::units::rate;
 
 /// Capacity that is assumed of a port of which nobody tells any: 1 Gbit/s, in bits per second. It is what every server has at
 /// the least; a faster one makes the plan's times shorter, not wrong in their order.
-const ASSUMED: f64 = 1e9;
+pub(super) const ASSUMED: f64 = 1e9;
 
 /// What the user says of a host's ports.
 #[derive(Debug, Clone, Default, PartialEq)]

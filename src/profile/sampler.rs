@@ -13,9 +13,9 @@ use crate::libvirt::xml::domain::Hardware;
 use crate::libvirt::{DirtyRate, DomainSample, Host, HostError, HostErrorKind, NicCounters, Sample};
 use crate::obstacle::{Eligibility, Obstacle};
 use crate::profile::mobility::Mobility;
-use crate::profile::ports::Ports;
+use crate::profile::ports::ASSUMED;
 use crate::profile::{DomainProfile, NicProfile, Profile, STEADY_SECONDS, Steady};
-use crate::topology::Binding;
+use crate::topology::{Binding, CapacityOrigin, Port, RouteOrigin};
 
 /// Counts what passed each NIC between the samples of one host.
 #[derive(Debug, Default)]
@@ -228,9 +228,9 @@ impl Timing {
 pub type Inventory = HashMap<String, Hardware>;
 
 /// Profiles all `hosts` at the same time, each from a thread of its own. `tick` is called with the elapsed
-/// part of the window after each sample of the first host.
+/// part of the window after each sample of the first host. Of their ports nothing is known yet.
 pub fn profile_hosts(
-    hosts: &[(&Host, Ports)],
+    hosts: &[&Host],
     timing: Timing,
     tick: &(dyn Fn(Duration) + Sync),
 ) -> Result<Vec<(Profile, Inventory)>, HostError> {
@@ -239,8 +239,8 @@ pub fn profile_hosts(
         let threads: Vec<_> = hosts
             .iter()
             .enumerate()
-            .map(|(index, (host, ports))| {
-                scope.spawn(move || profile_host(host, ports, timing, if index == 0 { tick } else { &silent }))
+            .map(|(index, host)| {
+                scope.spawn(move || profile_host(host, timing, if index == 0 { tick } else { &silent }))
             })
             .collect();
         threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
@@ -249,7 +249,6 @@ pub fn profile_hosts(
 
 fn profile_host(
     host: &Host,
-    ports: &Ports,
     timing: Timing,
     tick: &(dyn Fn(Duration) + Sync),
 ) -> Result<(Profile, Inventory), HostError> {
@@ -280,17 +279,16 @@ fn profile_host(
         mobilities.push(mobility);
         inventory.extend(hardware.flatten().map(|hardware| (domain.uuid.clone(), hardware)));
     }
-    let mut profile = Profile {
+    let profile = Profile {
         host: host.endpoint().name.clone(),
         window_seconds: window.seconds(),
-        migration_port: ports.migration_port.clone(),
-        route: ports.route,
-        address: ports.address,
-        other_ports: ports.other_ports.clone(),
-        outlets: ports.outlets.clone(),
+        migration_port: Port::unnamed(ASSUMED, CapacityOrigin::Assumed),
+        route: RouteOrigin::Assumed,
+        address: None,
+        other_ports: Vec::new(),
+        outlets: Vec::new(),
         domains: window.domains(mobilities),
     };
-    profile.bind();
     Ok((profile, inventory))
 }
 

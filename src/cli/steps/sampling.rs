@@ -44,22 +44,27 @@ impl<'a> Sampling<'a> {
         Self { migration_uri, ..self }
     }
 
-    /// Profiles a source and a destination, and tells the way from the one to the other. Meanwhile they describe themselves,
-    /// and the connections open over which the preflight asks both about each domain.
+    /// Profiles a source and a destination, and tells the way from the one to the other. Meanwhile they describe themselves and
+    /// their ports, and the connections open over which the preflight asks both about each domain.
     pub(crate) fn of_both(&self, source: &Host, destination: &Host) -> Result<(Both, [Known; 2], Passage)> {
         let (hosts, domains) = ([source, destination], source.count()?);
         hosts.iter().for_each(|host| host.prepare_for(domains));
         let described = hosts.map(|host| host.aside(Host::describe));
-        let passage = self.passage(source, destination)?;
-        let sampled = self.over_window(zip(hosts, self.ports_on(&passage, hosts)).collect())?;
+        let (passage, sampled) = thread::scope(|scope| {
+            let passage = scope.spawn(|| self.passage(source, destination));
+            let sampled = self.over_window(&hosts);
+            (passage.join().unwrap_or_else(|panic| resume_unwind(panic)), sampled)
+        });
+        let passage = passage?;
+        let wired = |((profile, inventory), ports): ((Profile, _), _)| (profile.wired(ports), inventory);
+        let sampled = zip(sampled?, self.ports_on(&passage, hosts)).map(wired);
         let known = |((profile, inventory), (host, described)): (_, (&Host, JoinHandle<_>))| {
             // One that takes no more connections, or takes long, is asked over the one that there is.
             let described = described.is_finished().then(|| described.join());
             let facts = described.and_then(Result::ok).and_then(Result::ok);
             Ok((profile, Known { facts: facts.map_or_else(|| host.describe(), Ok)?, inventory }))
         };
-        let mut known =
-            sampled.into_iter().zip(zip(hosts, described)).map(known).collect::<Result<Vec<_>>>()?.into_iter();
+        let mut known = sampled.zip(zip(hosts, described)).map(known).collect::<Result<Vec<_>>>()?.into_iter();
         match (known.next(), known.next()) {
             (Some((source, leaving)), Some((destination, resident))) => {
                 Ok((Both { source, destination }, [leaving, resident], passage))
@@ -71,11 +76,7 @@ impl<'a> Sampling<'a> {
     /// What has changed of both hosts' ports since a plan was made with these, each with its host.
     pub(crate) fn changes(&self, hosts: [&Host; 2], then: &[HostPorts]) -> Result<Vec<String>> {
         let [source, destination] = hosts;
-        let passage = self.passage(source, destination)?;
-        let [here, there] = [(source, passage.leaves_by()), (destination, passage.enters_by())];
-        let now = [(here, &passage.source), (there, &passage.destination)].map(|((host, way), wiring)| {
-            Ports::of(wiring, way, &self.context.config.ports(&host.endpoint().name, self.link))
-        });
+        let now = self.wired(&self.passage(source, destination)?, hosts);
         let of_host = |(then, now): (&HostPorts, Ports)| {
             let changes = now.changes(then).into_iter();
             changes.map(|change| format!("{}: {change}", then.host)).collect::<Vec<_>>()
@@ -85,23 +86,34 @@ impl<'a> Sampling<'a> {
 
     /// Profiles hosts: of two or more, the first as the source of migrations to the second.
     pub(crate) fn of(&self, hosts: &[&Host]) -> Result<Vec<Profile>> {
-        let (mut sampled, rest) = match hosts {
+        let (ports, sampled) = thread::scope(|scope| {
+            let ports = scope.spawn(|| self.ports_of(hosts));
+            let sampled = self.over_window(hosts);
+            (ports.join().unwrap_or_else(|panic| resume_unwind(panic)), sampled)
+        });
+        let ports = ports?;
+        zip(hosts, &ports).for_each(|(host, ports)| self.warn(&host.endpoint().name, ports));
+        Ok(zip(sampled?, ports).map(|((profile, _), ports)| profile.wired(ports)).collect())
+    }
+
+    /// The ports of hosts: of two or more, the first as the source of migrations to the second.
+    fn ports_of(&self, hosts: &[&Host]) -> Result<Vec<Ports>> {
+        let (mut ports, rest) = match hosts {
             [source, destination, rest @ ..] => {
-                let ports = self.ports_on(&self.passage(source, destination)?, [source, destination]);
-                (zip([*source, *destination], ports).collect(), rest)
+                (self.wired(&self.passage(source, destination)?, [source, destination]).into(), rest)
             }
             alone => (Vec::new(), alone),
         };
         for host in rest {
-            sampled.push((*host, self.ports(host, &host.wiring(None)?, None)));
+            ports.push(self.ports(host, &host.wiring(None)?, None));
         }
-        Ok(self.over_window(sampled)?.into_iter().map(|(profile, _)| profile).collect())
+        Ok(ports)
     }
 
     /// Profiles the hosts over the window, which a bar shows passing.
-    fn over_window(&self, hosts: Vec<(&Host, Ports)>) -> Result<Vec<(Profile, Inventory)>> {
+    fn over_window(&self, hosts: &[&Host]) -> Result<Vec<(Profile, Inventory)>> {
         let (timing, quiet) = (self.timing, self.context.output.quiet);
-        let names: Vec<_> = hosts.iter().map(|(host, _)| host.endpoint().name.as_str()).collect();
+        let names: Vec<_> = hosts.iter().map(|host| host.endpoint().name.as_str()).collect();
         let names = names.join(" and ");
         let window = timing.window.as_millis() as u64;
         let bar = Arc::new(if quiet { ProgressBar::hidden() } else { ProgressBar::new(window) });
@@ -116,7 +128,7 @@ impl<'a> Sampling<'a> {
         };
         draw(Box::new(|bar| bar.set_message(names)));
         let tick = |elapsed: Duration| draw(Box::new(move |bar| bar.set_position(elapsed.as_millis() as u64)));
-        let profiles = profile_hosts(&hosts, timing, &tick);
+        let profiles = profile_hosts(hosts, timing, &tick);
         draw(Box::new(ProgressBar::finish_and_clear));
         Ok(profiles?)
     }
@@ -149,19 +161,23 @@ impl<'a> Sampling<'a> {
         Ok(Passage { name, port: port.flatten(), given, peer, source, destination, doors })
     }
 
+    /// The ports of a source and a destination. What is not certain is said.
+    fn ports_on(&self, passage: &Passage, hosts: [&Host; 2]) -> [Ports; 2] {
+        let ports = self.wired(passage, hosts);
+        zip(hosts, &ports).for_each(|(host, ports)| self.warn(&host.endpoint().name, ports));
+        ports
+    }
+
     /// The ports of a source and a destination.
-    fn ports_on(&self, passage: &Passage, [source, destination]: [&Host; 2]) -> [Ports; 2] {
+    fn wired(&self, passage: &Passage, [source, destination]: [&Host; 2]) -> [Ports; 2] {
         let there = self.ports(destination, &passage.destination, passage.enters_by());
         let there = Ports { address: passage.address(), ..there };
         [self.ports(source, &passage.source, passage.leaves_by()), there]
     }
 
-    /// The ports of a host that is wired so, and whose migrations take this device. What is not certain is said.
+    /// The ports of a host that is wired so, and whose migrations take this device.
     fn ports(&self, host: &Host, wiring: &Wiring, way: Option<&str>) -> Ports {
-        let name = &host.endpoint().name;
-        let ports = Ports::of(wiring, way, &self.context.config.ports(name, self.link));
-        self.warn(name, &ports);
-        ports
+        Ports::of(wiring, way, &self.context.config.ports(&host.endpoint().name, self.link))
     }
 
     /// Says what is not certain of the capacity of a host's link.
