@@ -78,7 +78,8 @@ pub(super) fn difference(facts: &Facts) -> Option<Obstacle> {
 /// The same MAC address in the same network would take the traffic of both away. In different ones it is no harm.
 fn collision(facts: &Facts, uuid: &str, nic: &GuestNic) -> Option<Obstacle> {
     let others = facts.residents.iter().filter(|resident| resident.uuid != uuid && !nic.mac.is_empty());
-    let taken = others.into_iter().find(|resident| resident.hardware.nics.contains(nic))?;
+    let same = |other: &GuestNic| (&other.mac, &other.plug, other.tagged) == (&nic.mac, &nic.plug, nic.tagged);
+    let taken = others.into_iter().find(|resident| resident.hardware.nics.iter().any(same))?;
     Some(Obstacle::MacTaken {
         destination: facts.destination.name.clone(),
         mac: nic.mac.clone(),
@@ -139,6 +140,8 @@ mod tests {
             !of(&mut facts, &mine).is_empty()
         };
         assert!(collides("u2", &mine));
+        let plugged_in = mine.replace("<source", "<target dev='vnet7'/><source");
+        assert!(collides("u2", &plugged_in), "whatever the host calls it");
         assert!(!collides("u1", &mine), "itself");
         assert!(!collides("u2", &nic("52:54:00:00:00:01", "br1")));
         assert!(!collides("u2", &nic("52:54:00:00:00:02", "br0")));
