@@ -8,8 +8,8 @@ SHAREDIR = $(DESTDIR)$(PREFIX)/share
 
 # To build tsmig, and to run the lab.
 BUILD_PACKAGES = ca-certificates gcc libc6-dev libvirt-dev pkg-config
-# To look at manual pages, screens and completions as a user does.
-CHECK_PACKAGES = man-db groff tmux zsh fish
+# To look at manual pages, screens and completions as a user does, and for what a host's shell is asked.
+CHECK_PACKAGES = man-db groff tmux zsh fish iproute2
 LAB_PACKAGES = libvirt-clients iproute2 mmdebstrap openssh-client util-linux
 # To run the playbook.
 ANSIBLE_PACKAGES = ansible-core

@@ -32,6 +32,7 @@ pub use self::facts::Belongings;
 pub(crate) use self::host::Host;
 pub(crate) use self::pair::Pair;
 pub use self::request::MigrationRequest;
+pub(crate) use self::shell::quoted;
 pub(crate) use self::statistics::{DirtyRate, DomainSample, Sample};
 pub use self::statistics::{JobStats, NicCounters, Vitals};
 pub(crate) use self::wiring::server;

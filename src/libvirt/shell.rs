@@ -97,6 +97,11 @@ fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
+/// A word as a shell takes it.
+pub(crate) fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 /// What a shell prints of a script, if it comes to its end in time.
 fn answer(mut command: Command, script: &str) -> Option<String> {
     // A shell reads the whole of a group before it runs any of it, and nothing in the group reads the script.

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::HostError;
 use super::host::Host;
+use super::shell::quoted;
 
 /// Of each QEMU that runs, which file it is and which domain is in it; of each file, once, what it says of its version.
 /// A file that an upgrade has removed still runs; `driver.pid` is libvirt's own.
@@ -42,8 +43,7 @@ impl Host {
     /// # Errors
     /// The host's libvirt did not answer.
     pub fn installed_versions(&self, emulators: &BTreeSet<String>) -> Result<HashMap<String, String>, HostError> {
-        let quoted = |path: &String| format!("'{}'", path.replace('\'', r"'\''"));
-        let paths: Vec<_> = emulators.iter().map(quoted).collect();
+        let paths: Vec<_> = emulators.iter().map(|path| quoted(path)).collect();
         let script = format!("for path in {}; do{INSTALLED}done", paths.join(" "));
         let answer = if paths.is_empty() { None } else { self.shell(&script)? };
         let line = |line: &str| line.split_once('\t').map(|(path, version)| (path.to_owned(), version.to_owned()));

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use super::question::Question;
+use crate::libvirt::quoted;
 
 /// What a host's shell said; empty if it said nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -119,11 +120,6 @@ fn addresses(json: &str) -> Option<Vec<IpAddr>> {
     let links: Vec<Value> = serde_json::from_str(json).ok()?;
     let infos = links.iter().filter_map(|link| link["addr_info"].as_array()).flatten();
     Some(infos.filter_map(|info| info["local"].as_str()?.parse().ok()).collect())
-}
-
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! They are plain data with a stable JSON form (schema `tsmig.profile/2`), so that a plan can be
 //! computed again later, elsewhere, without libvirt. `sampler` makes one from a live host.
 
+pub(crate) mod changes;
 pub(crate) mod mobility;
 pub(crate) mod ports;
 pub(crate) mod sampler;
@@ -79,7 +80,7 @@ impl Profile {
 
     /// The host with these ports, and each guest's NIC bound to where what it is plugged into leads.
     pub(crate) fn wired(self, ports: Ports) -> Self {
-        let Ports { migration_port, route, other_ports, outlets, address, doubt: _ } = ports;
+        let Ports { migration_port, route, other_ports, outlets, address, .. } = ports;
         let mut domains = Vec::new();
         let mut wired = Self { migration_port, route, other_ports, outlets, address, domains: Vec::new(), ..self };
         for mut domain in self.domains {

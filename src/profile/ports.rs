@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use crate::libvirt::facts::{DeviceKind, NetDevice, Wiring};
 use crate::libvirt::xml::network::Reach;
-use crate::topology::{Binding, CapacityOrigin, Hashed, HostPorts, Member, Outlet, Plug, Port, RouteOrigin};
+use crate::topology::{Binding, CapacityOrigin, Hashed, Member, Outlet, Plug, Port, RouteOrigin};
 use crate::units::rate;
 
 /// Capacity that is assumed of a port of which nobody tells any: 1 Gbit/s, in bits per second. It is what every server has at
@@ -39,6 +39,8 @@ pub struct Ports {
     pub address: Option<IpAddr>,
     /// What had to be assumed of the capacity of the migrations' port, as a sentence without its host.
     pub doubt: Option<String>,
+    /// The migrations' port by the user's word, if the host has no such device.
+    pub missing: Option<String>,
 }
 
 impl Ports {
@@ -47,9 +49,9 @@ impl Ports {
         let graph = Graph { devices: &wiring.devices, complete: wiring.complete, told };
         let names = graph.ports();
         let by_way = way.map(|device| graph.lead(device, DEEPEST));
-        let unknown = told.migration_port.as_ref().filter(|port| wiring.complete && graph.device(port).is_none());
+        let missing = told.migration_port.clone().filter(|port| wiring.complete && graph.device(port).is_none());
         let (name, route) = match (&told.migration_port, by_way) {
-            (Some(_), _) if unknown.is_some() => (graph.slowest(&names), RouteOrigin::Assumed),
+            (Some(_), _) if missing.is_some() => (graph.slowest(&names), RouteOrigin::Assumed),
             (Some(name), _) => (Some(graph.port_of(name)), RouteOrigin::Configuration),
             (None, Some(Binding::Port { name })) => (Some(name), RouteOrigin::Detected),
             (None, _) => match &Vec::from_iter(&names)[..] {
@@ -70,65 +72,12 @@ impl Ports {
                 doubt.map_or_else(String::new, |more| format!("; {more}"))
             ));
         }
-        if let Some(port) = unknown {
-            doubt = Some(format!("it has no device {port}, which `migration_port` in the configuration names"));
-        }
         if let Some((bits_per_second, origin)) = told.link {
-            (migration_port.bits_per_second, migration_port.origin) = (bits_per_second, origin);
-            doubt = doubt.filter(|_| unknown.is_some());
+            (migration_port.bits_per_second, migration_port.origin, doubt) = (bits_per_second, origin, None);
         }
         let others = names.iter().filter(|other| Some(*other) != name.as_ref());
         let other_ports = others.map(|name| graph.port(name).0).collect();
-        Self { migration_port, route, other_ports, outlets: graph.outlets(wiring), address: None, doubt }
-    }
-}
-
-/// What has changed of a host's ports since they were looked at.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Change {
-    /// Migrations cross another port.
-    Route { then: String, now: String },
-    /// A port is not there any more, or has no carrier.
-    Gone { port: String },
-    /// A port carries more or less, in bits per second.
-    Capacity { port: String, then: f64, now: f64 },
-    /// What guests are plugged into leads elsewhere.
-    Lead { plug: String, then: Binding, now: Binding },
-}
-
-impl Ports {
-    /// What has changed since a plan was made with `then`.
-    pub fn changes(&self, then: &HostPorts) -> Vec<Change> {
-        let mut changes = Vec::new();
-        let names = |port: &Port| port.name.clone();
-        if (&self.migration_port.name, self.route) != (&then.migration_port.name, then.route) {
-            changes.push(Change::Route { then: names(&then.migration_port), now: names(&self.migration_port) });
-        }
-        let now =
-            |name: &str| [&self.migration_port].into_iter().chain(&self.other_ports).find(|port| port.name == name);
-        let crossed = [&then.migration_port].into_iter().filter(|_| then.route != RouteOrigin::Assumed);
-        // What nobody uses may change.
-        let used = |port: &&Port| then.outlets.iter().any(|outlet| outlet.port == Binding::to(&port.name));
-        for port in crossed.chain(then.other_ports.iter().filter(used)) {
-            match now(&port.name) {
-                None => changes.push(Change::Gone { port: names(port) }),
-                Some(now) if now.bits_per_second != port.bits_per_second => changes.push(Change::Capacity {
-                    port: names(port),
-                    then: port.bits_per_second,
-                    now: now.bits_per_second,
-                }),
-                Some(_) => {}
-            }
-        }
-        for outlet in &then.outlets {
-            let now = self.outlets.iter().find(|now| now.plug == outlet.plug);
-            let now = now.map_or(Binding::Unknown, |now| now.port.clone());
-            if now != outlet.port {
-                let plug = outlet.plug.name().to_owned();
-                changes.push(Change::Lead { plug, then: outlet.port.clone(), now });
-            }
-        }
-        changes
+        Self { migration_port, route, other_ports, outlets: graph.outlets(wiring), address: None, doubt, missing }
     }
 }
 
@@ -208,10 +157,9 @@ impl<'a> Graph<'a> {
 
     /// Where a bridge leads: to the port of its members, guests aside. A virtual cable beside a NIC leads to a container.
     fn lead_of_bridge(&self, bridge: &NetDevice, deepest: usize) -> Binding {
-        let is = |name: &String, wanted: fn(&NetDevice) -> bool| self.device(name).is_some_and(wanted);
-        let is_cable = |device: &NetDevice| device.kind == DeviceKind::Nic && !device.physical;
-        let members = bridge.below.iter().filter(|name| !is(name, |device| device.kind == DeviceKind::Tap));
-        let (cables, others): (Vec<_>, Vec<_>) = members.partition(|name| is(name, is_cable));
+        let is_cable =
+            |name: &&String| self.device(name).is_some_and(|device| device.kind == DeviceKind::Nic && !device.physical);
+        let (cables, others): (Vec<_>, Vec<_>) = self.members_of_bridge(bridge).partition(is_cable);
         let uplinks = if others.is_empty() { cables } else { others };
         let leads: BTreeSet<_> = uplinks.into_iter().map(|member| self.lead(member, deepest)).collect();
         let mut leads = leads.into_iter();
@@ -224,10 +172,10 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// Whether something else than guests is in a bridge.
-    fn has_uplink(&self, bridge: &str) -> bool {
+    /// What is in a bridge beside guests.
+    fn members_of_bridge<'b>(&'b self, bridge: &'b NetDevice) -> impl Iterator<Item = &'b String> {
         let is_guest = |name: &String| self.device(name).is_some_and(|device| device.kind == DeviceKind::Tap);
-        self.device(bridge).is_some_and(|bridge| bridge.below.iter().any(|member| !is_guest(member)))
+        bridge.below.iter().filter(move |name| !is_guest(name))
     }
 
     /// The names of all ports: those that carry something now, and those that the user names. A virtual cable is one if a
@@ -251,11 +199,15 @@ impl<'a> Graph<'a> {
 
     /// A port with its capacity, and what had to be assumed of that.
     fn port(&self, name: &str) -> (Port, Option<String>) {
-        let mut port = Port { name: name.to_owned(), ..Port::unnamed(ASSUMED, CapacityOrigin::Assumed) };
-        if let Some(capacity) = self.told.capacities.get(name) {
-            (port.bits_per_second, port.origin) = (*capacity, CapacityOrigin::Configuration);
-            return (port, None);
+        let (port, doubt) = self.detected(name);
+        match self.told.capacities.get(name) {
+            Some(told) => (Port { bits_per_second: *told, origin: CapacityOrigin::Configuration, ..port }, None),
+            None => (port, doubt),
         }
+    }
+
+    fn detected(&self, name: &str) -> (Port, Option<String>) {
+        let mut port = Port { name: name.to_owned(), ..Port::unnamed(ASSUMED, CapacityOrigin::Assumed) };
         let members: Vec<_> = self.members(name).collect();
         // What a virtual device says of its speed is made up.
         let speeds = || members.iter().filter(|m| m.physical).filter_map(|m| m.bits_per_second.filter(|_| m.up));
@@ -293,7 +245,9 @@ impl<'a> Graph<'a> {
                 _ if reach.is_bridged() || bridge.is_some_and(|bridge| self.told.bridges.contains_key(bridge)) => {
                     bridge
                 }
-                "isolated" => bridge.filter(|bridge| self.has_uplink(bridge)),
+                "isolated" => bridge.filter(|bridge| {
+                    self.device(bridge).is_some_and(|bridge| self.members_of_bridge(bridge).next().is_some())
+                }),
                 // What leaves the host leaves it as the host's own packets do.
                 _ => wiring.default_route.as_ref(),
             };
@@ -406,6 +360,8 @@ mod tests {
         let ports = Ports::of(&server_wiring(), Some("ens5"), &told);
         assert_eq!((&*ports.migration_port.name, ports.route), ("bond0", RouteOrigin::Configuration));
         assert_eq!(ports.migration_port.bits_per_second, 5e10);
+        let member = Some(Member { bits_per_second: 1e10, hashed: Hashed::Connection });
+        assert_eq!(ports.migration_port.member, member, "what one of its members carries is still known");
         assert_eq!(leads(&ports, device("br42")), Binding::to("ens9"));
         assert_eq!(leads(&ports, device("ovs-br")), Binding::Internal);
         let link = Some((1e8, CapacityOrigin::Option));
@@ -419,7 +375,7 @@ mod tests {
         let port = |name: &str| {
             let told = Told { migration_port: Some(name.to_owned()), ..Told::default() };
             let ports = Ports::of(&server_wiring(), None, &told);
-            (ports.migration_port.name, ports.route, ports.doubt.is_some())
+            (ports.migration_port.name, ports.route, ports.missing.is_some())
         };
         for name in ["bond0", "bond0.42", "br0", "eno2"] {
             assert_eq!(port(name), ("bond0".to_owned(), RouteOrigin::Configuration, false), "{name}");
@@ -467,31 +423,6 @@ mod tests {
         assert_eq!(leads(&told, Plug::Network("default".to_owned())), Binding::Internal, "the user knows better");
         let unseen = Wiring { default_route: None, ..wiring };
         assert_eq!(leads(&found(&unseen), Plug::Network("default".to_owned())), Binding::Unknown);
-    }
-
-    #[test]
-    fn a_port_that_went_down_and_a_bridge_that_vanished_are_changes() {
-        let then = {
-            let Ports { migration_port, route, other_ports, outlets, address, .. } =
-                Ports::of(&server_wiring(), Some("ens5"), &Told::default());
-            HostPorts { host: "host-a".to_owned(), migration_port, route, address, other_ports, outlets }
-        };
-        let changes = |change: fn(&mut Vec<NetDevice>), way| {
-            let mut wiring = server_wiring();
-            change(&mut wiring.devices);
-            let changes = Ports::of(&wiring, Some(way), &Told::default()).changes(&then);
-            changes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-        };
-        assert_eq!(changes(|_| (), "ens5"), "");
-        let down = |devices: &mut Vec<NetDevice>| {
-            for device in devices.iter_mut().filter(|device| device.name == "eno2") {
-                (device.up, device.bits_per_second) = (false, None);
-            }
-        };
-        assert_eq!(changes(down, "ens5"), "bond0 carries 10 Gbit/s now, and not 20 Gbit/s");
-        let gone = |devices: &mut Vec<NetDevice>| devices.retain(|device| device.name != "br42");
-        assert_eq!(changes(gone, "ens5"), "br42 is not there any more");
-        assert_eq!(changes(|_| (), "br0"), "migrations cross bond0 now, and not ens5");
     }
 
     #[test]

@@ -95,6 +95,7 @@ fn wait_for_index(name: &str) -> Result<u32> {
         match index(name)? {
             Some(index) => return Ok(index),
             None if start.elapsed() > PATIENCE => bail!("there is no {name}"),
+            // No event is to be had without udev.
             None => thread::sleep(Duration::from_millis(20)),
         }
     }

@@ -180,8 +180,12 @@ impl<'a> Sampling<'a> {
         Ports::of(wiring, way, &self.context.config.ports(&host.endpoint().name, self.link))
     }
 
-    /// Says what is not certain of the capacity of a host's link.
+    /// Says what is not certain of a host's link.
     fn warn(&self, host: &str, ports: &Ports) {
+        if let Some(port) = &ports.missing {
+            let which = "which `migration_port` in the configuration names";
+            self.context.say(&format!("warning: {host} has no device {port}, {which}; it is left out of account"));
+        }
         let Port { bits_per_second, origin, .. } = ports.migration_port;
         let doubt = match (&ports.doubt, origin) {
             (Some(doubt), _) => format!("the capacity of {host}'s link was detected, but {doubt}"),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::profile::ports::Change;
+use crate::profile::changes::Change;
 use crate::topology::Binding;
 use crate::units::rate;
 
@@ -17,9 +17,9 @@ impl fmt::Display for Change {
             Self::Capacity { port, then, now } => {
                 write!(f, "{port} carries {} now, and not {}", rate(*now), rate(*then))
             }
-            Self::Lead { plug, now: Binding::Unknown, .. } => write!(f, "{plug} is not there any more"),
-            Self::Lead { plug, now: Binding::Internal, .. } => write!(f, "{plug} leads nowhere now"),
-            Self::Lead { plug, now: Binding::Port { name }, .. } => write!(f, "{plug} leads to {name} now"),
+            Self::Lead { plug, now: Binding::Unknown } => write!(f, "{plug} is not there any more"),
+            Self::Lead { plug, now: Binding::Internal } => write!(f, "{plug} leads nowhere now"),
+            Self::Lead { plug, now: Binding::Port { name } } => write!(f, "{plug} leads to {name} now"),
         }
     }
 }
