@@ -15,6 +15,7 @@ use virt::sys;
 
 use super::connection::{Door, Endpoint, Line, Pool, lock};
 use super::ffi::{self, Parameters};
+use super::shell::Session;
 use super::state::fault;
 use super::{DomainSample, HostError, HostErrorKind, JobStats, Vitals};
 use crate::domain::Fault;
@@ -24,6 +25,7 @@ pub struct Host {
     /// Final statistics of outgoing migrations that ended, by domain UUID, as the host's events brought them.
     pub(super) completed: Arc<Mutex<HashMap<String, JobStats>>>,
     pub(super) pool: Arc<Pool>,
+    pub(super) session: Arc<Session>,
 }
 
 impl Host {
@@ -38,7 +40,7 @@ impl Host {
             ffi::on_job_completed(connection, handler).ok()
         });
         line.connection()?;
-        Ok(Self { line, completed, pool: Arc::new(Pool::new(door)) })
+        Ok(Self { line, completed, pool: Arc::new(Pool::new(door)), session: Arc::default() })
     }
 
     /// The host's name as the user wrote it, and its URI.
@@ -110,7 +112,9 @@ impl Host {
     }
 
     fn by_another(&self, line: Line) -> Self {
-        Self { line, completed: Arc::clone(&self.completed), pool: Arc::clone(&self.pool) }
+        let (completed, pool, session) =
+            (Arc::clone(&self.completed), Arc::clone(&self.pool), Arc::clone(&self.session));
+        Self { line, completed, pool, session }
     }
 
     /// All domains with their counters, in one request. An emulator that hangs holds it up, and is passed over by the

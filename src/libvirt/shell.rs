@@ -4,25 +4,31 @@
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::Mutex;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
+use std::time::Instant;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use percent_encoding::percent_decode_str;
 use virt::connect::Connect;
 
-use super::connection::{ANSWER_LIMIT, Endpoint};
+use super::connection::{ANSWER_LIMIT, Endpoint, lock};
 use super::host::Host;
 use super::{HostError, uri};
 
-/// The last line of a whole answer: a log-in that runs something else than what it is told (`command=` in authorized_keys)
-/// does not say it.
+/// The last line of an answer. A log-in that runs something else than what it is told (`command=` in authorized_keys) does not
+/// say it.
 const END: &str = "tsmig: end of answer";
+
+/// The line before it, if the script came to its end.
+const WHOLE: &str = "tsmig: whole answer";
 
 impl Host {
     /// What a POSIX script prints at the host; `None` if its shell can't be asked or fails: the host is reached neither by
-    /// ssh nor locally, the configuration forbids it, or there is no answer within 10 s. Each call is a log-in.
+    /// ssh nor locally, the configuration forbids it, or there is no answer within 10 s. The first call logs in. A script that
+    /// ends its shell before its own end has failed.
     ///
     /// # Errors
     /// The host's libvirt did not answer.
@@ -38,7 +44,85 @@ impl Host {
                 return Ok(None);
             }
         }
-        Ok(answer(shell.command(), script))
+        Ok(self.session.ask(|| shell.command(), script))
+    }
+}
+
+/// A shell that stays logged in, and takes one script at a time: a log-in takes longer than what is asked.
+#[derive(Default)]
+pub(super) struct Session(Mutex<Option<Running>>);
+
+impl Session {
+    /// What the shell prints of a script, if it comes to its end in time. The command is what logs in.
+    fn ask(&self, login: impl Fn() -> Command, script: &str) -> Option<String> {
+        let mut running = lock(&self.0);
+        let deadline = Instant::now() + ANSWER_LIMIT;
+        // One that has ended meanwhile is replaced. A busy sshd drops log-ins, and at once, so one more is tried.
+        for _ in 0..3 {
+            let shell = running.take().or_else(|| Running::begin(login()))?;
+            match shell.ask(script, deadline) {
+                Ok(said) => {
+                    *running = Some(shell);
+                    return said;
+                }
+                Err(RecvTimeoutError::Timeout) => return None,
+                Err(RecvTimeoutError::Disconnected) => {}
+            }
+        }
+        None
+    }
+}
+
+/// A shell that runs. It ends, with all that it started, when this is dropped.
+struct Running {
+    child: Child,
+    input: Sender<String>,
+    output: Receiver<Vec<u8>>,
+}
+
+impl Running {
+    fn begin(mut command: Command) -> Option<Self> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        // Its own group: it ends with what it started, such as a ProxyCommand, and Ctrl-C is not meant for it.
+        let mut child = command.process_group(0).spawn().ok()?;
+        let (mut stdin, mut stdout) = (child.stdin.take()?, child.stdout.take()?);
+        let ((input, scripts), (said, output)) = (mpsc::channel::<String>(), mpsc::channel());
+        // A shell that reads nothing must hold up nobody.
+        thread::spawn(move || scripts.iter().try_for_each(|script| stdin.write_all(script.as_bytes())));
+        thread::spawn(move || {
+            let mut bytes = [0; 8192];
+            while let Ok(read @ 1..) = stdout.read(&mut bytes) {
+                if said.send(bytes[..read].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Some(Self { child, input, output })
+    }
+
+    /// What a script prints; `None` if it ended before its end. The error tells whether there is no answer in time, or no
+    /// shell any more.
+    fn ask(&self, script: &str, deadline: Instant) -> Result<Option<String>, RecvTimeoutError> {
+        // A shell reads the whole of a group before it runs any of it, nothing in the group reads the script, and nothing that
+        // it sets outlasts it.
+        let script = format!("(\n{script}\necho '{WHOLE}'\n) </dev/null\necho '{END}'\n");
+        self.input.send(script).map_err(|_| RecvTimeoutError::Disconnected)?;
+        let (mut said, end) = (Vec::new(), format!("{END}\n"));
+        while !said.ends_with(end.as_bytes()) {
+            said.extend(self.output.recv_timeout(deadline.saturating_duration_since(Instant::now()))?);
+        }
+        let said = String::from_utf8_lossy(&said);
+        Ok(said.strip_suffix(&end).and_then(|said| said.strip_suffix(&format!("{WHOLE}\n"))).map(str::to_owned))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(group) = i32::try_from(self.child.id()) {
+            // There may be nobody to kill.
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        }
+        let _ = self.child.wait();
     }
 }
 
@@ -81,7 +165,7 @@ impl Shell {
         Some(Self::Ssh(words))
     }
 
-    fn command(self) -> Command {
+    fn command(&self) -> Command {
         match self {
             Self::Local => Command::new("sh"),
             Self::Ssh(words) => {
@@ -102,39 +186,10 @@ pub(crate) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// What a shell prints of a script, if it comes to its end in time.
-fn answer(mut command: Command, script: &str) -> Option<String> {
-    // A shell reads the whole of a group before it runs any of it, and nothing in the group reads the script.
-    let script = format!("{{\n{script}\necho '{END}'\n}} </dev/null\n");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    // Its own group: it ends with what it started, such as a ProxyCommand, and Ctrl-C is not meant for it.
-    let mut child = command.process_group(0).spawn().ok()?;
-    let (mut input, mut output) = (child.stdin.take()?, child.stdout.take()?);
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // If it reads nothing it answers nothing, too.
-        let written = input.write_all(script.as_bytes());
-        drop(input);
-        let read = output.read_to_end(&mut bytes);
-        sender.send(written.and(read).map(|_| String::from_utf8_lossy(&bytes).into_owned()))
-    });
-    let said = receiver.recv_timeout(ANSWER_LIMIT);
-    end(&mut child);
-    said.ok()?.ok()?.strip_suffix(&format!("{END}\n")).map(str::to_owned)
-}
-
-/// Ends what may still run of a shell that has closed its output, or is late.
-fn end(child: &mut Child) {
-    if let Ok(group) = i32::try_from(child.id()) {
-        // There may be nobody to kill.
-        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
-    }
-    let _ = child.wait();
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     fn shell(uri: &str) -> Option<Shell> {
@@ -167,11 +222,27 @@ mod tests {
 
     #[test]
     fn only_a_whole_answer_counts() {
-        let ask = |script| answer(Command::new("sh"), script);
+        let session = Session::default();
+        let ask = |script| session.ask(|| Command::new("sh"), script);
         assert_eq!(ask("echo 1; cat; echo 2"), Some("1\n2\n".to_owned()), "the script is no input of its commands");
         assert_eq!(ask("echo 1; exit 0"), None);
         assert_eq!(ask("syntax ("), None);
-        assert_eq!(answer(Command::new("true"), "echo 1"), None, "a log-in that runs something else");
-        assert_eq!(answer(Command::new("/no/such/program"), "echo 1"), None);
+        let other = |program: &str| Session::default().ask(|| Command::new(program), "echo 1");
+        assert_eq!(other("true"), None, "a log-in that runs something else");
+        assert_eq!(other("/no/such/program"), None);
+    }
+
+    #[test]
+    fn one_log_in_is_enough_until_its_shell_ends() {
+        let (session, begun) = (Session::default(), AtomicUsize::new(0));
+        let login = || {
+            begun.fetch_add(1, Ordering::Relaxed);
+            Command::new("sh")
+        };
+        let ask = |script| (session.ask(login, script), begun.load(Ordering::Relaxed));
+        assert_eq!(ask("here=1; echo $here"), (Some("1\n".to_owned()), 1));
+        assert_eq!(ask("echo ${here-nothing}"), (Some("nothing\n".to_owned()), 1), "each script begins anew");
+        assert_eq!(ask("kill $$; exit"), (None, 3), "one that has ended is tried again, twice");
+        assert_eq!(ask("echo 2"), (Some("2\n".to_owned()), 4));
     }
 }

@@ -2,7 +2,6 @@
 //! all of it, else as far as its libvirt does, which knows no routes and often not even bridges.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use virt::connect::Connect;
@@ -14,9 +13,6 @@ use super::shell::quoted;
 use super::xml::net_device;
 use super::xml::network::Reach;
 use super::{HostError, uri};
-
-/// A log-in that fails within this time was dropped. Chosen: longer than one takes, and well below the limit of a shell's answer.
-const DROPPED_WITHIN: Duration = Duration::from_secs(3);
 
 /// The devices with their addresses and their speeds in Mbit/s.
 const DEVICES: &str = r#"
@@ -68,13 +64,7 @@ impl Host {
         let networks = self.networks()?;
         let to = to.map(|to| format!("to={}{WAY}", quoted(to)));
         let script = format!("{DEVICES}{}", to.unwrap_or_default());
-        let begun = Instant::now();
-        let mut told = self.shell(&script)?;
-        // A busy sshd drops log-ins, and at once: a shell that hangs is not asked twice.
-        if told.is_none() && begun.elapsed() < DROPPED_WITHIN {
-            told = self.shell(&script)?;
-        }
-        let Some(wiring) = told.and_then(|told| read(&told)) else {
+        let Some(wiring) = self.shell(&script)?.and_then(|told| read(&told)) else {
             return Ok(Wiring { devices: self.devices()?, networks, ..Wiring::default() });
         };
         Ok(Wiring { networks, ..wiring })

@@ -1,16 +1,13 @@
 //! The hosts that a plan is made for, and what they and other runs say before it is made.
 
-use std::panic::resume_unwind;
-use std::thread;
-
 use anyhow::{Context, Result};
 
 use super::connect::identity;
 use crate::config::Config;
 use crate::engine::proofs::Proofs;
 use crate::engine::recovery::journal::{self, Arrival, Entry, Journal};
-use crate::libvirt::facts::{Doors, HostFacts};
-use crate::libvirt::{Host, HostError};
+use crate::libvirt::Host;
+use crate::libvirt::facts::HostFacts;
 use crate::plan::Rule;
 use crate::preflight::facts::{Allowance, Known};
 use crate::preflight::way::Passage;
@@ -41,12 +38,8 @@ impl Live<'_> {
             let destination = &self.to.endpoint().name;
             promise(journal, moving.map(|(domain, _)| (&domain.uuid, destination, domain.resident_bytes)))?;
         }
-        let (facts, doors) = thread::scope(|scope| {
-            let doors = scope.spawn(|| self.doors(&passage));
-            let facts = preflight::gather([self.from, self.to], profiles, known, rules);
-            (facts, doors.join().unwrap_or_else(|panic| resume_unwind(panic)))
-        });
-        let mut facts = Facts { passage: Passage { doors: doors?, ..passage }, ..facts? };
+        let facts = preflight::gather([self.from, self.to], profiles, known, rules)?;
+        let mut facts = Facts { passage, ..facts };
         let identity = |host: &Host, facts: &HostFacts| identity(host, facts.machine_uuid.clone());
         let (source_id, destination_id) = (identity(self.from, &facts.source), identity(self.to, &facts.destination));
         facts.proven = Proofs::between(&journal::directory(), &source_id, &destination_id).known();
@@ -57,15 +50,6 @@ impl Live<'_> {
             promised: journal::promises(&journal::directory(), &source_id, &destination_id),
         };
         Ok(facts)
-    }
-
-    /// Whether the source gets in at the destination.
-    fn doors(self, passage: &Passage) -> Result<Doors, HostError> {
-        let (peer, taken) = (passage.peer.as_deref(), passage.destination.taken.as_ref());
-        match passage.address() {
-            Some(address) => self.from.doors(address, passage.port, taken, peer),
-            None => Ok(Doors::default()),
-        }
     }
 }
 

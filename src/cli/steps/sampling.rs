@@ -51,7 +51,7 @@ impl<'a> Sampling<'a> {
         hosts.iter().for_each(|host| host.prepare_for(domains));
         let described = hosts.map(|host| host.aside(Host::describe));
         let (passage, sampled) = thread::scope(|scope| {
-            let passage = scope.spawn(|| self.passage(source, destination));
+            let passage = scope.spawn(|| self.passage_with_doors(source, destination));
             let sampled = self.over_window(&hosts);
             (passage.join().unwrap_or_else(|panic| resume_unwind(panic)), sampled)
         });
@@ -131,6 +131,14 @@ impl<'a> Sampling<'a> {
         let profiles = profile_hosts(hosts, timing, &tick);
         draw(Box::new(ProgressBar::finish_and_clear));
         Ok(profiles?)
+    }
+
+    /// The way of memory from the one to the other, with its doors, as far as both tell it.
+    fn passage_with_doors(&self, source: &Host, destination: &Host) -> Result<Passage> {
+        let passage = self.passage(source, destination)?;
+        let (peer, taken) = (passage.peer.as_deref(), passage.destination.taken.as_ref());
+        let doors = passage.address().map(|address| source.doors(address, passage.port, taken, peer)).transpose()?;
+        Ok(Passage { doors: doors.unwrap_or_default(), ..passage })
     }
 
     /// The way of memory from the one to the other, as far as both tell it.
