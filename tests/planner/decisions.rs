@@ -124,6 +124,20 @@ fn idle_is_idle() {
 }
 
 #[test]
+fn idle_guests_are_not_made_to_wait_for_a_few_kilobits() {
+    // Six that had just booted: what a host says to all others reaches them, too.
+    let domains = ["a", "b", "c", "d", "e", "f"].map(|name| DomainProfile {
+        memory_bytes: 96 << 20,
+        resident_bytes: 96 << 20,
+        unused_bytes: Some(33_902_592),
+        ..domain(name, 0.0017, 0.0071)
+    });
+    let plan = planned(&(host("host-a", 200.0, domains.into()), host("host-b", 200.0, vec![])), Objective::Time);
+    let fastest = alternative(&plan, "pre-copy-only").expect("it ends");
+    assert!(seconds(&plan) <= fastest, "{} s, where all at once take {fastest} s", seconds(&plan));
+}
+
+#[test]
 fn nothing_contends_so_everything_is_pre_copy() {
     let domains = (0..6).map(|i| domain(&format!("quiet-{i}"), 0.1 * f64::from(i), 0.2)).collect();
     let hosts = (host("a", 10_000.0, domains), host("b", 10_000.0, vec![]));

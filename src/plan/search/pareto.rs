@@ -21,6 +21,10 @@ const SAME_TIME: f64 = 1.0;
 /// model can tell, so that no guest is put at the risk of a post-copy for a difference that is none.
 const SAME_LOSS: f64 = 1.01;
 
+/// The same in bits, for losses next to nothing: a plan shows them as "< 1 Mbit". Among guests that are idle the planner would
+/// else take a second longer for a few kilobits.
+const SAME_LOSS_BITS: f64 = 1e6;
+
 /// A schedule and what the model says of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
@@ -85,7 +89,8 @@ impl Front {
         let fastest = self.kept.iter().map(|c| c.outcome.seconds).min_by(f64::total_cmp)?;
         let eligible = || self.kept.iter().filter(|c| c.outcome.seconds <= self.allowed(fastest));
         let least = eligible().map(|c| c.outcome.lost).min_by(f64::total_cmp)?;
-        eligible().filter(|c| c.outcome.lost <= least * SAME_LOSS).min_by(|a, b| {
+        let same = (least * SAME_LOSS).max(least + SAME_LOSS_BITS);
+        eligible().filter(|c| c.outcome.lost <= same).min_by(|a, b| {
             (a.post_copies.cmp(&b.post_copies))
                 .then(a.outcome.seconds.total_cmp(&b.outcome.seconds))
                 .then(a.outcome.lost.total_cmp(&b.outcome.lost))
