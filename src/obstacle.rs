@@ -140,6 +140,8 @@ pub enum Obstacle {
     OwnAddress { source: String, name: String, address: String },
     /// The source has no route to the address that memory is to go to.
     NoRoute { source: String, address: String },
+    /// The device by which memory is to leave the source, or to enter the destination, has no carrier.
+    NoCarrier { host: String, device: String, address: String },
     /// Too little memory is left at the destination when the domains before it are there.
     NoMemory { destination: String, needed_bytes: u64, left_bytes: u64, room: Room },
     /// Too few huge pages are left at the destination when the domains before it are there.

@@ -12,7 +12,9 @@ mod results;
 mod scenario;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
@@ -182,18 +184,25 @@ fn run(lab: &Lab, scenario: &Scenario, policy: Policy, hosts: &(Profile, Profile
 fn tsmig(lab: &Lab, scenario: &Scenario, objective: &str) -> Result<(Run, u64)> {
     let mut command = lab.command(Node::Client, env!("CARGO_BIN_EXE_tsmig"));
     let arguments = ["--window", "10s", "--output", "json", "--quiet", "--trust-destination=false", "--objective"];
-    let output = command.arg("evacuate").args(HOSTS).args(arguments).arg(objective).args(LINK).output()?;
-    let end = SystemTime::now();
-    let stdout = String::from_utf8(output.stdout)?;
-    let events: Vec<Value> = stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-    let report = events.last().with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
-    ensure!(output.status.success(), "tsmig did not evacuate: {report}");
+    command.arg("evacuate").args(HOSTS).args(arguments).arg(objective).args(LINK).stdout(Stdio::piped());
+    let mut child = command.spawn()?;
+    let (mut events, mut begin): (Vec<Value>, _) = (Vec::new(), None);
+    for line in BufReader::new(child.stdout.take().context("piped")?).lines() {
+        events.push(serde_json::from_str(&line?)?);
+        // It ends later than the last migration: what arrives is watched for a while.
+        if events.last().is_some_and(|event| event["event"] == "launch") {
+            begin.get_or_insert_with(SystemTime::now);
+        }
+    }
+    let (status, report) = (child.wait()?, events.last().context("no report")?);
+    ensure!(status.success(), "tsmig did not evacuate: {report}");
     let total = report["total_seconds"].as_f64().context("total_seconds")?;
     let domains = report["domains"].as_array().context("domains")?;
+    let begin = begin.context("nothing was launched")?;
     let run = Run {
         total_seconds: Some(total),
         predicted_seconds: report["predicted_seconds"].as_f64(),
-        lost_bits: lost(lab, scenario, end - Duration::from_secs_f64(total), end)?,
+        lost_bits: lost(lab, scenario, begin, begin + Duration::from_secs_f64(total))?,
         downtime_seconds: domains
             .iter()
             .map(|domain| (text(&domain["domain"]), domain["downtime_seconds"].as_f64()))

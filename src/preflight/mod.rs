@@ -128,7 +128,7 @@ fn blocked(facts: &Facts) -> Vec<HostRefusal> {
         };
         found.push(refusal(&destination.name, obstacle));
     }
-    let lost = facts.passage.obstacles(&source.name).into_iter();
+    let lost = facts.passage.obstacles(&source.name, &destination.name).into_iter();
     found.extend(lost.map(|obstacle| refusal(&source.name, obstacle)));
     if let Some(difference) = destination::difference(facts).filter(|_| facts.strict) {
         found.push(refusal(&destination.name, difference));

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::libvirt::facts::{Doors, Reached, Way, Wiring};
+use crate::libvirt::facts::{Doors, NetDevice, Reached, Way, Wiring};
 use crate::obstacle::Obstacle;
 use crate::plan::Note;
 
@@ -44,7 +44,7 @@ impl Passage {
     }
 
     /// What keeps all memory from getting there.
-    pub(super) fn obstacles(&self, source: &str) -> Vec<Obstacle> {
+    pub fn obstacles(&self, source: &str, destination: &str) -> Vec<Obstacle> {
         let (source, mut found) = (source.to_owned(), Vec::new());
         if let (Some(way), Some(name)) = (self.way(), self.name.clone()) {
             let is_own = |address: &IpAddr| self.source.owner(*address).is_some();
@@ -57,10 +57,26 @@ impl Passage {
                 Some(address) if way.unreachable && way.to.len() == 1 => {
                     found.push(Obstacle::NoRoute { source, address: address.to_string() });
                 }
+                Some(address) if way.to.len() == 1 => {
+                    let leaves = self.leaves_by().map(|device| (source, &self.source, device));
+                    let enters = self.enters_by().map(|device| (destination.to_owned(), &self.destination, device));
+                    found.extend(leaves.into_iter().chain(enters).filter_map(|(host, wiring, device)| {
+                        let (device, address) = (device.to_owned(), address.to_string());
+                        self.is_dead(wiring, &device).then_some(Obstacle::NoCarrier { host, device, address })
+                    }));
+                }
                 Some(_) => {}
             }
         }
         found
+    }
+
+    /// Whether nothing gets through a device. A host takes what is for its address by whichever device it comes, so an answer
+    /// from there is believed.
+    fn is_dead(&self, wiring: &Wiring, device: &str) -> bool {
+        let has_carrier = |device: &NetDevice| device.up;
+        let device = wiring.devices.iter().find(|found| found.name == device);
+        self.doors.ports != Some(Reached::Answered) && !device.is_none_or(has_carrier)
     }
 
     /// What may keep it from getting there.
@@ -94,13 +110,13 @@ impl Passage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::libvirt::facts::NetDevice;
 
     fn device(name: &str, address: &str, mtu: u32) -> NetDevice {
         NetDevice {
             name: name.to_owned(),
             addresses: vec![address.parse().unwrap()],
             mtu: Some(mtu),
+            up: true,
             ..NetDevice::default()
         }
     }
@@ -118,7 +134,7 @@ mod tests {
     }
 
     fn said(passage: &Passage) -> String {
-        let obstacles = passage.obstacles("host-a").into_iter().map(|obstacle| obstacle.to_string());
+        let obstacles = passage.obstacles("host-a", "host-b").into_iter().map(|obstacle| obstacle.to_string());
         obstacles.chain(passage.notes("host-a", "host-b").into_iter().map(|note| note.to_string())).collect()
     }
 
@@ -134,6 +150,20 @@ mod tests {
             assert!(said.contains(wanted), "{said}");
         }
         assert_eq!(said(&Passage::default()), "", "nothing is known");
+    }
+
+    #[test]
+    fn a_device_without_a_carrier_is_no_way_unless_the_destination_answers() {
+        let dead = |of: fn(&mut Passage) -> &mut Wiring, ports| {
+            let mut passage =
+                Passage { doors: Doors { login: None, ports }, ..passage(Some("10.1.0.2"), Some("ens5")) };
+            of(&mut passage).devices.iter_mut().for_each(|device| device.up = false);
+            let obstacles = passage.obstacles("host-a", "host-b").into_iter();
+            obstacles.map(|obstacle| obstacle.to_string()).collect::<String>()
+        };
+        assert!(dead(|p| &mut p.source, None).starts_with("ens5 at host-a, on the way of the memory to 10.1.0.2"));
+        assert!(dead(|p| &mut p.destination, Some(Reached::Dropped)).starts_with("br1 at host-b"));
+        assert_eq!(dead(|p| &mut p.destination, Some(Reached::Answered)), "");
     }
 
     #[test]

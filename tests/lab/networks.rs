@@ -1,14 +1,18 @@
 //! Evacuations of hosts with several networks.
 
+use std::process::Stdio;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
 use tsmig_lab::{GuestSpec, Lab, MigrationNetwork, Network, Node, Rate};
 
-use crate::harness::{Guests, Test, assert_states, receiver, run, sender, with_networks};
+use crate::harness::{Guests, Run, Test, assert_states, receiver, run, sender, tsmig, with_networks};
 
-pub const TESTS: &[(&str, Test)] = &[("networks_migrations_take_a_wire_of_their_own", own_wire)];
+pub const TESTS: &[(&str, Test)] = &[
+    ("networks_migrations_take_a_wire_of_their_own", own_wire),
+    ("networks_that_change_before_the_launch_are_looked_at_anew", changed_meanwhile),
+];
 
 /// Bytes that host-a has put on a wire since it is up.
 fn sent(lab: &Lab, nic: &str) -> Result<f64> {
@@ -34,6 +38,31 @@ fn own_wire(lab: &Lab) -> Result<()> {
     let traffic = from.elapsed().as_secs_f64() * 60e6 / 8.0;
     ensure!(migration > 4.0 * 40e6, "{migration} bytes crossed the wire of the migrations");
     ensure!(lan < 1.2 * traffic, "{lan} bytes crossed that of the guests, of which {traffic} can be theirs");
+    guests.assert_alive(lab)
+}
+
+fn changed_meanwhile(lab: &Lab) -> Result<()> {
+    let lab = &with_networks(lab, MigrationNetwork::OwnWire(Rate::mbit(200)))?;
+    let guests = Guests::boot(lab, vec![sender("o1").memory_mib(96)])?;
+    let line = ["evacuate", "host-a", "host-b", "--window", "3s"];
+    let running = tsmig(lab, &line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    // Its last question about the ways, while the profile goes on: host-a's own log-in at host-b.
+    let asked = "here=$(readlink /proc/self/ns/net)
+        while sleep 0.02; do
+            for virsh in $(grep -lsz '^virsh$' /proc/[0-9]*/cmdline); do
+                [ \"$(readlink \"${virsh%/*}/ns/net\")\" = \"$here\" ] && grep -qsz '^hostname$' \"$virsh\" && exit
+            done
+        done";
+    lab.run(Node::HostA, &["timeout", "60", "sh", "-c", asked])?;
+    lab.run(Node::HostA, &["ip", "link", "set", "migration", "down"])?;
+    let output = running.wait_with_output();
+    lab.run(Node::HostA, &["ip", "link", "set", "migration", "up"])?;
+    let first = Run::of(output?)?;
+    let anew = first.stderr.contains("made anew, since ports have changed meanwhile; br1 at host-a");
+    ensure!(first.status == 1 && anew && first.stderr.contains("nothing was moved"), "{}", first.stderr);
+    assert_states(lab, "o1", Some("running"), None)?;
+    let again = run(lab, &[line.as_slice(), &["--output", "json"]].concat())?;
+    again.expect(0, "o1", "migrated")?;
     guests.assert_alive(lab)
 }
 

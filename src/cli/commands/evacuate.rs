@@ -102,6 +102,9 @@ impl<'a> Request<'a> {
     /// The plan for hosts whose ports are still what they were when it was begun: else it is made once more.
     fn plan(&self, hosts: Live<'_>) -> Result<Plan> {
         let plan = self.plan_once(hosts)?;
+        if !plan.blocked.is_empty() {
+            return Ok(plan);
+        }
         let changes = self.sampling.changes([hosts.from, hosts.to], &plan.hosts)?;
         if changes.is_empty() {
             return Ok(plan);

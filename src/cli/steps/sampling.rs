@@ -73,15 +73,19 @@ impl<'a> Sampling<'a> {
         }
     }
 
-    /// What has changed of both hosts' ports since a plan was made with these, each with its host.
+    /// What has changed of both hosts' ports since a plan was made with these, each with its host, and what has cut the way of
+    /// the memory since.
     pub(crate) fn changes(&self, hosts: [&Host; 2], then: &[HostPorts]) -> Result<Vec<String>> {
         let [source, destination] = hosts;
-        let now = self.wired(&self.passage(source, destination)?, hosts);
+        let passage = self.passage(source, destination)?;
+        let now = self.wired(&passage, hosts);
+        let names = hosts.map(|host| &*host.endpoint().name);
+        let cut = passage.obstacles(names[0], names[1]).into_iter().map(|obstacle| obstacle.to_string());
         let of_host = |(then, now): (&HostPorts, Ports)| {
             let changes = now.changes(then).into_iter();
             changes.map(|change| format!("{}: {change}", then.host)).collect::<Vec<_>>()
         };
-        Ok(zip(then, now).flat_map(of_host).collect())
+        Ok(zip(then, now).flat_map(of_host).chain(cut).collect())
     }
 
     /// Profiles hosts: of two or more, the first as the source of migrations to the second.

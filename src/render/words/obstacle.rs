@@ -190,6 +190,10 @@ impl fmt::Display for Obstacle {
                 "{source} has no route to {address}, where memory is to go; see `ip route get {address}` there, or give \
                  another address (--migration-uri tcp://ADDRESS)"
             ),
+            Self::NoCarrier { host, device, address } => format!(
+                "{device} at {host}, on the way of the memory to {address}, has no carrier; see `ip link show {device}` there, or \
+                 give another address (--migration-uri tcp://ADDRESS)"
+            ),
             Self::NoMemory { destination, needed_bytes, left_bytes, room } => {
                 no_room("memory", destination, (*needed_bytes, *left_bytes), &format!(" (counted: {room})"))
             }
