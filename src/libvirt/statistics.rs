@@ -76,6 +76,16 @@ pub struct NicCounters {
     pub outbound_bytes: Option<u64>,
 }
 
+/// What QEMU itself sends for a guest that has arrived, in bytes, and more: five frames of 60 bytes (`announce-rounds`).
+const ANNOUNCEMENT: u64 = 1000;
+
+impl NicCounters {
+    /// Whether the guest has sent anything by it, so that its driver runs.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.outbound_bytes.is_some_and(|bytes| bytes > ANNOUNCEMENT)
+    }
+}
+
 /// Statistics of a migration as its source counts them; bytes unless named otherwise.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct JobStats {

@@ -66,6 +66,8 @@ pub struct Known {
 pub struct DomainFacts {
     /// Its hardware, which the destination has to have room and parts for.
     pub hardware: Hardware,
+    /// How many NICs its guest has used since it came to the source.
+    pub nics_in_use: usize,
     /// Whether the source's libvirt does not answer about it.
     pub hangs: bool,
     /// The error that has stopped it, if one has.

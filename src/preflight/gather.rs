@@ -18,6 +18,7 @@ use crate::libvirt::facts::{Belongings, Cluster, HostFacts, Memory, Network, Res
 use crate::libvirt::xml::domain::{Machine, Processor};
 use crate::libvirt::{Host, HostError, HostErrorKind, lock};
 use crate::plan::Rule;
+use crate::profile::sampler::Equipment;
 use crate::profile::{Both, DomainProfile};
 
 /// What is to be known of the hosts before the domains of the source that `rules` select move.
@@ -34,7 +35,7 @@ pub fn gather(
         .map(|DomainProfile { name, uuid, .. }| Resident {
             name: name.clone(),
             uuid: uuid.clone(),
-            hardware: there.inventory.get(uuid).cloned().unwrap_or_default(),
+            hardware: there.inventory.get(uuid).map(|found| found.hardware.clone()).unwrap_or_default(),
         })
         .collect();
     let leaves = |(domain, rule): &(&DomainProfile, &Rule)| {
@@ -44,9 +45,9 @@ pub fn gather(
     // Its hardware is known: it neither was gone nor hung.
     let mut found: Vec<_> = domains
         .filter_map(|domain| {
-            let (hardware, belongings) =
-                (here.inventory.get(&domain.uuid)?.clone(), is_offline(domain).then(Belongings::default));
-            Some((domain, DomainFacts { hardware, belongings, ..DomainFacts::default() }))
+            let Equipment { hardware, nics_in_use } = here.inventory.get(&domain.uuid)?.clone();
+            let belongings = is_offline(domain).then(Belongings::default);
+            Some((domain, DomainFacts { hardware, nics_in_use, belongings, ..DomainFacts::default() }))
         })
         .collect();
 
@@ -94,7 +95,7 @@ pub fn gather(
     let (machines, processors) = (known(shown.machines), known(shown.processors));
     // The domains are the items that give something, and have their order.
     for ((domain, found), rest) in found.iter_mut().zip(rest.into_iter().flatten()) {
-        let hardware = std::mem::take(&mut found.hardware);
+        let (hardware, nics_in_use) = (std::mem::take(&mut found.hardware), found.nics_in_use);
         *found = match rest {
             DomainFacts { hangs: true, .. } => rest,
             // A definition alone is not run there yet, and what it needs can be set right before it is.
@@ -107,6 +108,7 @@ pub fn gather(
                     .and_then(|processor| processors.get(&(hardware.machine.clone(), processor)).cloned()),
                 unfit: unfit.get(&hardware.shape).cloned().flatten(),
                 hardware,
+                nics_in_use,
                 ..rest
             },
         };

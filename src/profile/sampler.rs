@@ -225,7 +225,14 @@ impl Timing {
 }
 
 /// What the domains of a host are made of at the end of the window, by UUID, as far as it tells.
-pub type Inventory = HashMap<String, Hardware>;
+pub type Inventory = HashMap<String, Equipment>;
+
+#[derive(Debug, Clone, Default)]
+pub struct Equipment {
+    pub hardware: Hardware,
+    /// How many NICs the guest has used since it came to its host.
+    pub nics_in_use: usize,
+}
 
 /// Profiles all `hosts` at the same time, each from a thread of its own. `tick` is called with the elapsed
 /// part of the window after each sample of the first host. Of their ports nothing is known yet.
@@ -277,7 +284,9 @@ fn profile_host(
     for (domain, asked) in zip(window.last(), asked) {
         let (mobility, hardware) = asked.unzip();
         mobilities.push(mobility);
-        inventory.extend(hardware.flatten().map(|hardware| (domain.uuid.clone(), hardware)));
+        let nics_in_use = domain.nics.iter().filter(|nic| nic.is_in_use()).count();
+        let equipment = |hardware| Equipment { hardware, nics_in_use };
+        inventory.extend(hardware.flatten().map(|hardware| (domain.uuid.clone(), equipment(hardware))));
     }
     let profile = Profile {
         host: host.endpoint().name.clone(),
