@@ -80,7 +80,8 @@ pub struct NicCounters {
 const ANNOUNCEMENT: u64 = 1000;
 
 impl NicCounters {
-    /// Whether the guest has sent anything by it, so that its driver runs.
+    /// Whether the guest was seen to send anything by it since it came to its host, which most often means that its driver
+    /// runs. Firmware that boots over the network sends, too, and so did a guest before it was rebooted.
     pub(crate) fn is_in_use(&self) -> bool {
         self.outbound_bytes.is_some_and(|bytes| bytes > ANNOUNCEMENT)
     }

@@ -1,6 +1,6 @@
 //! What the checks know of the two hosts: plain data that [`gather`](super::gather) fills.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::LazyLock;
 
 use super::shell::Shell;
@@ -66,8 +66,8 @@ pub struct Known {
 pub struct DomainFacts {
     /// Its hardware, which the destination has to have room and parts for.
     pub hardware: Hardware,
-    /// How many NICs its guest has used since it came to the source.
-    pub nics_in_use: usize,
+    /// The models of those NICs by which its guest has sent something since it came to the source.
+    pub models_in_use: BTreeSet<String>,
     /// Whether the source's libvirt does not answer about it.
     pub hangs: bool,
     /// The error that has stopped it, if one has.

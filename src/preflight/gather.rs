@@ -45,9 +45,9 @@ pub fn gather(
     // Its hardware is known: it neither was gone nor hung.
     let mut found: Vec<_> = domains
         .filter_map(|domain| {
-            let Equipment { hardware, nics_in_use } = here.inventory.get(&domain.uuid)?.clone();
+            let Equipment { hardware, models_in_use } = here.inventory.get(&domain.uuid)?.clone();
             let belongings = is_offline(domain).then(Belongings::default);
-            Some((domain, DomainFacts { hardware, nics_in_use, belongings, ..DomainFacts::default() }))
+            Some((domain, DomainFacts { hardware, models_in_use, belongings, ..DomainFacts::default() }))
         })
         .collect();
 
@@ -95,7 +95,8 @@ pub fn gather(
     let (machines, processors) = (known(shown.machines), known(shown.processors));
     // The domains are the items that give something, and have their order.
     for ((domain, found), rest) in found.iter_mut().zip(rest.into_iter().flatten()) {
-        let (hardware, nics_in_use) = (std::mem::take(&mut found.hardware), found.nics_in_use);
+        let hardware = std::mem::take(&mut found.hardware);
+        let models_in_use = std::mem::take(&mut found.models_in_use);
         *found = match rest {
             DomainFacts { hangs: true, .. } => rest,
             // A definition alone is not run there yet, and what it needs can be set right before it is.
@@ -108,7 +109,7 @@ pub fn gather(
                     .and_then(|processor| processors.get(&(hardware.machine.clone(), processor)).cloned()),
                 unfit: unfit.get(&hardware.shape).cloned().flatten(),
                 hardware,
-                nics_in_use,
+                models_in_use,
                 ..rest
             },
         };

@@ -1,6 +1,6 @@
 //! Which kinds of guests leave, and which of them have come through before.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::facts::{DomainFacts, Facts};
 use super::version;
@@ -23,12 +23,14 @@ impl Grounds {
         let mut places: HashMap<(Option<String>, String), usize> = HashMap::new();
         for domain in source.domains.iter().filter(|d| facts.source.hypervisor == "QEMU" && d.state.is_active()) {
             let Some(known) = facts.domains.get(&domain.uuid) else { continue };
-            let key = key(domain, known, facts);
+            let kind = kind(domain, known, facts);
+            let key = kind.as_ref().map(|kind| key(kind, &known.models_in_use));
             let next = found.grounds.len();
             let Hardware { machine, likeness, .. } = &known.hardware;
             let place = *places.entry((key.clone(), format!("{} {likeness}", machine.name))).or_insert(next);
             if place == next {
-                let came_through = key.as_ref().is_some_and(|key| facts.proven.contains(key));
+                let came_through =
+                    kind.is_some_and(|kind| provers(&kind, known).any(|key| facts.proven.contains(&key)));
                 let proven = came_through || gives_back(domain, facts);
                 found.grounds.push(Ground { machine: machine.name.clone(), key, proven });
             }
@@ -51,17 +53,34 @@ fn gives_back(domain: &DomainProfile, facts: &Facts) -> bool {
     running.is_some_and(|running| running >= (10, 2)) && facts.source.libvirt >= 12_008_000
 }
 
-/// `None` if it is not known which QEMU the domain runs in: it may be an old one, from before an upgrade. A guest whose
-/// drivers do not run proves nothing for those in which they do: seen with a guest without a system, which came through where
-/// one of the same definition that sent 30 Mbit/s was lost, since the destination lacked what its driver used.
-fn key(domain: &DomainProfile, known: &DomainFacts, facts: &Facts) -> Option<String> {
+/// All that guests of one kind have alike but for their drivers. `None` if it is not known which QEMU the domain runs in: it
+/// may be an old one, from before an upgrade.
+fn kind(domain: &DomainProfile, known: &DomainFacts, facts: &Facts) -> Option<String> {
     let running = facts.running.get(&domain.name)?;
     let machine = &known.hardware.machine;
     let by_libvirt = || format!("{} {}", facts.destination.hypervisor, version(facts.destination.version));
     let installed = facts.installed.get(&machine.emulator).cloned().unwrap_or_else(by_libvirt);
-    let used = format!("{} of {} NICs in use", known.nics_in_use, domain.nics.len());
-    let likeness = &known.hardware.likeness;
-    Some(format!("{running} to {installed}; machine {} ({}); {likeness}; {used}", machine.name, machine.kind))
+    Some(format!("{running} to {installed}; machine {} ({}); {}", machine.name, machine.kind, known.hardware.likeness))
+}
+
+/// The key of guests of a kind that use NICs of these models. A guest whose drivers do not run proves nothing for those in
+/// which they do: seen with a guest without a system, which came through where one of the same definition that sent 30 Mbit/s
+/// was lost, since the destination lacked what its driver used.
+fn key(kind: &str, models_in_use: &BTreeSet<String>) -> String {
+    let models: Vec<_> = models_in_use.iter().map(String::as_str).collect();
+    format!("{kind}; in use: {}", if models.is_empty() { "no NIC".to_owned() } else { models.join(", ") })
+}
+
+/// The keys of guests that prove the ground for one: those that use at least what it uses.
+fn provers<'a>(kind: &'a str, known: &'a DomainFacts) -> impl Iterator<Item = String> + 'a {
+    let idle = known.hardware.nics.iter().map(|nic| &nic.model).filter(|model| !known.models_in_use.contains(*model));
+    // More models than this no guest has.
+    let idle: Vec<_> = idle.collect::<BTreeSet<_>>().into_iter().take(8).collect();
+    (0..1_u32 << idle.len()).map(move |more| {
+        let added =
+            idle.iter().enumerate().filter(|(bit, _)| more & (1 << bit) != 0).map(|(_, model)| (*model).clone());
+        key(kind, &known.models_in_use.iter().cloned().chain(added).collect())
+    })
 }
 
 #[cfg(test)]
@@ -69,6 +88,7 @@ mod tests {
     use super::*;
     use crate::domain::DomainState;
     use crate::libvirt::facts::HostFacts;
+    use crate::libvirt::xml::domain::GuestNic;
     use crate::profile::fixture;
 
     fn facts(running: &[(&str, &str)]) -> Facts {
@@ -81,6 +101,11 @@ mod tests {
             running: running.iter().map(|(name, version)| ((*name).to_owned(), (*version).to_owned())).collect(),
             ..Facts::default()
         }
+    }
+
+    fn nic(model: &str) -> GuestNic {
+        let (mac, model) = (String::new(), model.to_owned());
+        GuestNic { mac, device: None, plug: None, tagged: false, model }
     }
 
     fn grounds(facts: &Facts) -> (Vec<bool>, Vec<usize>) {
@@ -108,8 +133,19 @@ mod tests {
     #[test]
     fn a_guest_whose_drivers_do_not_run_proves_nothing_for_others() {
         let mut facts = facts(&[("n1", "10.0.2"), ("n2", "10.0.2"), ("n3", "10.0.2")]);
-        facts.domains.get_mut("u2").unwrap().nics_in_use = 1;
-        assert_eq!(grounds(&facts).1, [0, 1, 0]);
+        for domain in facts.domains.values_mut() {
+            domain.hardware.nics = vec![nic("virtio"), nic("virtio"), nic("e1000")];
+        }
+        facts.domains.get_mut("u2").unwrap().models_in_use = ["virtio".to_owned()].into();
+        assert_eq!(grounds(&facts), (vec![false; 2], vec![0, 1, 0]));
+        let key_of = |facts: &Facts, place: usize| {
+            let domains = [("n1", "u1", DomainState::Running), ("n2", "u2", DomainState::Running)];
+            Grounds::of(&fixture::host("a", &domains), facts).grounds[place].key.clone()
+        };
+        facts.proven = key_of(&facts, 0).into_iter().collect();
+        assert_eq!(grounds(&facts).0, [true, false], "one without drivers has come through");
+        facts.proven = key_of(&facts, 1).into_iter().collect();
+        assert_eq!(grounds(&facts).0, [true, true], "what uses more proves it for what uses less");
     }
 
     #[test]

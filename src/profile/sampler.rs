@@ -230,8 +230,8 @@ pub type Inventory = HashMap<String, Equipment>;
 #[derive(Debug, Clone, Default)]
 pub struct Equipment {
     pub hardware: Hardware,
-    /// How many NICs the guest has used since it came to its host.
-    pub nics_in_use: usize,
+    /// The models of those NICs by which the guest has sent something since it came to its host.
+    pub models_in_use: BTreeSet<String>,
 }
 
 /// Profiles all `hosts` at the same time, each from a thread of its own. `tick` is called with the elapsed
@@ -284,8 +284,11 @@ fn profile_host(
     for (domain, asked) in zip(window.last(), asked) {
         let (mobility, hardware) = asked.unzip();
         mobilities.push(mobility);
-        let nics_in_use = domain.nics.iter().filter(|nic| nic.is_in_use()).count();
-        let equipment = |hardware| Equipment { hardware, nics_in_use };
+        let is_in_use = |name: &String| domain.nics.iter().any(|nic| nic.name == *name && nic.is_in_use());
+        let equipment = |hardware: Hardware| {
+            let used = hardware.nics.iter().filter(|nic| nic.device.as_ref().is_some_and(is_in_use));
+            Equipment { models_in_use: used.map(|nic| nic.model.clone()).collect(), hardware }
+        };
         inventory.extend(hardware.flatten().map(|hardware| (domain.uuid.clone(), equipment(hardware))));
     }
     let profile = Profile {

@@ -66,6 +66,8 @@ pub struct GuestNic {
     pub plug: Option<Thing>,
     /// Its own VLAN tags, which beat those of its network.
     pub tagged: bool,
+    /// Such as `virtio`; empty if the definition names none.
+    pub model: String,
 }
 
 /// How a domain's memory is taken from the host.
@@ -178,7 +180,8 @@ fn nic(interface: Node<'_, '_>) -> Option<GuestNic> {
     };
     let mac = child(interface, "mac").and_then(|mac| mac.attribute("address")).unwrap_or_default().to_lowercase();
     let device = child(interface, "target").and_then(|target| target.attribute("dev")).map(str::to_owned);
-    Some(GuestNic { mac, device, plug, tagged: child(interface, "vlan").is_some() })
+    let model = child(interface, "model").and_then(|model| model.attribute("type")).unwrap_or_default().to_owned();
+    Some(GuestNic { mac, device, plug, tagged: child(interface, "vlan").is_some(), model })
 }
 
 fn backing(backing: Node<'_, '_>) -> Backing {
