@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -27,8 +27,8 @@ const WHOLE: &str = "tsmig: whole answer";
 
 impl Host {
     /// What a POSIX script prints at the host; `None` if its shell can't be asked or fails: the host is reached neither by
-    /// ssh nor locally, the configuration forbids it, or there is no answer within 10 s. The first call logs in. A script that
-    /// ends its shell before its own end has failed.
+    /// ssh nor locally, the configuration forbids it, or there is no answer within 10 s once it is asked, which other scripts
+    /// may hold up. The first call logs in; where no log-in leads to a shell, that is not tried again.
     ///
     /// # Errors
     /// The host's libvirt did not answer.
@@ -50,25 +50,42 @@ impl Host {
 
 /// A shell that stays logged in, and takes one script at a time: a log-in takes longer than what is asked.
 #[derive(Default)]
-pub(super) struct Session(Mutex<Option<Running>>);
+pub(super) struct Session(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    shell: Option<Running>,
+    /// No log-in leads to a shell.
+    mute: bool,
+}
+
+/// Pauses before log-ins: a busy sshd drops them.
+const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(2)];
 
 impl Session {
     /// What the shell prints of a script, if it comes to its end in time. The command is what logs in.
     fn ask(&self, login: impl Fn() -> Command, script: &str) -> Option<String> {
-        let mut running = lock(&self.0);
-        let deadline = Instant::now() + ANSWER_LIMIT;
-        // One that has ended meanwhile is replaced. A busy sshd drops log-ins, and at once, so one more is tried.
-        for _ in 0..3 {
-            let shell = running.take().or_else(|| Running::begin(login()))?;
-            match shell.ask(script, deadline) {
-                Ok(said) => {
-                    *running = Some(shell);
+        let mut state = lock(&self.0);
+        if let Some(shell) = state.shell.take() {
+            // One that has ended meanwhile, or whose connection a firewall has forgotten, is replaced.
+            if let Ok(said) = shell.ask(script) {
+                state.shell = Some(shell);
+                return said;
+            }
+        }
+        for pause in PAUSES.into_iter().filter(|_| !state.mute) {
+            thread::sleep(pause);
+            match Running::begin(login()) {
+                Ok(shell) => {
+                    let said = shell.ask(script).ok()?;
+                    state.shell = Some(shell);
                     return said;
                 }
-                Err(RecvTimeoutError::Timeout) => return None,
+                Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => {}
             }
         }
+        state.mute = true;
         None
     }
 }
@@ -81,7 +98,14 @@ struct Running {
 }
 
 impl Running {
-    fn begin(mut command: Command) -> Option<Self> {
+    /// Logs in, and waits until the shell answers. The error tells whether it does not in time, or has ended.
+    fn begin(command: Command) -> Result<Self, RecvTimeoutError> {
+        let shell = Self::start(command).ok_or(RecvTimeoutError::Disconnected)?;
+        shell.ask("")?;
+        Ok(shell)
+    }
+
+    fn start(mut command: Command) -> Option<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         // Its own group: it ends with what it started, such as a ProxyCommand, and Ctrl-C is not meant for it.
         let mut child = command.process_group(0).spawn().ok()?;
@@ -102,10 +126,11 @@ impl Running {
 
     /// What a script prints; `None` if it ended before its end. The error tells whether there is no answer in time, or no
     /// shell any more.
-    fn ask(&self, script: &str, deadline: Instant) -> Result<Option<String>, RecvTimeoutError> {
+    fn ask(&self, script: &str) -> Result<Option<String>, RecvTimeoutError> {
         // A shell reads the whole of a group before it runs any of it, nothing in the group reads the script, and nothing that
         // it sets outlasts it.
         let script = format!("(\n{script}\necho '{WHOLE}'\n) </dev/null\necho '{END}'\n");
+        let deadline = Instant::now() + ANSWER_LIMIT;
         self.input.send(script).map_err(|_| RecvTimeoutError::Disconnected)?;
         let (mut said, end) = (Vec::new(), format!("{END}\n"));
         while !said.ends_with(end.as_bytes()) {
@@ -227,9 +252,9 @@ mod tests {
         assert_eq!(ask("echo 1; cat; echo 2"), Some("1\n2\n".to_owned()), "the script is no input of its commands");
         assert_eq!(ask("echo 1; exit 0"), None);
         assert_eq!(ask("syntax ("), None);
-        let other = |program: &str| Session::default().ask(|| Command::new(program), "echo 1");
-        assert_eq!(other("true"), None, "a log-in that runs something else");
-        assert_eq!(other("/no/such/program"), None);
+        let session = Session::default();
+        assert_eq!(session.ask(|| Command::new("true"), "echo 1"), None, "a log-in that runs something else");
+        assert_eq!(session.ask(|| Command::new("sh"), "echo 1"), None, "and is not tried again");
     }
 
     #[test]
@@ -242,7 +267,7 @@ mod tests {
         let ask = |script| (session.ask(login, script), begun.load(Ordering::Relaxed));
         assert_eq!(ask("here=1; echo $here"), (Some("1\n".to_owned()), 1));
         assert_eq!(ask("echo ${here-nothing}"), (Some("nothing\n".to_owned()), 1), "each script begins anew");
-        assert_eq!(ask("kill $$; exit"), (None, 3), "one that has ended is tried again, twice");
-        assert_eq!(ask("echo 2"), (Some("2\n".to_owned()), 4));
+        assert_eq!(ask("kill $$; exit"), (None, 2), "one that has ended is replaced, once");
+        assert_eq!(ask("echo 2"), (Some("2\n".to_owned()), 3));
     }
 }

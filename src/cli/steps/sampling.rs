@@ -77,10 +77,14 @@ impl<'a> Sampling<'a> {
     /// the memory since.
     pub(crate) fn changes(&self, hosts: [&Host; 2], then: &[HostPorts]) -> Result<Vec<String>> {
         let [source, destination] = hosts;
-        let passage = self.passage(source, destination)?;
+        let mut passage = self.passage(source, destination)?;
+        let [here, there] = hosts.map(|host| &*host.endpoint().name);
+        if !passage.obstacles(here, there).is_empty() {
+            // A destination that answers disproves some.
+            passage = Self::with_doors(source, passage)?;
+        }
+        let cut = passage.obstacles(here, there).into_iter().map(|obstacle| obstacle.to_string());
         let now = self.wired(&passage, hosts);
-        let names = hosts.map(|host| &*host.endpoint().name);
-        let cut = passage.obstacles(names[0], names[1]).into_iter().map(|obstacle| obstacle.to_string());
         let of_host = |(then, now): (&HostPorts, Ports)| {
             let changes = now.changes(then).into_iter();
             changes.map(|change| format!("{}: {change}", then.host)).collect::<Vec<_>>()
@@ -139,7 +143,10 @@ impl<'a> Sampling<'a> {
 
     /// The way of memory from the one to the other, with its doors, as far as both tell it.
     fn passage_with_doors(&self, source: &Host, destination: &Host) -> Result<Passage> {
-        let passage = self.passage(source, destination)?;
+        Self::with_doors(source, self.passage(source, destination)?)
+    }
+
+    fn with_doors(source: &Host, passage: Passage) -> Result<Passage> {
         let (peer, taken) = (passage.peer.as_deref(), passage.destination.taken.as_ref());
         let doors = passage.address().map(|address| source.doors(address, passage.port, taken, peer)).transpose()?;
         Ok(Passage { doors: doors.unwrap_or_default(), ..passage })
