@@ -186,15 +186,17 @@ fn tsmig(lab: &Lab, scenario: &Scenario, objective: &str) -> Result<(Run, u64)> 
     let arguments = ["--window", "10s", "--output", "json", "--quiet", "--trust-destination=false", "--objective"];
     command.arg("evacuate").args(HOSTS).args(arguments).arg(objective).args(LINK).stdout(Stdio::piped());
     let mut child = command.spawn()?;
-    let (mut events, mut begin): (Vec<Value>, _) = (Vec::new(), None);
-    for line in BufReader::new(child.stdout.take().context("piped")?).lines() {
-        events.push(serde_json::from_str(&line?)?);
+    let (mut lines, mut begin) = (Vec::new(), None);
+    for line in BufReader::new(child.stdout.take().context("piped")?).lines().map_while(Result::ok) {
         // It ends later than the last migration: what arrives is watched for a while.
-        if events.last().is_some_and(|event| event["event"] == "launch") {
+        if line.contains("\"event\":\"launch\"") {
             begin.get_or_insert_with(SystemTime::now);
         }
+        lines.push(line);
     }
-    let (status, report) = (child.wait()?, events.last().context("no report")?);
+    let status = child.wait()?;
+    let events: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line)).collect::<Result<_, _>>()?;
+    let report = events.last().context("no report")?;
     ensure!(status.success(), "tsmig did not evacuate: {report}");
     let total = report["total_seconds"].as_f64().context("total_seconds")?;
     let domains = report["domains"].as_array().context("domains")?;

@@ -53,12 +53,14 @@ fn changed_meanwhile(lab: &Lab) -> Result<()> {
                 [ \"$(readlink \"${virsh%/*}/ns/net\")\" = \"$here\" ] && grep -qsz '^hostname$' \"$virsh\" && exit
             done
         done";
-    lab.run(Node::HostA, &["timeout", "60", "sh", "-c", asked])?;
-    lab.run(Node::HostA, &["ip", "link", "set", "migration", "down"])?;
+    let cut = lab
+        .run(Node::HostA, &["timeout", "60", "sh", "-c", asked])
+        .and_then(|_| lab.run(Node::HostA, &["ip", "link", "set", "migration", "down"]));
     let output = running.wait_with_output();
     lab.run(Node::HostA, &["ip", "link", "set", "migration", "up"])?;
+    cut?;
     let first = Run::of(output?)?;
-    let anew = first.stderr.contains("made anew, since ports have changed meanwhile; br1 at host-a");
+    let anew = first.stderr.contains("made anew, since the hosts' networks have changed meanwhile; br1 at host-a");
     ensure!(first.status == 1 && anew && first.stderr.contains("nothing was moved"), "{}", first.stderr);
     assert_states(lab, "o1", Some("running"), None)?;
     let again = run(lab, &[line.as_slice(), &["--output", "json"]].concat())?;

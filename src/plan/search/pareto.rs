@@ -21,8 +21,8 @@ const SAME_TIME: f64 = 1.0;
 /// model can tell, so that no guest is put at the risk of a post-copy for a difference that is none.
 const SAME_LOSS: f64 = 1.01;
 
-/// The same in bits, for losses next to nothing: a plan shows them as "< 1 Mbit". Among guests that are idle the planner would
-/// else take a second longer for a few kilobits.
+/// The same in bits, for losses below 100 Mbit. Among guests that are idle the planner would else take a second longer for a few
+/// kilobits.
 const SAME_LOSS_BITS: f64 = 1e6;
 
 /// A schedule and what the model says of it.
