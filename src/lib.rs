@@ -26,6 +26,7 @@ pub mod domain;
 pub mod engine;
 pub mod failure;
 pub mod files;
+mod forecast;
 mod history;
 pub mod libvirt;
 pub mod manager;

@@ -65,6 +65,11 @@ pub enum Event {
         #[serde(flatten)]
         progress: Progress,
     },
+    /// When the evacuation will end, by the model and by what was seen of it so far.
+    Forecast {
+        /// Seconds from now; `None` if no end is foreseen.
+        remaining_seconds: Option<f64>,
+    },
     /// Something that the user should know; the evacuation goes on. Its sentence is beside it as `message`.
     Notice(
         #[serde(serialize_with = "sentence::message")]

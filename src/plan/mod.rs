@@ -33,6 +33,7 @@ pub use gate::{Ground, ProofCost};
 pub use model::{Leg, Position};
 pub use note::Note;
 pub(crate) use planner::{Basis, Planner};
+pub(crate) use predict::image_bits;
 pub use predict::{Move, Situation, predict};
 pub use revalidate::Difference;
 

@@ -1,11 +1,11 @@
 //! What the model says of a given schedule, from its start or from the midst of it.
 
 use super::gate::Gate;
-use super::model::scene::Scene;
+use super::model::scene::{Guest, Scene};
 use super::model::{self, Launch, Position};
 use super::{StepPrediction, Totals};
 use crate::domain::Technique;
-use crate::profile::Profile;
+use crate::profile::{DomainProfile, Profile};
 
 /// One migration that is still to be launched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,11 @@ pub struct Situation {
     pub in_flight: Vec<(usize, Position)>,
     /// The domains that run at the destination by now.
     pub arrived: Vec<usize>,
+}
+
+/// Bits of a domain's memory that must cross once, by its profile.
+pub(crate) fn image_bits(domain: &DomainProfile) -> f64 {
+    Guest::new(domain).image
 }
 
 /// What the model says of a given schedule: its totals, and each of `moves` in their order. Domains that are not

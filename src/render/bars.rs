@@ -34,6 +34,8 @@ pub struct Bars {
     moved: usize,
     ended: usize,
     predicted: String,
+    /// When it is forecast to end, in words.
+    forecast: String,
 }
 
 /// What the bars are drawn on.
@@ -82,6 +84,7 @@ impl Bars {
             moved: 0,
             ended: 0,
             predicted: String::new(),
+            forecast: String::new(),
         }
     }
 
@@ -99,6 +102,10 @@ impl Bars {
                 let percent = progress.percent.max(flight.progress.percent);
                 flight.progress = Progress { percent, ..*progress };
             }),
+            Event::Forecast { remaining_seconds } => {
+                self.forecast =
+                    remaining_seconds.map(|rest| format!(", about {} to go", span(rest))).unwrap_or_default();
+            }
             Event::Done(report) => self.done(report),
             Event::Report(report) => {
                 self.rows.drain(..).for_each(|row| row.finish_and_clear());
@@ -188,8 +195,9 @@ impl Bars {
         let sum = percent(&self.in_flight) + 100 * self.ended as u64;
         self.total.set_position(sum / self.domains.max(1) as u64);
         let waiting = self.domains.saturating_sub(self.ended + self.in_flight.len());
+        let (predicted, forecast) = (&self.predicted, &self.forecast);
         self.total
-            .set_message(format!("{}; {} of {} moved, {waiting} waiting", self.predicted, self.moved, self.domains));
+            .set_message(format!("{predicted}{forecast}; {} of {} moved, {waiting} waiting", self.moved, self.domains));
     }
 
     fn line(&self, text: &str) {

@@ -15,6 +15,9 @@ use crate::units::{rate, size, span};
 /// Seconds between two progress lines of a domain.
 const PAUSE_SECONDS: f64 = 5.0;
 
+/// Seconds between two lines that foretell the end.
+const FORECAST_PAUSE_SECONDS: f64 = 10.0;
+
 /// Writes events as lines.
 #[derive(Debug, Default)]
 pub struct Lines {
@@ -22,6 +25,10 @@ pub struct Lines {
     told: HashMap<String, f64>,
     /// The highest percentage of a domain: a migration that is tried again begins anew, and does not go back.
     percent: HashMap<String, u8>,
+    /// When the end was last foretold.
+    foretold: f64,
+    /// How many domains are on their way.
+    domains: usize,
 }
 
 impl Lines {
@@ -35,6 +42,7 @@ impl Lines {
     fn text(&mut self, timed: &Timed) -> Option<String> {
         match &timed.event {
             Event::Start { job, source, destinations, domains, .. } => {
+                self.domains = domains.len();
                 let doing = match job {
                     Job::Evacuate => "evacuating",
                     Job::Recover => "finishing what was begun with",
@@ -58,6 +66,14 @@ impl Lines {
                 *last = timed.elapsed_seconds;
                 Some(format!("{domain}: {}", self::progress(&progress)))
             }
+            // Of one alone its progress says it.
+            Event::Forecast { remaining_seconds: Some(rest) }
+                if self.domains > 1 && timed.elapsed_seconds - self.foretold >= FORECAST_PAUSE_SECONDS =>
+            {
+                self.foretold = timed.elapsed_seconds;
+                Some(format!("about {} to go until the last has moved", span(*rest)))
+            }
+            Event::Forecast { .. } => None,
             Event::Notice(notice) => Some(notice.to_string()),
             Event::Done(report) => Some(match (report.outcome, report.error()) {
                 (DomainOutcome::Migrated, _) => format!("{}: migrated in {}", report.domain, span(report.seconds)),

@@ -23,10 +23,12 @@ use crate::engine::recovery::survey::Scope;
 use crate::engine::{Evacuation, Options, Timeout};
 use crate::files::result_file::ResultFile;
 use crate::files::saved_report::SavedReport;
+use crate::forecast::Forecaster;
 use crate::history::Recorder;
 use crate::history::traffic_monitor::{Reading, watch};
 use crate::libvirt::Endpoint;
 use crate::plan::{Difference, Plan, Step};
+use crate::profile::Both;
 use crate::render::feed::Feed;
 use crate::render::{leave, post_line, say, tables};
 use crate::report::{DomainOutcome, DomainReport, Outcome, Report};
@@ -63,7 +65,7 @@ pub(super) fn perform(
     // Already now, so that it is connected when the first domain moves.
     let [from, to] = claim.endpoints();
     let readings = request.file.is_some().then(|| watch(from.clone(), to.clone()));
-    let plan = request.plan(claim.live())?;
+    let (plan, profiles) = request.plan(claim.live())?;
     if context.output.output == Format::Text && !context.output.quiet {
         post_line(tables::plan(&plan));
     }
@@ -72,7 +74,9 @@ pub(super) fn perform(
     if plan.migrations.is_empty() {
         context.say(&format!("{} has no domain to move", plan.source));
     }
-    Run { request: &request, hooks: request.hooks_for(&plan), plan, claim: &claim }.carry_out(earlier, readings)
+    let forecaster = Forecaster::new(&plan, profiles);
+    Run { request: &request, hooks: request.hooks_for(&plan), plan, claim: &claim }
+        .carry_out(earlier, readings, forecaster)
 }
 
 /// What was asked for, checked as far as that can be done without a host.
@@ -99,29 +103,32 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// The plan for hosts whose ports are still what they were when it was begun: else it is made once more.
-    fn plan(&self, hosts: Live<'_>) -> Result<Plan> {
-        let plan = self.plan_once(hosts)?;
+    /// The plan for hosts whose ports are still what they were when it was begun: else it is made once more. With the profiles
+    /// that it is made of.
+    fn plan(&self, hosts: Live<'_>) -> Result<(Plan, Both)> {
+        let (plan, profiles) = self.plan_once(hosts)?;
         if !plan.blocked.is_empty() {
-            return Ok(plan);
+            return Ok((plan, profiles));
         }
         let changes = self.sampling.changes([hosts.from, hosts.to], &plan.hosts)?;
         if changes.is_empty() {
-            return Ok(plan);
+            return Ok((plan, profiles));
         }
-        self.context
-            .say(&format!("note: the plan is made anew, since ports have changed meanwhile; {}", changes.join("; ")));
+        self.context.say(&format!(
+            "note: the plan is made anew, since the hosts' networks have changed meanwhile; {}",
+            changes.join("; ")
+        ));
         self.plan_once(hosts)
     }
 
     /// Profiles the hosts, and has the plan made.
-    fn plan_once(&self, hosts: Live<'_>) -> Result<Plan> {
+    fn plan_once(&self, hosts: Live<'_>) -> Result<(Plan, Both)> {
         let (profiles, known, passage) = self.sampling.of_both(hosts.from, hosts.to)?;
-        let assessment = self.planning.assess(profiles, Some((hosts, known, passage)))?;
+        let assessment = self.planning.assess(profiles.clone(), Some((hosts, known, passage)))?;
         if self.planning.is_of_saved() {
             self.still_holds(&assessment.differences)?;
         }
-        Ok(assessment.plan)
+        Ok((assessment.plan, profiles))
     }
 
     /// Nothing moves by a saved plan that does not hold any more, unless the user accepts that.
@@ -141,7 +148,7 @@ impl<'a> Request<'a> {
     }
 
     fn show_plan(&self, hosts: Live<'_>) -> Result<u8> {
-        let plan = self.plan(hosts)?;
+        let (plan, _) = self.plan(hosts)?;
         self.context.show(&plan, || tables::plan(&plan))?;
         stop_where_refused(&plan, self.arguments)?;
         for hook in self.hooks_for(&plan).list() {
@@ -186,6 +193,7 @@ impl Run<'_> {
         &self,
         earlier: Vec<DomainReport>,
         readings: Option<Receiver<Reading>>,
+        forecaster: Forecaster,
     ) -> Result<(u8, Option<Report>)> {
         let (hosts, journal) = (Arc::clone(&self.claim.hosts), Arc::clone(&self.claim.journal));
         let planning = &self.request.planning;
@@ -202,7 +210,7 @@ impl Run<'_> {
             bail!("nothing was moved, since {problem}");
         }
         let recorder = readings.map(|readings| Recorder::new(&self.plan, Some(readings)));
-        let saved = self.migrate(evacuation, recorder);
+        let saved = self.migrate(evacuation, recorder, forecaster);
         let status = self.request.conclude(&saved);
         self.run_last_hook(saved.report.outcome, true);
         Ok((status, Some(saved.report)))
@@ -220,14 +228,22 @@ impl Run<'_> {
         }
     }
 
-    /// Runs the evacuation to its end. Whoever draws, records, or waits for a hook hears of it.
-    fn migrate(&self, evacuation: Evacuation, mut recorder: Option<Recorder>) -> SavedReport {
+    /// Runs the evacuation to its end. Whoever draws, records, foretells, or waits for a hook hears of it.
+    fn migrate(
+        &self,
+        evacuation: Evacuation,
+        mut recorder: Option<Recorder>,
+        mut forecaster: Forecaster,
+    ) -> SavedReport {
         let mut feed = Feed::to(self.request.context.screen());
         let mut after_domains = AfterDomains::new(&self.hooks);
         let report = thread::scope(|scope| {
             evacuation.run(&mut |event| {
                 after_domains.hear(scope, event, &mut |event| {
                     feed.tell(event);
+                    if let Some(forecast) = forecaster.hear(event) {
+                        feed.tell(&forecast);
+                    }
                     if let Some(recorder) = &mut recorder {
                         recorder.hear(event);
                     }
