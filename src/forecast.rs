@@ -82,6 +82,8 @@ impl Forecaster {
             Event::Phase { domain, phase } => self.with(domain, |flight| {
                 let leg = match phase {
                     Phase::Starting => Leg::Setup,
+                    // Until it is switched over.
+                    Phase::PreCopy if flight.technique == Technique::PostCopy => Leg::Switch,
                     Phase::PreCopy => Leg::Pass,
                     Phase::PostCopy | Phase::Recovering => Leg::Pull,
                     Phase::Checking => Leg::Finish,
@@ -281,6 +283,17 @@ mod tests {
         let rest = hear(&mut forecaster, now, progress(&first, 50, 100, rate / 1e6)).unwrap();
         assert!((now + rest - total).abs() < 0.05 * total, "{rest} s from {now} s on, {total} s in all");
         assert_eq!(hear(&mut forecaster, now + 1.0, progress(&first, 61, 100, 90.0)), None, "not yet again");
+    }
+
+    #[test]
+    fn a_post_copy_that_is_about_to_switch_over_has_an_end() {
+        let (_, mut forecaster) = forecaster(&["x"]);
+        forecaster.profiles.source.domains[0].outbound_bits_per_second = 9e7;
+        let (domain, destination) = ("x".to_owned(), "b".to_owned());
+        hear(&mut forecaster, 0.0, Event::Launch { domain, destination, technique: Technique::PostCopy });
+        hear(&mut forecaster, 1.0, Event::Phase { domain: "x".to_owned(), phase: Phase::PreCopy });
+        let rest = hear(&mut forecaster, 2.0, progress("x", 1, 100, 90.0)).unwrap();
+        assert!(rest > 8.0 && rest < 20.0, "{rest} s");
     }
 
     #[test]

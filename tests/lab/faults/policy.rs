@@ -70,6 +70,8 @@ fn six(lab: &Lab) -> Result<()> {
     set_links(DEFAULT_LINK)?;
     let run = run?;
     let events = run.events()?;
+    let foretold = |event: &serde_json::Value| event["event"] == "forecast" && event["remaining_seconds"].is_f64();
+    ensure!(events.iter().any(foretold), "nobody says when it will end: {}", run.stdout);
     let first_end = events.iter().position(|event| event["event"] == "done").unwrap_or_default();
     for name in names {
         run.expect(0, name, "migrated")?;
