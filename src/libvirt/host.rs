@@ -15,7 +15,7 @@ use virt::sys;
 
 use super::connection::{Door, Endpoint, Line, Pool, lock};
 use super::ffi::{self, Parameters};
-use super::shell::Session;
+use super::session::Session;
 use super::state::fault;
 use super::{DomainSample, HostError, HostErrorKind, JobStats, Vitals};
 use crate::domain::Fault;

@@ -14,6 +14,7 @@ mod pacemaker;
 mod pair;
 mod probes;
 mod request;
+mod session;
 mod shell;
 mod state;
 mod statistics;
