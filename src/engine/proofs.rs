@@ -12,6 +12,8 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::plan::IN_USE;
+
 /// The proofs of one pair of hosts.
 #[derive(Debug)]
 pub struct Proofs {
@@ -60,21 +62,48 @@ impl Proofs {
     /// # Errors
     /// It can't be written.
     pub fn record(&self, domain: &str, kind: &str, proven: bool) -> io::Result<()> {
-        if self.known().contains(kind) == proven {
+        let known = self.known();
+        let changed: Vec<String> = match proven {
+            true if known.contains(kind) => Vec::new(),
+            true => vec![kind.to_owned()],
+            // Those that use more NICs have proven it, too.
+            false => known.into_iter().filter(|other| alike(other) == alike(kind)).collect(),
+        };
+        if changed.is_empty() {
             return Ok(());
         }
-        let (at, kind) = (humantime::format_rfc3339_seconds(SystemTime::now()).to_string(), kind.to_owned());
-        let (source, destination) = (self.source.clone(), self.destination.clone());
-        let line = Line { at, source, destination, domain: domain.to_owned(), kind, proven };
         // The line break before it parts it from what a killed run may have left.
-        let text = format!("\n{}\n", serde_json::to_string(&line)?);
+        let mut text = String::from("\n");
+        for kind in changed {
+            let at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+            let (source, destination) = (self.source.clone(), self.destination.clone());
+            let line = Line { at, source, destination, domain: domain.to_owned(), kind, proven };
+            text += &format!("{}\n", serde_json::to_string(&line)?);
+        }
         File::options().append(true).create(true).open(&self.path)?.write_all(text.as_bytes())
     }
+}
+
+/// What guests have alike whose keys differ by the NICs that they use only.
+fn alike(kind: &str) -> &str {
+    kind.rsplit_once(IN_USE).map_or(kind, |(alike, _)| alike)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_that_could_not_be_loaded_disproves_those_that_use_more_as_well() {
+        let directory = tempfile::tempdir().unwrap();
+        let proofs = Proofs::between(directory.path(), "a", "b");
+        let kind = |name: &str, used: &str| format!("{name}{IN_USE}{used}");
+        for kind in [kind("pc", "e1000, virtio"), kind("pc", "no NIC"), kind("q35", "virtio")] {
+            proofs.record("x", &kind, true).unwrap();
+        }
+        proofs.record("y", &kind("pc", "virtio"), false).unwrap();
+        assert_eq!(proofs.known(), [kind("q35", "virtio")].into());
+    }
 
     #[test]
     fn a_proof_holds_for_its_pair_of_hosts_and_its_kind_until_it_fails() {

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::launch::Launch;
 use crate::domain::Technique;
 
+/// What parts, in [`Ground::key`], the NICs that a guest uses from all else.
+pub(crate) const IN_USE: &str = "; in use: ";
+
 /// A kind of guest, by all that is known to decide whether the destination can load the state of its devices.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ground {

@@ -29,6 +29,7 @@ use crate::topology::{self, CapacityOrigin, Hop, HostPorts, Port};
 use draft::Seen;
 pub(crate) use draft::{Draft, Findings};
 pub use explain::{Activity, Otherwise, Reason};
+pub(crate) use gate::IN_USE;
 pub use gate::{Ground, ProofCost};
 pub use model::{Leg, Position};
 pub use note::Note;

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::facts::{DomainFacts, Facts};
 use super::version;
 use crate::libvirt::xml::domain::Hardware;
-use crate::plan::Ground;
+use crate::plan::{Ground, IN_USE};
 use crate::profile::{DomainProfile, Profile};
 
 /// The kinds of guests that leave a source.
@@ -68,7 +68,7 @@ fn kind(domain: &DomainProfile, known: &DomainFacts, facts: &Facts) -> Option<St
 /// was lost, since the destination lacked what its driver used.
 fn key(kind: &str, models_in_use: &BTreeSet<String>) -> String {
     let models: Vec<_> = models_in_use.iter().map(String::as_str).collect();
-    format!("{kind}; in use: {}", if models.is_empty() { "no NIC".to_owned() } else { models.join(", ") })
+    format!("{kind}{IN_USE}{}", if models.is_empty() { "no NIC".to_owned() } else { models.join(", ") })
 }
 
 /// The keys of guests that prove the ground for one: those that use at least what it uses.
