@@ -1,14 +1,17 @@
 //! When an evacuation that runs will end: what the model says of the rest, from how far each domain was seen to be and how fast
 //! memory was seen to cross. Pure: it hears the engine's events.
 
+use std::collections::HashMap;
+
 use indexmap::IndexMap;
 
 use crate::domain::{Phase, Technique};
-use crate::engine::events::{Event, Timed};
+use crate::engine::events::{Event, Notice, Timed};
 use crate::engine::migration::Progress;
 use crate::plan::{Leg, Move, Plan, Position, Situation, image_bits};
 use crate::profile::{Both, DomainProfile};
-use crate::report::DomainOutcome;
+use crate::report::{DomainOutcome, DomainReport};
+use crate::topology::CapacityOrigin;
 
 /// Seconds between two forecasts. Chosen: often enough to count down by, and far longer than one takes to make.
 const PAUSE_SECONDS: f64 = 2.0;
@@ -19,9 +22,14 @@ const COMPARED_SECONDS: f64 = 0.5;
 /// Weight of the newest comparison in the pace; the last ten seconds count most.
 const PACE_WEIGHT: f64 = 0.3;
 
-/// How much slower or faster than by the model memory may be taken to cross. Chosen: a link of a quarter of what was said is
-/// believed, and a burst is not.
-const PACES: (f64, f64) = (0.2, 1.5);
+/// How much slower or faster than by the model memory may be taken to cross. Chosen: a tenth of what was said is believed, and a
+/// burst is not, unless the capacity of a link was only assumed.
+const PACES: (f64, f64) = (0.1, 1.5);
+/// See [`PACES`].
+const FASTEST_IF_ASSUMED: f64 = 100.0;
+
+/// A post-copy that has not switched over for so many seconds goes by pre-copy. Chosen: the switch takes about one.
+const SWITCHES_WITHIN_SECONDS: f64 = 5.0;
 
 /// Listens to the run of a plan.
 pub(crate) struct Forecaster {
@@ -31,16 +39,14 @@ pub(crate) struct Forecaster {
     waiting: Vec<(String, Move)>,
     /// By name.
     in_flight: IndexMap<String, Flight>,
-    /// By their places in the source's profile.
-    arrived: Vec<usize>,
+    /// How far it is beside those in flight.
+    situation: Situation,
     forecast_at: f64,
-    /// How fast memory crosses, as a part of what the model says.
-    pace: f64,
-    /// Of each domain that has crossed, what did, as a part of what was to.
+    /// Of each domain that has crossed, what did once, as a part of what was to.
     fullness: Vec<f64>,
 }
 
-/// A migration in flight as it was last seen.
+/// A migration in flight as it was last seen. Bytes unless named otherwise.
 #[derive(Clone, Copy)]
 struct Flight {
     domain: usize,
@@ -49,27 +55,31 @@ struct Flight {
     leg: Leg,
     leg_since: f64,
     progress: Progress,
+    /// All that the first pass goes through, as far as it was seen.
+    whole: u64,
+    /// What had crossed by the end of the first pass.
+    first_pass: Option<u64>,
 }
 
 impl Forecaster {
     /// Of a plan that was made with these profiles.
     pub(crate) fn new(plan: &Plan, profiles: Both) -> Self {
         let place = |uuid: &str| profiles.source.domains.iter().position(|domain| domain.uuid == uuid);
-        let waiting = plan.migrations.iter().filter_map(|step| {
-            let (domain, technique) = (place(&step.uuid)?, step.technique());
-            Some((step.domain.clone(), Move { domain, technique, concurrency: step.concurrency }))
-        });
-        let waiting = waiting.filter(|(_, next)| next.technique != Technique::Offline).collect();
-        let bandwidth_bits_per_second = plan.bandwidth_bits_per_second;
-        let in_flight = IndexMap::new();
+        let steps: Vec<_> = plan.migrations.iter().filter_map(|step| Some((place(&step.uuid)?, step))).collect();
+        let next = |(domain, step): &(usize, &crate::plan::Step)| {
+            let next = Move { domain: *domain, technique: step.technique(), concurrency: step.concurrency };
+            (step.domain.clone(), next)
+        };
+        let waiting = steps.iter().map(next).filter(|(_, next)| next.technique != Technique::Offline).collect();
+        let most = steps.iter().filter_map(|(domain, step)| Some((*domain, step.transfer.max_downtime_ms?)));
+        let situation = Situation { max_downtimes_ms: most.collect::<HashMap<_, _>>(), ..Situation::default() };
         Self {
             profiles,
-            bandwidth_bits_per_second,
+            bandwidth_bits_per_second: plan.bandwidth_bits_per_second,
             waiting,
-            in_flight,
-            arrived: Vec::new(),
+            in_flight: IndexMap::new(),
+            situation,
             forecast_at: 0.0,
-            pace: 1.0,
             fullness: Vec::new(),
         }
     }
@@ -90,22 +100,12 @@ impl Forecaster {
                 };
                 flight.enter(leg, now);
             }),
-            Event::Progress { domain, progress } => self.with(domain, |flight| {
-                if progress.pass > flight.progress.pass.max(1) && flight.leg == Leg::Pass {
-                    flight.enter(Leg::Pass, now);
-                }
-                flight.progress = *progress;
-            }),
-            Event::Done(report) => {
-                self.waiting.retain(|(name, _)| *name != report.domain);
-                let flight = self.in_flight.shift_remove(&report.domain);
-                if let Some(flight) = flight.filter(|_| report.outcome == DomainOutcome::Migrated) {
-                    self.arrived.push(flight.domain);
-                    let expected = image_bits(&self.profiles.source.domains[flight.domain]);
-                    self.fullness.extend((expected > 0.0).then(|| report.bytes as f64 * 8.0 / expected));
-                }
-            }
-            _ => {}
+            Event::Progress { domain, progress } => self.with(domain, |flight| flight.progress(progress, now)),
+            Event::Done(report) => self.done(report),
+            Event::Notice(notice) => self.notice(notice),
+            // The last of all events.
+            Event::Report(_) => return None,
+            Event::Start { .. } | Event::Adopt { .. } | Event::Forecast { .. } => {}
         }
         let is_time = now - self.forecast_at >= PAUSE_SECONDS && self.in_flight.values().any(Flight::flows);
         is_time.then(|| {
@@ -121,8 +121,16 @@ impl Forecaster {
         let first = self.waiting.iter().position(|(waiting, _)| waiting == name);
         let first = first.map(|place| self.waiting.remove(place).1.domain);
         if let Some(domain) = first.or(again) {
-            let progress = Progress::default();
-            let flight = Flight { domain, technique, launched_at: now, leg: Leg::Setup, leg_since: now, progress };
+            let flight = Flight {
+                domain,
+                technique,
+                launched_at: now,
+                leg: Leg::Setup,
+                leg_since: now,
+                progress: Progress::default(),
+                whole: 0,
+                first_pass: None,
+            };
             self.in_flight.insert(name.to_owned(), flight);
         }
     }
@@ -131,15 +139,42 @@ impl Forecaster {
         self.in_flight.get_mut(domain).map(change);
     }
 
+    fn done(&mut self, report: &DomainReport) {
+        self.waiting.retain(|(name, _)| *name != report.domain);
+        let Some(flight) = self.in_flight.shift_remove(&report.domain) else { return };
+        if report.outcome == DomainOutcome::Migrated {
+            self.situation.arrived.push(flight.domain);
+            let crossed = flight.first_pass.unwrap_or(report.bytes) as f64 * 8.0;
+            let expected = image_bits(&self.profiles.source.domains[flight.domain]);
+            self.fullness.extend((crossed > 0.0 && expected > 0.0).then(|| crossed / expected));
+        }
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        match notice {
+            // Those that have not begun do not any more.
+            Notice::Interrupted { .. }
+            | Notice::Halted { .. }
+            | Notice::PostCopyStopped { .. }
+            | Notice::ArrivedInDistress { .. } => {
+                self.waiting.clear();
+                self.in_flight.retain(|_, flight| flight.leg != Leg::Setup);
+            }
+            Notice::NoPostCopy { .. } => {
+                self.waiting.iter_mut().for_each(|(_, next)| next.technique = Technique::PreCopy);
+            }
+            _ => {}
+        }
+    }
+
     /// Seconds from now to the end; `None` if none is foreseen.
     fn remaining_seconds(&mut self, now: f64) -> Option<f64> {
-        let domains = &self.profiles.source.domains;
-        let position = |flight: &Flight| (flight.domain, flight.position(&domains[flight.domain], now));
-        let in_flight = self.in_flight.values().map(position).collect();
-        let situation = Situation { in_flight, arrived: self.arrived.clone() };
+        let Both { source, destination } = &self.profiles;
+        let position = |flight: &Flight| (flight.domain, flight.position(&source.domains[flight.domain], now));
+        self.situation.in_flight = self.in_flight.values().map(position).collect();
         let moves: Vec<_> = self.waiting.iter().map(|(_, next)| *next).collect();
-        self.keep_pace(&situation, &moves);
-        let Both { mut source, mut destination } = self.profiles.clone();
+        self.situation.pace = self.paced(&moves);
+        let mut source = source.clone();
         // Guests of one host are often alike. As long as few have crossed, the profile counts as one of them.
         let fullness = (1.0 + self.fullness.iter().sum::<f64>()) / (1.0 + self.fullness.len() as f64);
         for next in &moves {
@@ -147,31 +182,31 @@ impl Forecaster {
             let image = (image_bits(domain) * fullness / 8.0).min(domain.memory_bytes as f64);
             (domain.resident_bytes, domain.unused_bytes) = (image as u64, None);
         }
-        for host in [&mut source, &mut destination] {
-            host.migration_port.bits_per_second *= self.pace;
-        }
-        let (totals, _) = situation.predict(&source, &destination, &moves, self.bandwidth_bits_per_second);
+        let (totals, _) = self.situation.predict(&source, destination, &moves, self.bandwidth_bits_per_second);
         totals.total_seconds
     }
 
-    /// Compares what crosses with what the model says would, of those that go on as they do.
-    fn keep_pace(&mut self, now: &Situation, moves: &[Move]) {
-        let Both { source, destination } = &self.profiles;
+    /// The pace by what crosses now against what the model says would, of those that go on as they do.
+    fn paced(&self, moves: &[Move]) -> f64 {
+        let (Both { source, destination }, before) = (&self.profiles, self.situation.pace);
+        let now = Situation { pace: 1.0, ..self.situation.clone() };
         let (later, _) = now.after(COMPARED_SECONDS, source, destination, moves, self.bandwidth_bits_per_second);
         let (mut measured, mut expected) = (0.0, 0.0);
         for flight in self.in_flight.values().filter(|flight| flight.progress.bits_per_second > 0.0) {
             let of = |situation: &Situation| {
                 situation.in_flight.iter().find(|(domain, _)| *domain == flight.domain).map(|(_, position)| *position)
             };
-            if let Some((before, after)) = of(now).zip(of(&later)).filter(|(before, after)| before.leg == after.leg) {
+            if let Some((now, later)) = of(&now).zip(of(&later)).filter(|(now, later)| now.leg == later.leg) {
                 measured += flight.progress.bits_per_second;
-                expected += (after.transferred_bits - before.transferred_bits) / COMPARED_SECONDS;
+                expected += (later.transferred_bits - now.transferred_bits) / COMPARED_SECONDS;
             }
         }
-        if expected > 0.0 {
-            let pace = (measured / expected).clamp(PACES.0, PACES.1);
-            self.pace += PACE_WEIGHT * (pace - self.pace);
+        if expected <= 0.0 {
+            return before;
         }
+        let is_assumed = [source, destination].iter().any(|host| host.migration_port.origin == CapacityOrigin::Assumed);
+        let pace = (measured / expected).clamp(PACES.0, if is_assumed { FASTEST_IF_ASSUMED } else { PACES.1 });
+        before + PACE_WEIGHT * (pace - before)
     }
 }
 
@@ -180,20 +215,35 @@ impl Flight {
         (self.leg, self.leg_since) = (leg, now);
     }
 
+    fn progress(&mut self, progress: &Progress, now: f64) {
+        // It was to go by post-copy, and what it needs for that is not there.
+        let stays = progress.pass > 1 || now - self.leg_since > SWITCHES_WITHIN_SECONDS;
+        if self.leg == Leg::Switch && stays {
+            self.technique = Technique::PreCopy;
+            self.enter(Leg::Pass, now);
+        }
+        if progress.pass <= 1 {
+            self.whole = self.whole.max(progress.transferred.saturating_add(progress.remaining));
+        } else if self.leg == Leg::Pass && progress.pass > self.progress.pass {
+            self.first_pass.get_or_insert(progress.transferred);
+            self.enter(Leg::Pass, now);
+        }
+        self.progress = *progress;
+    }
+
     /// Whether memory was seen to cross.
     fn flows(&self) -> bool {
         self.progress.transferred > 0
     }
 
     fn position(&self, domain: &DomainProfile, now: f64) -> Position {
-        let transferred_bits = self.progress.transferred as f64 * 8.0;
         Position {
             technique: self.technique,
             leg: self.leg,
             seconds: now - self.launched_at,
             leg_seconds: now - self.leg_since,
             remaining_bits: self.left(domain),
-            transferred_bits,
+            transferred_bits: self.progress.transferred as f64 * 8.0,
             downtime_seconds: 0.0,
         }
     }
@@ -203,15 +253,15 @@ impl Flight {
     fn left(&self, domain: &DomainProfile) -> f64 {
         let bits = |bytes: u64| bytes as f64 * 8.0;
         let Progress { pass, transferred, remaining, .. } = self.progress;
-        let (image, memory) = (image_bits(domain), bits(domain.memory_bytes));
-        let come_by = memory - bits(remaining);
-        if transferred == 0 || come_by <= 0.0 {
-            return image;
-        }
         if self.leg == Leg::Pass && pass > 1 {
             return bits(remaining);
         }
-        let (share, seen, expected) = (come_by / memory, bits(transferred) / come_by, image / memory);
+        let (image, whole) = (image_bits(domain), bits(self.whole));
+        let come_by = whole - bits(remaining);
+        if transferred == 0 || come_by <= 0.0 {
+            return image;
+        }
+        let (share, seen, expected) = (come_by / whole, bits(transferred) / come_by, image / whole);
         bits(remaining) * (share * seen + (1.0 - share) * expected).min(1.0)
     }
 }
@@ -222,7 +272,6 @@ mod tests {
     use crate::domain::DomainState;
     use crate::plan::{Demands, plan};
     use crate::profile::fixture;
-    use crate::report::DomainReport;
 
     /// A plan to move idle guests of 100 MiB over links of 100 Mbit/s, one after the other.
     fn forecaster(names: &[&str]) -> (Plan, Forecaster) {
@@ -317,6 +366,7 @@ mod tests {
             forecaster.profiles.source.domains[0].resident_bytes = resident << 20;
             hear(&mut forecaster, 0.0, launch("x"));
             hear(&mut forecaster, 1.0, Event::Phase { domain: "x".to_owned(), phase: Phase::PreCopy });
+            hear(&mut forecaster, 1.1, progress("x", 0, 100, 0.0));
             hear(&mut forecaster, 6.0, progress("x", transferred, transferred + 100 - come_by, 95.7)).unwrap()
         };
         assert!(rest(40, 50, 50) > 1.3 * rest(40, 20, 50), "each page that it has come by was full");
@@ -336,6 +386,35 @@ mod tests {
         };
         let (half, full) = (rest(50), rest(100));
         assert!(half < 0.85 * full && half > 0.6 * full, "{half} s and {full} s");
+    }
+
+    #[test]
+    fn what_is_never_launched_is_not_waited_for() {
+        let (plan, mut forecaster) = forecaster(&["x", "y"]);
+        let first = plan.migrations[0].domain.clone();
+        hear(&mut forecaster, 0.0, launch(&first));
+        hear(&mut forecaster, 1.0, Event::Phase { domain: first.clone(), phase: Phase::PreCopy });
+        let both = hear(&mut forecaster, 3.0, progress(&first, 20, 100, 95.7)).unwrap();
+        hear(&mut forecaster, 3.5, Event::Notice(Notice::Interrupted { in_post_copy: 0 }));
+        let one = hear(&mut forecaster, 5.0, progress(&first, 42, 100, 95.7)).unwrap();
+        assert!(one < 0.5 * both, "{one} s after {both} s");
+    }
+
+    #[test]
+    fn traffic_beside_it_is_no_reason_to_take_a_link_for_slower() {
+        let (_, mut forecaster) = forecaster(&["x"]);
+        let mut beside = forecaster.profiles.source.domains[0].clone();
+        (beside.uuid, beside.outbound_bits_per_second) = ("z".to_owned(), 6e7);
+        forecaster.profiles.source.domains.push(beside);
+        hear(&mut forecaster, 0.0, launch("x"));
+        hear(&mut forecaster, 1.0, Event::Phase { domain: "x".to_owned(), phase: Phase::PreCopy });
+        // Half of what the model has it get.
+        let at = |step: u32| (1.0 + 2.0 * f64::from(step), progress("x", 3 * u64::from(step), 100, 23.0));
+        let rests: Vec<f64> =
+            (1..=8).map(at).filter_map(|(now, progress)| hear(&mut forecaster, now, progress)).collect();
+        let expected = f64::from(76 << 20) * 8.0 / 23e6;
+        let last = rests.last().unwrap();
+        assert!((last / expected - 1.0).abs() < 0.15, "{last} s, and not {expected} s: {rests:?}");
     }
 
     #[test]

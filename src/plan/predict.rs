@@ -1,5 +1,7 @@
 //! What the model says of a given schedule, from its start or from the midst of it.
 
+use std::collections::HashMap;
+
 use super::gate::Gate;
 use super::model::scene::{Guest, Scene};
 use super::model::{self, Launch, Position};
@@ -19,12 +21,22 @@ pub struct Move {
 }
 
 /// How far an evacuation is. Domains are indexes in the source's profile of its start.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Situation {
     /// The domains in flight.
     pub in_flight: Vec<(usize, Position)>,
     /// The domains that run at the destination by now.
     pub arrived: Vec<usize>,
+    /// How fast memory crosses, as a part of what the model says.
+    pub pace: f64,
+    /// The downtimes in milliseconds that pre-copies without headway may be allowed.
+    pub max_downtimes_ms: HashMap<usize, u64>,
+}
+
+impl Default for Situation {
+    fn default() -> Self {
+        Self { in_flight: Vec::new(), arrived: Vec::new(), pace: 1.0, max_downtimes_ms: HashMap::new() }
+    }
 }
 
 /// Bits of a domain's memory that must cross once, by its profile.
@@ -54,8 +66,9 @@ pub(super) fn predict_as_asked(
     max_downtimes_ms: &[Option<u64>],
     gate: &Gate,
 ) -> (Totals, Vec<StepPrediction>) {
-    let (mut scene, launches) = Situation::default().stage(source, destination, moves, bandwidth_bits_per_second, gate);
-    scene.allow_downtimes(max_downtimes_ms.iter().copied());
+    let downtimes = moves.iter().zip(max_downtimes_ms).filter_map(|(next, most)| Some((next.domain, (*most)?)));
+    let situation = Situation { max_downtimes_ms: downtimes.collect(), ..Situation::default() };
+    let (scene, launches) = situation.stage(source, destination, moves, bandwidth_bits_per_second, gate);
     let (outcome, steps) = model::predict(&scene, &launches);
     (outcome.totals(), steps)
 }
@@ -95,7 +108,7 @@ impl Situation {
                 None => arrived.push(domain),
             }
         }
-        (Self { in_flight, arrived }, &moves[launched..])
+        (Self { in_flight, arrived, ..self.clone() }, &moves[launched..])
     }
 
     fn stage(
@@ -108,7 +121,9 @@ impl Situation {
     ) -> (Scene, Vec<Launch>) {
         let domains: Vec<usize> = moves.iter().map(|m| m.domain).collect();
         let launch = |(guest, m): (usize, &Move)| Launch { guest, technique: m.technique, concurrency: m.concurrency };
-        let scene = Scene::at(self, source, destination, &domains, bandwidth_bits_per_second, gate);
+        let mut scene = Scene::at(self, source, destination, &domains, bandwidth_bits_per_second, gate);
+        let leaving = domains.iter().chain(self.in_flight.iter().map(|(domain, _)| domain));
+        scene.allow_downtimes(leaving.map(|domain| self.max_downtimes_ms.get(domain).copied()));
         (scene, moves.iter().enumerate().map(launch).collect())
     }
 }

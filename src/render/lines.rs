@@ -27,7 +27,7 @@ pub struct Lines {
     percent: HashMap<String, u8>,
     /// When the end was last foretold.
     foretold: f64,
-    /// How many domains are on their way.
+    /// How many domains are to move.
     domains: usize,
 }
 

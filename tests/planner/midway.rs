@@ -71,7 +71,7 @@ fn what_is_in_flight_needs_the_time_of_its_rest() {
             transferred_bits: 0.0,
             downtime_seconds: 0.0,
         };
-        let situation = Situation { in_flight: vec![(0, position)], arrived: vec![] };
+        let situation = Situation { in_flight: vec![(0, position)], ..Situation::default() };
         let (totals, steps) = situation.predict(&source, &destination, &[], None);
         assert_eq!((steps[0].start_seconds, steps[0].end_seconds), (Some(-20.0), totals.total_seconds));
         totals.total_seconds.expect("it ends")

@@ -277,6 +277,8 @@ pub(crate) struct Scene {
     pub(crate) bandwidth: f64,
     /// Most that one migration takes, in bits of memory per second.
     pub(crate) connection: f64,
+    /// How fast memory crosses, as a part of what it does by all of this.
+    pub(super) pace: f64,
     /// Of both hosts, with what is asked of them at the start.
     pub(super) loads: Vec<Load>,
     /// By guest.
@@ -297,7 +299,7 @@ impl Scene {
         bandwidth: Option<f64>,
         gate: &Gate,
     ) -> Self {
-        let Situation { in_flight, arrived } = situation;
+        let Situation { in_flight, arrived, pace, .. } = situation;
         let domains = &source.domains;
         let leaves: Vec<usize> = moving.iter().copied().chain(in_flight.iter().map(|(domain, _)| *domain)).collect();
         let mut guests: Vec<Guest> = leaves.iter().map(|&i| Guest::new(&domains[i])).collect();
@@ -350,6 +352,7 @@ impl Scene {
             destination_capacity: rate(destination.migration_port.bits_per_second),
             bandwidth: bandwidth.map_or(f64::INFINITY, rate).min(member(Hashed::Hosts)),
             connection: CONNECTION.min(member(Hashed::Connection)),
+            pace: *pace,
             loads,
             shares,
             staying: stay.iter().map(|t| leaving.rank(t.along)).collect(),
@@ -409,7 +412,7 @@ impl Scene {
 
     /// Memory that `migrations` move together of which the links leave `wire`, in bits per second.
     pub(super) fn goodput(&self, wire: f64, migrations: usize) -> f64 {
-        (wire * EFFICIENCY).min(self.bandwidth).min(migrations as f64 * self.connection)
+        self.pace * (wire * EFFICIENCY).min(self.bandwidth).min(migrations as f64 * self.connection)
     }
 
     /// Capacity of the slower link, in bits per second.
