@@ -276,13 +276,23 @@ impl Line {
         loop {
             let (connection, domains) = self.current()?;
             let (asked, of) = (Arc::clone(&question), connection.clone());
-            match within(ANSWER_LIMIT, move || asked(&of, &domains)) {
+            let left = Arc::new(Mutex::new(None::<Open>));
+            let kept = Arc::clone(&left);
+            let ask = move || {
+                let answer = asked(&of, &domains);
+                drop(kept);
+                answer
+            };
+            match within(ANSWER_LIMIT, ask) {
                 Some(Err(_)) if repeats && !connection.is_alive().unwrap_or(false) => repeats = false,
                 Some(Err(error)) if error.domain().is(ErrorDomain::Rpc) => return Err(self.endpoint().error(&error)),
                 Some(answer) => return Ok(answer),
                 None => {
-                    // Its thread waits on that connection, and would hold up every later question.
-                    self.leave(&connection);
+                    // Its thread waits on that connection, and would hold up every later question. It closes it when it has
+                    // its answer: to end the subscription is a question, too, and where two threads wait on one connection
+                    // libvirt before 10.4 is ended by a segmentation fault once data come (CVE-2024-4418; seen with 9.0
+                    // where a link was cut and plugged in again).
+                    *lock(&left) = self.leave(&connection);
                     return Err(self.endpoint().silent(HostErrorKind::NoAnswer, ANSWER_LIMIT));
                 }
             }
@@ -309,12 +319,9 @@ impl Line {
         Ok((connection, domains))
     }
 
-    /// Closes a connection, unless another thread has replaced it already.
-    fn leave(&self, connection: &Connect) {
-        let mut current = lock(&self.current);
-        if let Some(left) = current.take_if(|open| ffi::is_same(&open.connection, connection)) {
-            left.close();
-        }
+    /// Gives up a connection, unless another thread has replaced it already.
+    fn leave(&self, connection: &Connect) -> Option<Open> {
+        lock(&self.current).take_if(|open| ffi::is_same(&open.connection, connection))
     }
 }
 

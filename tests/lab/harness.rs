@@ -274,7 +274,8 @@ impl Running {
         for line in self.lines {
             self.seen += &format!("{}\n", line?);
         }
-        let status = self.child.wait()?.code().context("tsmig was killed")?;
+        let status = self.child.wait()?;
+        let status = status.code().with_context(|| format!("tsmig was killed ({status}) after {}", self.seen))?;
         Ok(Run { status, stdout: self.seen, stderr: String::new() })
     }
 }
