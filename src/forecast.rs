@@ -28,7 +28,7 @@ const PACES: (f64, f64) = (0.1, 1.5);
 /// See [`PACES`].
 const FASTEST_IF_ASSUMED: f64 = 100.0;
 
-/// A post-copy that has not switched over for so many seconds goes by pre-copy. Chosen: the switch takes about one.
+/// After so many seconds a post-copy that has not switched over is taken to go by pre-copy. Chosen: a switch takes about one.
 const SWITCHES_WITHIN_SECONDS: f64 = 5.0;
 
 /// Listens to the run of a plan.
@@ -294,7 +294,7 @@ mod tests {
         Event::Launch { domain, destination, technique: Technique::PreCopy }
     }
 
-    /// Tells of a first pass over so many MiB that has gone so far, at so many Mbit/s.
+    /// A first pass over `of` MiB, of which `transferred` have crossed, at so many Mbit/s.
     fn progress(domain: &str, transferred: u64, of: u64, mbit: f64) -> Event {
         let progress = Progress {
             pass: 1,
