@@ -84,6 +84,8 @@ fn config(guest: &GuestSpec, numbers: &BTreeMap<String, u8>) -> Result<GuestConf
         name: guest.name.clone(),
         nics: guest.nics.iter().map(|nic| nic_config(nic, number, numbers)).collect::<Result<_>>()?,
         fill: guest.fill_mib << 20,
+        freed: guest.freed_mib << 20,
+        burst_ms: guest.burst_ms,
         dirty: guest.dirty.bytes_per_second(),
         working_set: guest.working_set_mib << 20,
     })

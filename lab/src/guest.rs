@@ -1,5 +1,7 @@
 //! A guest that is to be added to a lab.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{networks::Network, node::Node, rate::Rate};
@@ -43,6 +45,13 @@ pub struct GuestSpec {
     pub nics: Vec<Nic>,
     /// Memory to fill at boot with bytes that must cross the wire, in MiB.
     pub fill_mib: u64,
+    /// Memory to fill after that and free again, in MiB: free, and not zeros.
+    #[serde(default)]
+    pub freed_mib: u64,
+    /// Period of the bursts in which its traffic runs: at twice its rate for one half, at none for the other. In
+    /// milliseconds; 0 if it is steady.
+    #[serde(default)]
+    pub burst_ms: u64,
     /// Whether its kernel empties what memory it frees, which then hardly crosses: 53 MiB of 96 did, 79 do otherwise.
     #[serde(default)]
     pub light: bool,
@@ -71,6 +80,8 @@ impl GuestSpec {
             memory_mib: 128,
             nics: vec![Nic::default()],
             fill_mib: 0,
+            freed_mib: 0,
+            burst_ms: 0,
             light: false,
             dirty: Rate::ZERO,
             working_set_mib: 16,
@@ -143,6 +154,18 @@ impl GuestSpec {
     /// Fills that much of its memory, in MiB.
     pub fn fill_mib(mut self, fill: u64) -> Self {
         self.fill_mib = fill;
+        self
+    }
+
+    /// Makes it use that much more memory, in MiB, and free it again.
+    pub fn freed_mib(mut self, freed: u64) -> Self {
+        self.freed_mib = freed;
+        self
+    }
+
+    /// Makes its traffic run in bursts of that period.
+    pub fn bursts(mut self, period: Duration) -> Self {
+        self.burst_ms = period.as_millis() as u64;
         self
     }
 

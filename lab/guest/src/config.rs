@@ -20,6 +20,10 @@ pub struct GuestConfig {
     pub nics: Vec<NicConfig>,
     /// Memory to fill at boot with bytes that do not compress, in bytes.
     pub fill: u64,
+    /// Memory to fill after that, and free again, in bytes.
+    pub freed: u64,
+    /// Period of the bursts in which its traffic runs, in milliseconds; 0 if it is steady.
+    pub burst_ms: u64,
     /// Rate at which memory is written to, in bytes (of whole pages) per second; 0 for none.
     pub dirty: u64,
     /// Memory over which those writes go round, in bytes.
@@ -63,7 +67,14 @@ impl GuestConfig {
             word("send", number, &nic.send);
             word("receive", number, &nic.receive);
         }
-        for (key, value) in [("fill", self.fill), ("dirty", self.dirty), ("working_set", self.working_set)] {
+        let numbers = [
+            ("fill", self.fill),
+            ("freed", self.freed),
+            ("burst_ms", self.burst_ms),
+            ("dirty", self.dirty),
+            ("working_set", self.working_set),
+        ];
+        for (key, value) in numbers {
             word(key, "", &value);
         }
         line
@@ -78,6 +89,8 @@ impl GuestConfig {
             name: words.find("name", "").context("the kernel command line has no tsmig.name")?.to_owned(),
             nics: (0..count).map(|number| nic(words, &suffix(number))).collect::<Result<_>>()?,
             fill: words.get("fill", "")?,
+            freed: words.get("freed", "")?,
+            burst_ms: words.get("burst_ms", "")?,
             dirty: words.get("dirty", "")?,
             working_set: words.get("working_set", "")?,
         })
@@ -145,7 +158,7 @@ mod tests {
         let silent = NicConfig { address: address(30), peer: None, send: 0, ..nic.clone() };
         let routed = NicConfig { address: address(40), gateway: Some(Ipv4Addr::new(10, 40, 0, 1)), ..nic.clone() };
         let nics = vec![nic, silent, routed];
-        GuestConfig { name: "o1".into(), nics, fill: 1 << 20, dirty: 0, working_set: 0 }
+        GuestConfig { name: "o1".into(), nics, fill: 1 << 20, freed: 0, burst_ms: 2000, dirty: 0, working_set: 0 }
     }
 
     #[test]

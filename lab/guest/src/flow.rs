@@ -35,6 +35,8 @@ pub struct Announcement {
     pub direction: Direction,
     /// Rate of the data, in bits per second.
     pub bits_per_second: u64,
+    /// Period of the bursts in which it runs, in milliseconds; 0 if it is steady.
+    pub burst_ms: u64,
 }
 
 impl fmt::Display for Announcement {
@@ -43,7 +45,7 @@ impl fmt::Display for Announcement {
             Direction::Send => "send",
             Direction::Receive => "receive",
         };
-        write!(f, "{} {direction} {}", self.guest, self.bits_per_second)
+        write!(f, "{} {direction} {} {}", self.guest, self.bits_per_second, self.burst_ms)
     }
 }
 
@@ -52,7 +54,7 @@ impl FromStr for Announcement {
 
     fn from_str(line: &str) -> Result<Self> {
         let words: Vec<_> = line.split_ascii_whitespace().collect();
-        let [guest, direction, rate] = words[..] else {
+        let [guest, direction, rate, burst] = words[..] else {
             bail!("not an announcement: {line:?}");
         };
         Ok(Self {
@@ -63,6 +65,7 @@ impl FromStr for Announcement {
                 _ => bail!("no such direction: {direction:?}"),
             },
             bits_per_second: rate.parse().context("rate of an announcement")?,
+            burst_ms: burst.parse().context("bursts of an announcement")?,
         })
     }
 }
@@ -73,8 +76,12 @@ mod tests {
 
     #[test]
     fn survives_the_wire() {
-        let announcement =
-            Announcement { guest: "i1".into(), direction: Direction::Receive, bits_per_second: 30_000_000 };
+        let announcement = Announcement {
+            guest: "i1".into(),
+            direction: Direction::Receive,
+            bits_per_second: 30_000_000,
+            burst_ms: 2000,
+        };
         let line = format!("{announcement}\n");
         assert_eq!(line.parse::<Announcement>().unwrap(), announcement);
     }

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result};
 use tsmig_lab_guest::{
     config::{GuestConfig, NicConfig},
-    flow::{Direction, PORT},
+    flow::{Announcement, Direction, PORT},
     serve::serve,
 };
 
@@ -44,6 +44,8 @@ fn run() -> Result<Infallible> {
 
     // Before the first tick: a guest that ticks is as large as it was asked to be.
     let _filled = memory::fill(config.fill)?;
+    // What a program leaves that has ended: free, and not zeros.
+    drop(memory::fill(config.freed)?);
     if config.dirty > 0 {
         let working_set = memory::fill(config.working_set)?;
         thread::spawn(move || memory::keep_dirty(config.dirty, working_set));
@@ -51,17 +53,18 @@ fn run() -> Result<Infallible> {
     let other_end = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).context("listening for other guests")?;
     thread::spawn(move || serve(&other_end, &|_, _, _| {}));
     for nic in &config.nics {
-        start_traffic(&config.name, nic);
+        start_traffic(&config, nic);
     }
     thread::spawn(orders::listen);
     heartbeat::beat()
 }
 
-fn start_traffic(guest: &str, nic: &NicConfig) {
-    for (direction, rate) in [(Direction::Send, nic.send), (Direction::Receive, nic.receive)] {
-        if let Some(peer) = nic.peer.filter(|_| rate > 0) {
-            let name = guest.to_owned();
-            thread::spawn(move || traffic::keep_up(&name, peer, direction, rate));
+fn start_traffic(config: &GuestConfig, nic: &NicConfig) {
+    for (direction, bits_per_second) in [(Direction::Send, nic.send), (Direction::Receive, nic.receive)] {
+        if let Some(peer) = nic.peer.filter(|_| bits_per_second > 0) {
+            let (guest, burst_ms) = (config.name.clone(), config.burst_ms);
+            let announcement = Announcement { guest, direction, bits_per_second, burst_ms };
+            thread::spawn(move || traffic::keep_up(peer, &announcement));
         }
     }
 }

@@ -18,12 +18,29 @@ const STEP: Duration = Duration::from_millis(10);
 pub struct Pacer {
     bytes_per_second: f64,
     next: Instant,
+    bursts: Option<Bursts>,
+}
+
+/// Sends in the first half of each period only.
+#[derive(Debug)]
+struct Bursts {
+    begin: Instant,
+    period: Duration,
 }
 
 impl Pacer {
     /// A pacer whose first chunk is due now.
     pub fn new(bytes_per_second: f64) -> Self {
-        Self { bytes_per_second, next: Instant::now() }
+        Self { bytes_per_second, next: Instant::now(), bursts: None }
+    }
+
+    /// The same mean rate, but at twice the rate for half of each `period`, and at none for the other half; 0 is steady.
+    pub fn in_bursts(self, period: Duration) -> Self {
+        if period.is_zero() {
+            return self;
+        }
+        let bursts = Some(Bursts { begin: self.next, period });
+        Self { bytes_per_second: 2.0 * self.bytes_per_second, bursts, ..self }
     }
 
     /// Size of chunk, in bytes, that needs one wake-up each 10 ms; a multiple of `unit`, at least one.
@@ -40,6 +57,12 @@ impl Pacer {
         }
         thread::sleep(self.next.saturating_duration_since(now));
         self.next += Duration::from_secs_f64(bytes as f64 / self.bytes_per_second);
+        if let Some(Bursts { begin, period }) = &self.bursts {
+            let phase = (self.next - *begin).as_secs_f64() % period.as_secs_f64();
+            if phase >= period.as_secs_f64() / 2.0 {
+                self.next += Duration::from_secs_f64(period.as_secs_f64() - phase);
+            }
+        }
     }
 }
 
@@ -58,6 +81,18 @@ mod tests {
         }
         let elapsed = start.elapsed();
         assert!(elapsed >= Duration::from_millis(190), "{elapsed:?}");
+    }
+
+    #[test]
+    fn bursts_have_the_same_mean_rate() {
+        let mut pacer = Pacer::new(1_000_000.0).in_bursts(Duration::from_millis(100));
+        let start = Instant::now();
+        // At twice the rate that takes 95 ms; with two pauses, 195 ms.
+        for _ in 0..20 {
+            pacer.wait(10_000);
+        }
+        let elapsed = start.elapsed();
+        assert!(elapsed >= Duration::from_millis(140), "{elapsed:?}");
     }
 
     #[test]

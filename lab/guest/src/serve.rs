@@ -6,6 +6,7 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     thread,
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -34,7 +35,7 @@ fn serve_guest(stream: TcpStream, meter: Meter<'_>) -> Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut line = String::new();
     reader.read_line(&mut line)?;
-    let Announcement { guest, direction, bits_per_second } = line.parse()?;
+    let Announcement { guest, direction, bits_per_second, burst_ms } = line.parse()?;
     let count = |bytes| meter(&guest, direction, bytes);
     match direction {
         Direction::Send => count_sent(reader, count),
@@ -47,7 +48,7 @@ fn serve_guest(stream: TcpStream, meter: Meter<'_>) -> Result<()> {
                 drop(count_received(reader, count));
                 end();
             });
-            let result = send(&stream, bits_per_second);
+            let result = send(&stream, bits_per_second, burst_ms);
             end();
             result
         }),
@@ -65,8 +66,8 @@ fn count_sent(mut reader: impl Read, count: impl Fn(u64)) -> Result<()> {
     }
 }
 
-fn send(mut stream: &TcpStream, bits_per_second: u64) -> Result<()> {
-    let mut pacer = Pacer::new(bits_per_second as f64 / 8.0);
+fn send(mut stream: &TcpStream, bits_per_second: u64, burst_ms: u64) -> Result<()> {
+    let mut pacer = Pacer::new(bits_per_second as f64 / 8.0).in_bursts(Duration::from_millis(burst_ms));
     // Not zeros, lest a migration find the guest's buffers easy to send.
     let chunk: Vec<u8> = (0..pacer.chunk(1)).map(|index| (index * 31 % 251) as u8).collect();
     loop {

@@ -23,17 +23,16 @@ const BUFFERS: usize = 512 << 10;
 const RETRY: Duration = Duration::from_millis(200);
 
 /// Keeps one flow going for ever, over as many connections as it takes.
-pub(crate) fn keep_up(name: &str, peer: SocketAddrV4, direction: Direction, bits_per_second: u64) {
-    let announcement = Announcement { guest: name.to_owned(), direction, bits_per_second };
+pub(crate) fn keep_up(peer: SocketAddrV4, announcement: &Announcement) {
     // Over all connections, so that the peer can tell what is new.
     let mut received = 0;
     loop {
-        let result = connect(peer, &announcement).and_then(|stream| match direction {
-            Direction::Send => send(stream, bits_per_second),
+        let result = connect(peer, announcement).and_then(|stream| match announcement.direction {
+            Direction::Send => send(stream, announcement),
             Direction::Receive => receive(stream, &mut received),
         });
         if let Err(error) = result {
-            console::line(&format!("flow {direction:?}: {error}; connecting again"));
+            console::line(&format!("flow {:?}: {error}; connecting again", announcement.direction));
         }
         thread::sleep(RETRY);
     }
@@ -47,8 +46,9 @@ fn connect(peer: SocketAddrV4, announcement: &Announcement) -> Result<TcpStream>
     Ok(stream)
 }
 
-fn send(mut stream: TcpStream, bits_per_second: u64) -> Result<()> {
-    let mut pacer = Pacer::new(bits_per_second as f64 / 8.0);
+fn send(mut stream: TcpStream, announcement: &Announcement) -> Result<()> {
+    let bursts = Duration::from_millis(announcement.burst_ms);
+    let mut pacer = Pacer::new(announcement.bits_per_second as f64 / 8.0).in_bursts(bursts);
     let size = pacer.chunk(1);
     let mut buffers = vec![0; BUFFERS.max(size)];
     loop {
