@@ -39,6 +39,7 @@ fn host(domains: usize) -> Profile {
             memory_bytes: 32 << 30,
             resident_bytes: (1 << 30) << (next() * 5.0) as u32,
             unused_bytes: None,
+            learned: None,
             dirty_bytes_per_second: if next() < 1.0 / 3.0 { next() * 50e6 } else { 0.0 },
             outbound_bits_per_second: if index % 4 < 2 { rate(next()) } else { 0.0 },
             inbound_bits_per_second: if index % 2 == 0 { rate(next()) } else { 0.0 },
@@ -59,6 +60,7 @@ fn host(domains: usize) -> Profile {
         address: None,
         other_ports: Vec::new(),
         outlets: Vec::new(),
+        crossing: None,
         domains: (0..domains).map(&mut domain).collect(),
     }
 }

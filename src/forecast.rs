@@ -9,7 +9,8 @@ use crate::domain::{Phase, Technique};
 use crate::engine::events::{Event, Notice, Timed};
 use crate::engine::migration::Progress;
 use crate::plan::{Leg, Move, Plan, Position, Situation, image_bits};
-use crate::profile::{Both, DomainProfile};
+use crate::profile::learned::Learned;
+use crate::profile::{Both, DomainProfile, Profile};
 use crate::report::{DomainOutcome, DomainReport};
 use crate::topology::CapacityOrigin;
 
@@ -18,6 +19,9 @@ const PAUSE_SECONDS: f64 = 2.0;
 
 /// Seconds of the model's time over which what crosses is compared.
 const COMPARED_SECONDS: f64 = 0.5;
+
+/// So many comparisons are needed before a run says how fast memory crosses.
+const FEWEST_COMPARISONS: u32 = 3;
 
 /// Weight of the newest comparison in the pace; the last ten seconds count most.
 const PACE_WEIGHT: f64 = 0.3;
@@ -30,6 +34,17 @@ const FASTEST_IF_ASSUMED: f64 = 100.0;
 
 /// After so many seconds a post-copy that has not switched over is taken to go by pre-copy. Chosen: a switch takes about one.
 const SWITCHES_WITHIN_SECONDS: f64 = 5.0;
+
+/// How fast memory crossed in a run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Pace {
+    /// As a part of what the model says without any experience.
+    pub(crate) pace: f64,
+    /// Over how many seconds it was compared.
+    pub(crate) seconds: f64,
+    /// Capacity of the slower of the two links.
+    pub(crate) link_bits_per_second: f64,
+}
 
 /// Listens to the run of a plan.
 pub(crate) struct Forecaster {
@@ -44,6 +59,10 @@ pub(crate) struct Forecaster {
     forecast_at: f64,
     /// Of each domain that has crossed, what did once, as a part of what was to.
     fullness: Vec<f64>,
+    /// All rates that were compared, from one forecast to the next: those that were seen, and those of the model. In bits per
+    /// second.
+    compared: (f64, f64),
+    comparisons: u32,
 }
 
 /// A migration in flight as it was last seen. Bytes unless named otherwise.
@@ -55,6 +74,9 @@ struct Flight {
     leg: Leg,
     leg_since: f64,
     progress: Progress,
+    progress_at: f64,
+    /// When it was compared last with what the model says of this leg, what had crossed then, and what remained.
+    compared: Option<(f64, u64, u64)>,
     /// All that the first pass goes through, as far as it was seen.
     whole: u64,
     /// What had crossed by the end of the first pass.
@@ -81,7 +103,32 @@ impl Forecaster {
             situation,
             forecast_at: 0.0,
             fullness: Vec::new(),
+            compared: (0.0, 0.0),
+            comparisons: 0,
         }
+    }
+
+    /// The profile of the host that is emptied.
+    pub(crate) fn source(&self) -> &Profile {
+        &self.profiles.source
+    }
+
+    /// How fast memory has crossed, as a part of what the model says without any experience, and over how many seconds that was
+    /// compared; `None` if that was too short.
+    /// A capacity that is only assumed, or a cap, is no measure.
+    pub(crate) fn pace(&self) -> Option<Pace> {
+        let (seen, expected) = self.compared;
+        let ports = [&self.profiles.source, &self.profiles.destination].map(|host| &host.migration_port);
+        let is_measure =
+            self.bandwidth_bits_per_second.is_none() && ports.iter().all(|port| port.origin != CapacityOrigin::Assumed);
+        let link_bits_per_second = ports.iter().map(|port| port.bits_per_second).fold(f64::INFINITY, f64::min);
+        let crossing = self.profiles.source.crossing.filter(|crossing| crossing.is_of(link_bits_per_second));
+        let known = crossing.map_or(1.0, |crossing| crossing.pace);
+        (is_measure && self.comparisons >= FEWEST_COMPARISONS).then(|| Pace {
+            pace: known * seen / expected,
+            seconds: f64::from(self.comparisons) * PAUSE_SECONDS,
+            link_bits_per_second,
+        })
     }
 
     /// Hears an event, and gives a forecast if it is time for one.
@@ -128,6 +175,8 @@ impl Forecaster {
                 leg: Leg::Setup,
                 leg_since: now,
                 progress: Progress::default(),
+                progress_at: now,
+                compared: None,
                 whole: 0,
                 first_pass: None,
             };
@@ -169,11 +218,12 @@ impl Forecaster {
 
     /// Seconds from now to the end; `None` if none is foreseen.
     fn remaining_seconds(&mut self, now: f64) -> Option<f64> {
-        let Both { source, destination } = &self.profiles;
-        let position = |flight: &Flight| (flight.domain, flight.position(&source.domains[flight.domain], now));
+        let domains = &self.profiles.source.domains;
+        let position = |flight: &Flight| (flight.domain, flight.position(&domains[flight.domain], now));
         self.situation.in_flight = self.in_flight.values().map(position).collect();
         let moves: Vec<_> = self.waiting.iter().map(|(_, next)| *next).collect();
         self.situation.pace = self.paced(&moves);
+        let Both { source, destination } = &self.profiles;
         let mut source = source.clone();
         // Guests of one host are often alike. As long as few have crossed, the profile counts as one of them.
         let fullness = (1.0 + self.fullness.iter().sum::<f64>()) / (1.0 + self.fullness.len() as f64);
@@ -181,30 +231,40 @@ impl Forecaster {
             let domain = &mut source.domains[next.domain];
             let image = (image_bits(domain) * fullness / 8.0).min(domain.memory_bytes as f64);
             (domain.resident_bytes, domain.unused_bytes) = (image as u64, None);
+            domain.learned = domain.learned.map(|learned| Learned { crossing_bytes: image as u64, ..learned });
         }
         let (totals, _) = self.situation.predict(&source, destination, &moves, self.bandwidth_bits_per_second);
         totals.total_seconds
     }
 
     /// The pace by what crosses now against what the model says would, of those that go on as they do.
-    fn paced(&self, moves: &[Move]) -> f64 {
+    fn paced(&mut self, moves: &[Move]) -> f64 {
         let (Both { source, destination }, before) = (&self.profiles, self.situation.pace);
+        let is_assumed = [source, destination].iter().any(|host| host.migration_port.origin == CapacityOrigin::Assumed);
         let now = Situation { pace: 1.0, ..self.situation.clone() };
         let (later, _) = now.after(COMPARED_SECONDS, source, destination, moves, self.bandwidth_bits_per_second);
         let (mut measured, mut expected) = (0.0, 0.0);
-        for flight in self.in_flight.values().filter(|flight| flight.progress.bits_per_second > 0.0) {
+        let mut whole = (0.0, 0.0);
+        for flight in self.in_flight.values_mut().filter(|flight| flight.progress.bits_per_second > 0.0) {
             let of = |situation: &Situation| {
                 situation.in_flight.iter().find(|(domain, _)| *domain == flight.domain).map(|(_, position)| *position)
             };
             if let Some((now, later)) = of(&now).zip(of(&later)).filter(|(now, later)| now.leg == later.leg) {
+                let modelled = (later.transferred_bits - now.transferred_bits) / COMPARED_SECONDS;
                 measured += flight.progress.bits_per_second;
-                expected += (later.transferred_bits - now.transferred_bits) / COMPARED_SECONDS;
+                expected += modelled;
+                if let Some(seen) = flight.since_compared() {
+                    whole = (whole.0 + seen, whole.1 + modelled);
+                }
             }
         }
         if expected <= 0.0 {
             return before;
         }
-        let is_assumed = [source, destination].iter().any(|host| host.migration_port.origin == CapacityOrigin::Assumed);
+        if whole.1 > 0.0 {
+            self.compared = (self.compared.0 + whole.0, self.compared.1 + whole.1);
+            self.comparisons += 1;
+        }
         let pace = (measured / expected).clamp(PACES.0, if is_assumed { FASTEST_IF_ASSUMED } else { PACES.1 });
         before + PACE_WEIGHT * (pace - before)
     }
@@ -212,7 +272,7 @@ impl Forecaster {
 
 impl Flight {
     fn enter(&mut self, leg: Leg, now: f64) {
-        (self.leg, self.leg_since) = (leg, now);
+        (self.leg, self.leg_since, self.compared) = (leg, now, None);
     }
 
     fn progress(&mut self, progress: &Progress, now: f64) {
@@ -228,7 +288,17 @@ impl Flight {
             self.first_pass.get_or_insert(progress.transferred);
             self.enter(Leg::Pass, now);
         }
-        self.progress = *progress;
+        (self.progress, self.progress_at) = (*progress, now);
+    }
+
+    /// Bits per second that have crossed since it was asked last, within the same leg. A mean rate would lag behind. `None` where
+    /// it went by blank memory, which takes time of its own in the model.
+    fn since_compared(&mut self) -> Option<f64> {
+        let now = (self.progress_at, self.progress.transferred, self.progress.remaining);
+        let (then, crossed, remained) = self.compared.replace(now)?;
+        let crossed = now.1.saturating_sub(crossed);
+        let is_blank = remained.saturating_sub(now.2) > crossed.saturating_mul(2);
+        (now.0 > then && !is_blank).then(|| crossed as f64 * 8.0 / (now.0 - then))
     }
 
     /// Whether memory was seen to cross.

@@ -24,6 +24,7 @@ pub mod cli;
 mod config;
 pub mod domain;
 pub mod engine;
+pub mod experience;
 pub mod failure;
 pub mod files;
 mod forecast;

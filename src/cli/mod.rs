@@ -62,6 +62,8 @@ pub(crate) enum Command {
     Config(ConfigArgs),
     /// Print a saved report again, or draw it as a page for the browser.
     Report(ReportArgs),
+    /// Show what earlier runs have taught about hosts and domains, or forget it.
+    Model(ModelArgs),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -220,6 +222,31 @@ pub(crate) enum ConfigCommand {
     },
     /// Print the names of the configured hosts, one per line.
     Hosts,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    #[command(subcommand)]
+    pub command: ModelCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelCommand {
+    /// Print the file in which it is kept, and what the next plan takes from it: of each pair of hosts how fast memory
+    /// crosses, and which kinds of guests are proven; of each domain how much of its memory crosses, and what it writes.
+    Show,
+    /// Forget what earlier runs have shown.
+    Forget {
+        /// Domains, by their names or by patterns as of --only.
+        #[arg(value_name = "DOMAIN", required_unless_present_any = ["migrations", "all"])]
+        domains: Vec<String>,
+        /// Forget how all domains moved and how fast, as after a change of the network; what is proven is kept.
+        #[arg(long, conflicts_with_all = ["domains", "all"])]
+        migrations: bool,
+        /// Forget everything, also what is proven.
+        #[arg(long, conflicts_with = "domains")]
+        all: bool,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -19,7 +19,6 @@ mod launch_queue;
 pub mod migration;
 mod options;
 mod outcome;
-pub mod proofs;
 pub mod recovery;
 mod runtime;
 mod watcher;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::domain::Route;
 use crate::engine::hooks::Hooks;
 use crate::engine::migration::OnStall;
-use crate::engine::proofs::Proofs;
+use crate::experience::proofs::Proofs;
 use crate::units;
 
 /// How to run.

@@ -41,6 +41,11 @@ fn check(text: &Text<'_>, prefix: &str, profile: &Profile) -> Result<(), FileErr
         }
         text.check_text(&format!("{prefix}{key}.name"), &port.name)?;
     }
+    if let Some(crossing) = &profile.crossing {
+        text.check_number(&format!("{prefix}crossing.pace"), crossing.pace)?;
+        text.check_number(&format!("{prefix}crossing.setup_seconds"), crossing.setup_seconds)?;
+        text.check_number(&format!("{prefix}crossing.link_bits_per_second"), crossing.link_bits_per_second)?;
+    }
     let (mut uuids, mut names) = (HashMap::new(), HashMap::new());
     for (i, domain) in profile.domains.iter().enumerate() {
         let key = |name: &str| format!("{prefix}domains[{i}].{name}");
@@ -52,6 +57,9 @@ fn check(text: &Text<'_>, prefix: &str, profile: &Profile) -> Result<(), FileErr
             ("inbound_bits_per_second", domain.inbound_bits_per_second),
         ] {
             text.check_number(&key(name), value)?;
+        }
+        if let Some(writes) = domain.learned.and_then(|learned| learned.writes) {
+            text.check_number(&key("learned.writes.bytes_per_second"), writes.bytes_per_second)?;
         }
         text.check_uuid(&mut uuids, &domain.uuid, key("uuid"))?;
         text.check_unique(&mut names, domain.name.clone(), &domain.name, key("name"))?;

@@ -87,12 +87,13 @@ pub struct Activity {
 }
 
 impl Activity {
-    fn of(domain: &DomainProfile, guest: &Guest, [source, destination]: [&Port; 2]) -> Self {
+    fn of(domain: &DomainProfile, guest: &Guest, is_idle: bool, [source, destination]: [&Port; 2]) -> Self {
         let busy = |link: &Port, bits| Some(bits).filter(|bits| !link.is_idle(*bits));
         Self {
             outbound_bits_per_second: busy(source, guest.outbound),
             inbound_bits_per_second: busy(destination, guest.inbound),
-            dirty_bytes_per_second: Some(domain.dirty_bytes_per_second).filter(|_| guest.writes() > 0.0),
+            dirty_bytes_per_second: (guest.writes() > 0.0 && !is_idle)
+                .then(|| domain.dirty_bytes_per_second.max(guest.writes() / 8.0)),
         }
     }
 }
@@ -110,7 +111,8 @@ pub(super) struct Planned<'a> {
 impl Planned<'_> {
     /// What the guest of the launch at `place` does; `domain` is its profile.
     pub(super) fn activity(&self, place: usize, domain: &DomainProfile) -> Activity {
-        Activity::of(domain, &self.scene.guests[self.launches[place].guest], self.links)
+        let guest = self.launches[place].guest;
+        Activity::of(domain, &self.scene.guests[guest], self.scene.is_idle(guest), self.links)
     }
 
     /// Why the launch at `place` is as it is.

@@ -33,7 +33,7 @@ pub(super) fn plan(seen: &Seen<'_>, demands: &Demands) -> Plan {
     let concurrency = outcome.peak.max(1);
     launches.iter_mut().for_each(|launch| launch.concurrency = launch.concurrency.min(concurrency));
 
-    let totals = outcome.totals();
+    let totals = outcome.totals(&scene);
     let links = [&source.migration_port, &destination.migration_port];
     let planned = Planned { scene, choices, launches, outcome, links };
     let chosen = Chosen { seen, moving, planned, predicted };
@@ -176,6 +176,7 @@ impl Chosen<'_> {
             inbound_bits_per_second: domain.inbound_bits_per_second,
             steady: domain.steady(),
             memory_bytes: self.seen.memory_bytes(&domain.uuid).unwrap_or(domain.resident_bytes),
+            earlier_migrations: domain.earlier_migrations(),
             activity: self.planned.activity(place, domain),
             reason: self.planned.reason(place),
             predicted: self.predicted[guest],
@@ -199,6 +200,7 @@ fn offline_step(seen: &Seen<'_>, domain: usize, order: usize, concurrency: usize
         inbound_bits_per_second: 0.0,
         steady: Vec::new(),
         memory_bytes: 0,
+        earlier_migrations: 0,
         activity: Activity::default(),
         reason: Reason::Offline,
         predicted: StepPrediction {

@@ -34,8 +34,8 @@ pub use gate::{Ground, ProofCost};
 pub use model::{Leg, Position};
 pub use note::Note;
 pub(crate) use planner::{Basis, Planner};
-pub(crate) use predict::image_bits;
 pub use predict::{Move, Situation, predict};
+pub(crate) use predict::{dirtied_by_traffic, image_bits};
 pub use revalidate::Difference;
 
 /// The schema name that a saved plan carries.
@@ -222,6 +222,9 @@ pub struct Step {
     /// Memory that it takes at the destination as it arrives, in bytes.
     #[serde(default)]
     pub memory_bytes: u64,
+    /// How many earlier migrations of it the prediction rests on; 0 if none was seen.
+    #[serde(default)]
+    pub earlier_migrations: usize,
     /// What its guest does that the migration meets.
     pub activity: Activity,
     /// Why it moves so. Its sentence is beside it as `reason`.
@@ -357,14 +360,15 @@ pub struct HostRefusal {
 pub struct Window {
     /// Its length in seconds.
     pub limit_seconds: f64,
-    /// Whether the predicted total time is within it; a plan that does not end never is.
+    /// Whether the most that the plan is predicted to take is within it; a plan that does not end never is.
     pub fits: bool,
 }
 
 impl Window {
     /// Judges whether what is predicted fits a window of that length, in seconds. A plan that moves nothing is not judged.
     fn judge(limit_seconds: Option<f64>, moves: bool, predicted: &Totals) -> Option<Self> {
-        let fits = |limit| predicted.total_seconds.is_some_and(|total| total <= limit);
+        let most = predicted.high.map_or(predicted.total_seconds, |high| Some(high.total_seconds));
+        let fits = |limit| most.is_some_and(|most| most <= limit);
         limit_seconds.filter(|_| moves).map(|limit_seconds| Self { limit_seconds, fits: fits(limit_seconds) })
     }
 }
@@ -376,10 +380,10 @@ pub struct Totals {
     pub total_seconds: Option<f64>,
     /// Application traffic that does not get through meanwhile, in bits; `None` if it does not end.
     pub lost_bits: Option<f64>,
-    /// What it takes at the least, if that is known.
+    /// What it takes at the least: nine of ten are to be between this and `high`. `None` if it does not end.
     #[serde(default)]
     pub low: Option<Extreme>,
-    /// What it takes at the most, if that is known.
+    /// What it takes at the most.
     #[serde(default)]
     pub high: Option<Extreme>,
 }
@@ -389,8 +393,6 @@ pub struct Totals {
 pub struct Extreme {
     /// Seconds from the first launch to the last end.
     pub total_seconds: f64,
-    /// Application traffic that does not get through meanwhile, in bits.
-    pub lost_bits: f64,
 }
 
 /// Another policy on the same domains, by the same model.

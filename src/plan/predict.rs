@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::gate::Gate;
-use super::model::scene::{Guest, Scene};
+use super::model::scene::{self, Guest, Scene};
 use super::model::{self, Launch, Position};
 use super::{StepPrediction, Totals};
 use crate::domain::Technique;
@@ -44,6 +44,11 @@ pub(crate) fn image_bits(domain: &DomainProfile) -> f64 {
     Guest::new(domain).image
 }
 
+/// Bytes that a guest's traffic dirties within so many seconds, by the model.
+pub(crate) fn dirtied_by_traffic(bits_per_second: f64, seconds: f64) -> f64 {
+    (scene::DIRTIED_BY_TRAFFIC * bits_per_second * seconds).min(scene::TRAFFIC_HOT_BITS) / 8.0
+}
+
 /// What the model says of a given schedule: its totals, and each of `moves` in their order. Domains that are not
 /// among them stay, and keep their traffic at the source.
 ///
@@ -70,7 +75,7 @@ pub(super) fn predict_as_asked(
     let situation = Situation { max_downtimes_ms: downtimes.collect(), ..Situation::default() };
     let (scene, launches) = situation.stage(source, destination, moves, bandwidth_bits_per_second, gate);
     let (outcome, steps) = model::predict(&scene, &launches);
-    (outcome.totals(), steps)
+    (outcome.totals(&scene), steps)
 }
 
 impl Situation {
@@ -84,7 +89,7 @@ impl Situation {
     ) -> (Totals, Vec<StepPrediction>) {
         let (scene, launches) = self.stage(source, destination, moves, bandwidth_bits_per_second, &Gate::default());
         let (outcome, steps) = model::predict(&scene, &launches);
-        (outcome.totals(), steps)
+        (outcome.totals(&scene), steps)
     }
 
     /// How far it has come after this many seconds by the model, and which of `moves` are still to be launched then.

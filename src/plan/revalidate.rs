@@ -285,6 +285,7 @@ fn predict_again(steps: Vec<Step>, bandwidth: Option<f64>, seen: &Seen<'_>, gate
             path: seen.path(),
             steady: seen.source.domain(&step.uuid).map(DomainProfile::steady).unwrap_or_default(),
             memory_bytes: seen.memory_bytes(&step.uuid).unwrap_or(step.memory_bytes),
+            earlier_migrations: seen.source.domain(&step.uuid).map_or(0, DomainProfile::earlier_migrations),
             predicted: predicted.unwrap_or(step.predicted),
             ..step
         }
@@ -298,6 +299,14 @@ fn slower(then: &Plan, now: &Plan) -> Vec<Difference> {
         (Some(then), Some(now)) => now > then * SLOWER + SLACK_SECONDS,
         (then, now) => then.is_some() && now.is_none(),
     };
+    let knows_less = now
+        .migrations
+        .iter()
+        .any(|step| then.step(&step.uuid).is_some_and(|before| before.earlier_migrations > step.earlier_migrations));
+    // What earlier runs have shown may be forgotten; the hosts are no others for that.
+    if knows_less {
+        return Vec::new();
+    }
     let mut found = Vec::new();
     if is_slower(then.predicted.total_seconds, now.predicted.total_seconds) {
         found.push(Difference::Slower { then: then.predicted.total_seconds, now: now.predicted.total_seconds });

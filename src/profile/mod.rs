@@ -4,6 +4,7 @@
 //! computed again later, elsewhere, without libvirt. `sampler` makes one from a live host.
 
 pub(crate) mod changes;
+pub mod learned;
 pub(crate) mod mobility;
 pub(crate) mod ports;
 pub(crate) mod sampler;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::DomainState;
 use crate::obstacle::Eligibility;
+use crate::profile::learned::{Crossing, Learned, Teacher};
 use crate::profile::ports::Ports;
 use crate::topology::{Binding, Hop, HostPorts, Outlet, Plug, Port, RouteOrigin, contends};
 
@@ -60,6 +62,9 @@ pub struct Profile {
     /// What guests can be plugged into, and where that leads, as far as that is known.
     #[serde(default)]
     pub outlets: Vec<Outlet>,
+    /// How earlier migrations from this host to the other crossed, if any was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crossing: Option<Crossing>,
     /// All domains of the host, the inactive ones included, sorted by name.
     pub domains: Vec<DomainProfile>,
 }
@@ -157,6 +162,9 @@ pub struct DomainProfile {
     /// Its NICs, whose rates make up the two above.
     #[serde(default)]
     pub nics: Vec<NicProfile>,
+    /// What earlier migrations have shown of it, if any was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned: Option<Learned>,
     /// Whether post-copy may be used on it.
     pub post_copy: Eligibility,
     /// Whether it can be migrated at all.
@@ -165,6 +173,11 @@ pub struct DomainProfile {
 }
 
 impl DomainProfile {
+    /// How many migrations of this very domain something is known from.
+    pub(crate) fn earlier_migrations(&self) -> usize {
+        self.learned.filter(|learned| learned.of == Teacher::Itself).map_or(0, |learned| learned.migrations)
+    }
+
     /// What each of its NICs did not fall below.
     pub(crate) fn steady(&self) -> Vec<Steady> {
         self.nics.iter().map(|nic| nic.steady).collect()
@@ -225,6 +238,7 @@ pub(crate) mod fixture {
             outbound_bits_per_second: 0.0,
             inbound_bits_per_second: 0.0,
             nics: Vec::new(),
+            learned: None,
             post_copy: Eligibility::default(),
             migration: Eligibility::default(),
         };
@@ -236,6 +250,7 @@ pub(crate) mod fixture {
             address: None,
             other_ports: Vec::new(),
             outlets: Vec::new(),
+            crossing: None,
             domains: domains.iter().map(domain).collect(),
         }
     }

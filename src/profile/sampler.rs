@@ -192,6 +192,7 @@ impl SamplingWindow {
             outbound_bits_per_second: nics.iter().fold(0.0, |sum, nic| sum + nic.outbound_bits_per_second),
             inbound_bits_per_second: nics.iter().fold(0.0, |sum, nic| sum + nic.inbound_bits_per_second),
             nics,
+            learned: None,
             post_copy,
             migration: mobility.migration,
         }
@@ -299,6 +300,7 @@ fn profile_host(
         address: None,
         other_ports: Vec::new(),
         outlets: Vec::new(),
+        crossing: None,
         domains: window.domains(mobilities),
     };
     Ok((profile, inventory))

@@ -8,8 +8,11 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::escape::escape_line;
 use super::page::Page;
+use crate::domain::Technique;
+use crate::experience::known::Known;
 use crate::plan::{Alternative, Objective, Plan, Totals};
 use crate::profile::Profile;
+use crate::profile::learned::{Crossing, Writes};
 use crate::report::{DomainOutcome, Job, Outcome, Report};
 use crate::topology::{Binding, CapacityOrigin, HostPorts, Port, UPLINK};
 use crate::units::{Rate, rate, size, span};
@@ -84,6 +87,10 @@ pub fn plan_on(plan: &Plan, page: &Page) -> String {
         text += &page.paragraph(&format!("note: {note}"));
     }
     text += &totals(plan);
+    if let Some(expected) = expected(plan) {
+        text += "\n";
+        text += page.paragraph(&expected).trim_end();
+    }
     if let Some(window) = plan.window {
         let limit = span(window.limit_seconds);
         text += "\n";
@@ -122,6 +129,20 @@ fn steps(plan: &Plan, page: &Page) -> Table {
     table
 }
 
+/// Between what times the plan is expected to end, and by what that is known; `None` if it does not end.
+fn expected(plan: &Plan) -> Option<String> {
+    let (low, high) = plan.predicted.low.zip(plan.predicted.high)?;
+    let live = plan.migrations.iter().filter(|step| step.technique() != Technique::Offline);
+    let (known, new): (Vec<_>, Vec<_>) = live.partition(|step| step.earlier_migrations > 0);
+    let by = match (known.len(), new.len()) {
+        (0, 0) => return None,
+        (0, _) => "no migration of these domains is known from before".to_owned(),
+        (_, 0) => "each of these domains was seen to migrate before".to_owned(),
+        (known, new) => format!("{known} of {} domains were seen to migrate before", known + new),
+    };
+    Some(format!("this plan is expected to take {} to {}; {by}", span(low.total_seconds), span(high.total_seconds)))
+}
+
 fn totals(plan: &Plan) -> String {
     let mut totals = table(&["policy", "total", "traffic lost"]);
     let mut add = |policy: &str, predicted: &Totals| {
@@ -149,6 +170,47 @@ pub fn configuration<'a>(
     let mut table = table(&["key", "value", "from"]);
     settings.for_each(|setting| row(&mut table, setting));
     files.map(file).collect::<String>() + &table.to_string()
+}
+
+/// What is known after earlier runs.
+pub(crate) fn known(known: &Known) -> String {
+    if known.pairs.is_empty() {
+        return format!("nothing is known from earlier runs; {} will keep it", escape_line(&known.file));
+    }
+    let mut pairs = table(&["from", "to", "crosses at", "first byte after", "kinds proven", "last seen"]);
+    for pair in &known.pairs {
+        let of = |value: fn(&Crossing) -> String| pair.crossing.as_ref().map_or_else(|| "-".to_owned(), value);
+        row(
+            &mut pairs,
+            [
+                pair.source.name.clone(),
+                pair.destination.name.clone(),
+                of(|crossing| format!("{:.0} % of the model", 100.0 * crossing.pace)),
+                of(|crossing| span(crossing.setup_seconds)),
+                pair.proven.to_string(),
+                pair.at.clone(),
+            ],
+        );
+    }
+    right_align(&mut pairs, &[2, 3, 4]);
+    let mut domains =
+        table(&["domain", "crosses of its resident", "writes", "over at most", "migrations", "last seen"]);
+    for domain in &known.domains {
+        let of = |value: fn(&Writes) -> String| domain.lesson.writes.as_ref().map_or_else(|| "-".to_owned(), value);
+        row(
+            &mut domains,
+            [
+                domain.domain.clone(),
+                format!("{:.0} %", 100.0 * domain.lesson.crosses),
+                of(|writes| format!("{}/s", size(writes.bytes_per_second as u64))),
+                of(|writes| size(writes.most_bytes)),
+                domain.lesson.migrations.to_string(),
+                domain.at.clone(),
+            ],
+        );
+    }
+    right_align(&mut domains, &[1, 2, 3, 4]);
+    format!("{}:\n\n{pairs}\n\n{domains}", escape_line(&known.file))
 }
 
 /// How each domain ended.

@@ -29,6 +29,7 @@ pub(crate) fn plan(steps: &[(&str, Technique, usize)]) -> Plan {
         outbound_bits_per_second: 0.0,
         inbound_bits_per_second: 0.0,
         steady: Vec::new(),
+        earlier_migrations: 0,
         memory_bytes: 0,
         activity: Activity::default(),
         reason: Reason::Chosen { otherwise: None },

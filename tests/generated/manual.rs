@@ -39,6 +39,10 @@ Hosts, and what else is the same for everybody.
 .TP
 .I $XDG_CONFIG_HOME/tsmig/config.toml
 The same for one user; what it says comes before what /etc says. Without XDG_CONFIG_HOME it is in ~/.config.
+.TP
+.I $XDG_STATE_HOME/tsmig/experience.jsonl
+What earlier runs have shown, for the next plan: see tsmig\-model(1). Without XDG_STATE_HOME it is in /var/lib/tsmig for root,
+and in ~/.local/state/tsmig for others. The journals of runs are beside it.
 ";
 
 const ENVIRONMENT: &str = r".SH ENVIRONMENT

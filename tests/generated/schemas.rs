@@ -8,17 +8,21 @@ use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 use tsmig::engine::events::Timed;
+use tsmig::experience::known::Known;
+use tsmig::experience::record::Record;
 use tsmig::files::saved_report::SavedReport;
 use tsmig::plan::Plan;
 use tsmig::profile::Profiles;
 
 /// Each schema with the name of its file.
-pub fn all() -> [(&'static str, String); 4] {
+pub fn all() -> [(&'static str, String); 6] {
     [
         ("profile.json", text::<Profiles>("Profiles: what `tsmig profile` prints and saves")),
         ("plan.json", text::<Plan>("A plan: what `tsmig plan` prints and saves")),
         ("events.json", text::<Timed>("An event: a line of `tsmig evacuate` or `recover` with `--output json`")),
         ("report.json", text::<SavedReport>("A report: what `tsmig evacuate --report FILE` writes")),
+        ("experience.json", text::<Record>("What a run has shown: a line of the file that `tsmig model show` names")),
+        ("model.json", text::<Known>("What is known from earlier runs: what `tsmig model show` prints")),
     ]
 }
 

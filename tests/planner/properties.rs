@@ -31,6 +31,7 @@ pub(crate) fn ordinary(index: usize) -> BoxedStrategy<DomainProfile> {
             memory_bytes: resident * 2,
             resident_bytes: resident,
             unused_bytes: None,
+            learned: None,
             dirty_bytes_per_second: dirty,
             outbound_bits_per_second: outbound,
             inbound_bits_per_second: inbound,
@@ -55,6 +56,7 @@ fn extreme(index: usize) -> BoxedStrategy<DomainProfile> {
             outbound_bits_per_second: outbound,
             inbound_bits_per_second: inbound,
             unused_bytes: None,
+            learned: None,
             dirty_bytes_per_second: dirty,
             memory_bytes: memory,
             resident_bytes: resident,
@@ -78,6 +80,7 @@ fn profile(name: &str, bits_per_second: f64, domains: Vec<DomainProfile>) -> Pro
         address: None,
         other_ports: Vec::new(),
         outlets: Vec::new(),
+        crossing: None,
         domains,
     }
 }

@@ -22,6 +22,8 @@ pub(crate) fn domain(name: &str, outbound: f64, inbound: f64) -> DomainProfile {
         memory_bytes: 128 << 20,
         resident_bytes: IMAGE,
         unused_bytes: None,
+
+        learned: None,
         dirty_bytes_per_second: 0.0,
         outbound_bits_per_second: outbound * 1e6,
         inbound_bits_per_second: inbound * 1e6,
@@ -41,6 +43,7 @@ pub(crate) fn host(name: &str, link: f64, domains: Vec<DomainProfile>) -> Profil
         address: None,
         other_ports: Vec::new(),
         outlets: Vec::new(),
+        crossing: None,
         domains,
     }
 }

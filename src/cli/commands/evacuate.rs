@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::engine::hooks::{AfterDomains, Hooks};
 use crate::engine::recovery::survey::Scope;
 use crate::engine::{Evacuation, Options, Timeout};
+use crate::experience::observer::Observer;
 use crate::files::result_file::ResultFile;
 use crate::files::saved_report::SavedReport;
 use crate::forecast::Forecaster;
@@ -210,7 +211,8 @@ impl Run<'_> {
             bail!("nothing was moved, since {problem}");
         }
         let recorder = readings.map(|readings| Recorder::new(&self.plan, Some(readings)));
-        let saved = self.migrate(evacuation, recorder, forecaster);
+        let observer = Observer::new(self.claim.identities.clone(), forecaster.source().clone());
+        let saved = self.migrate(evacuation, recorder, forecaster, observer);
         let status = self.request.conclude(&saved);
         self.run_last_hook(saved.report.outcome, true);
         Ok((status, Some(saved.report)))
@@ -234,6 +236,7 @@ impl Run<'_> {
         evacuation: Evacuation,
         mut recorder: Option<Recorder>,
         mut forecaster: Forecaster,
+        mut observer: Observer,
     ) -> SavedReport {
         let mut feed = Feed::to(self.request.context.screen());
         let mut after_domains = AfterDomains::new(&self.hooks);
@@ -241,6 +244,7 @@ impl Run<'_> {
             evacuation.run(&mut |event| {
                 after_domains.hear(scope, event, &mut |event| {
                     feed.tell(event);
+                    observer.hear(event);
                     if let Some(forecast) = forecaster.hear(event) {
                         feed.tell(&forecast);
                     }
@@ -250,6 +254,10 @@ impl Run<'_> {
                 });
             })
         });
+        if let Err(error) = self.claim.experience.add(&observer.finish(forecaster.pace())) {
+            let path = self.claim.experience.path().display();
+            self.request.context.say(&format!("note: what this run has shown can't be kept in {path}: {error}"));
+        }
         let history = recorder.map(|recorder| recorder.finish(report.total_seconds));
         SavedReport { report, history }
     }
@@ -304,10 +312,8 @@ fn stop_where_refused(plan: &Plan, arguments: &EvacuateArgs) -> Result<()> {
 
 fn fits_window(plan: &Plan, accepted: bool) -> Result<()> {
     let Some(window) = plan.window.filter(|window| !window.fits && !accepted) else { return Ok(()) };
-    let total = plan
-        .predicted
-        .total_seconds
-        .map_or_else(|| "not to end".to_owned(), |total| format!("to take {}", span(total)));
+    let most = plan.predicted.high.map(|high| high.total_seconds).or(plan.predicted.total_seconds);
+    let total = most.map_or_else(|| "not to end".to_owned(), |most| format!("to take up to {}", span(most)));
     bail!(
         "nothing was moved, since the plan is predicted {total}, and its window is {}; move fewer domains (--only, \
          --exclude), or run it with --accept-overrun",

@@ -2,6 +2,7 @@
 
 mod config;
 mod evacuate;
+mod model;
 mod plan;
 mod profile;
 mod recover;
@@ -31,6 +32,7 @@ pub fn run(cli: Cli, config: &Config) -> Result<u8> {
     let result = match cli.command {
         Command::Config(arguments) => config::run(context, &arguments),
         Command::Report(arguments) => report::run(context, &arguments),
+        Command::Model(arguments) => model::run(context, &arguments),
         Command::Profile(arguments) => profile::run(context, &arguments),
         Command::Plan(arguments) => plan::run(context, &arguments),
         Command::Recover(arguments) => recover::run(context, &arguments),

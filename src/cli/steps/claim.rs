@@ -11,10 +11,12 @@ use super::examine::{Live, promise};
 use super::interrupts::Interrupts;
 use crate::domain::Route;
 use crate::engine::events::Event;
-use crate::engine::proofs::Proofs;
 use crate::engine::recovery::journal::{self, Journal, Unfinished};
 use crate::engine::recovery::survey::{Scope, Survey, survey};
 use crate::engine::{Evacuation, Options, Timeout};
+use crate::experience::proofs::Proofs;
+use crate::experience::record::{HostName, Hosts};
+use crate::experience::store::Store;
 use crate::libvirt::{Endpoint, Host, Pair};
 use crate::plan::Plan;
 use crate::render::feed::Feed;
@@ -29,6 +31,10 @@ pub(crate) struct Claim<'a> {
     pub(crate) journal: Arc<Journal>,
     unfinished: Vec<Unfinished>,
     destination_id: String,
+    /// Where it is kept what runs have shown.
+    pub(crate) experience: Store,
+    /// What tells the hosts from others.
+    pub(crate) identities: Hosts,
     proofs: Arc<Proofs>,
 }
 
@@ -47,8 +53,12 @@ impl<'a> Claim<'a> {
         let destinations = [(names[1].clone(), destination_id.clone())].into();
         journal.begin(&names[0], destinations).context("the journal can't be written")?;
         let (hosts, journal) = (Arc::new(Pair::new(source, destination)), Arc::new(journal));
-        let proofs = Arc::new(Proofs::between(&directory, &source_id, &destination_id));
-        Ok(Self { context, interrupts, hosts, journal, unfinished, destination_id, proofs })
+        let [from, to] = names;
+        let source = HostName { id: source_id, name: from };
+        let identities = Hosts { source, destination: HostName { id: destination_id.clone(), name: to } };
+        let experience = Store::within(&directory);
+        let proofs = Arc::new(Proofs::new(experience.clone(), identities.clone()));
+        Ok(Self { context, interrupts, hosts, journal, unfinished, destination_id, experience, identities, proofs })
     }
 
     pub(crate) fn endpoints(&self) -> [&Endpoint; 2] {

@@ -8,6 +8,8 @@ use anyhow::{Context as _, Result, bail};
 
 use super::usage;
 use crate::config::Config;
+use crate::experience::record::{HostName, Hosts};
+use crate::libvirt::facts::HostFacts;
 use crate::libvirt::{Endpoint, Host, uri};
 
 /// What the names of a source and a destination stand for.
@@ -71,6 +73,17 @@ pub(crate) fn connect_all(endpoints: Vec<Endpoint>) -> Result<Vec<Host>> {
 /// What tells a host from others, whatever it is called.
 pub(super) fn identity(host: &Host, machine_uuid: Option<String>) -> String {
     machine_uuid.unwrap_or_else(|| host.endpoint().uri.clone())
+}
+
+/// What tells a source and a destination from other hosts.
+pub(super) fn identities(hosts: [(&Host, &HostFacts); 2]) -> Hosts {
+    let [source, destination] = hosts.map(|(host, facts)| named(host, facts.machine_uuid.clone()));
+    Hosts { source, destination }
+}
+
+/// A host by what tells it from others, and by the user's name for it.
+pub(super) fn named(host: &Host, machine_uuid: Option<String>) -> HostName {
+    HostName { id: identity(host, machine_uuid), name: host.endpoint().name.clone() }
 }
 
 /// Whether another host can connect by this URI: one without a server means the machine that opens it.

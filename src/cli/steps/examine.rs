@@ -2,10 +2,11 @@
 
 use anyhow::{Context, Result};
 
-use super::connect::identity;
+use super::connect::{identities, identity};
 use crate::config::Config;
-use crate::engine::proofs::Proofs;
 use crate::engine::recovery::journal::{self, Arrival, Entry, Journal};
+use crate::experience::proofs;
+use crate::experience::store::Store;
 use crate::libvirt::Host;
 use crate::libvirt::facts::HostFacts;
 use crate::plan::Rule;
@@ -42,7 +43,8 @@ impl Live<'_> {
         let mut facts = Facts { passage, ..facts };
         let identity = |host: &Host, facts: &HostFacts| identity(host, facts.machine_uuid.clone());
         let (source_id, destination_id) = (identity(self.from, &facts.source), identity(self.to, &facts.destination));
-        facts.proven = Proofs::between(&journal::directory(), &source_id, &destination_id).known();
+        let hosts = identities([(self.from, &facts.source), (self.to, &facts.destination)]);
+        facts.proven = proofs::known(&Store::within(&journal::directory()).read().records, &hosts);
         let name = &self.to.endpoint().name;
         facts.allowance = Allowance {
             guests: config.guest_memory(name),

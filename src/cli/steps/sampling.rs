@@ -10,10 +10,14 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::connect::is_remote;
+use super::connect::{identities, is_remote, named};
 use super::context::Context;
 use super::usage;
 use crate::cli::{SamplingArgs, checks};
+use crate::engine::recovery::journal;
+use crate::experience::lessons;
+use crate::experience::record::{Hosts, Record};
+use crate::experience::store::{Contents, Store};
 use crate::libvirt::facts::{Doors, Wiring};
 use crate::libvirt::{Host, server};
 use crate::preflight::facts::Known;
@@ -66,8 +70,11 @@ impl<'a> Sampling<'a> {
         };
         let mut known = sampled.zip(zip(hosts, described)).map(known).collect::<Result<Vec<_>>>()?.into_iter();
         match (known.next(), known.next()) {
-            (Some((source, leaving)), Some((destination, resident))) => {
-                Ok((Both { source, destination }, [leaving, resident], passage))
+            (Some((from, leaving)), Some((to, resident))) => {
+                let identities = identities([(source, &leaving.facts), (destination, &resident.facts)]);
+                let mut profiles = Both { source: from, destination: to };
+                lessons::teach(&self.earlier_runs(), &identities, &mut profiles.source);
+                Ok((profiles, [leaving, resident], passage))
             }
             _ => bail!("a host gave no profile"),
         }
@@ -101,7 +108,20 @@ impl<'a> Sampling<'a> {
         });
         let ports = ports?;
         zip(hosts, &ports).for_each(|(host, ports)| self.warn(&host.endpoint().name, ports));
-        Ok(zip(sampled?, ports).map(|((profile, _), ports)| profile.wired(ports)).collect())
+        let mut profiles: Vec<_> = zip(sampled?, ports).map(|((profile, _), ports)| profile.wired(ports)).collect();
+        if let ([from, to, ..], [source, _, ..]) = (hosts, &mut profiles[..]) {
+            let name = |host: &Host| anyhow::Ok(named(host, host.machine_uuid()?));
+            let identities = Hosts { source: name(from)?, destination: name(to)? };
+            lessons::teach(&self.earlier_runs(), &identities, source);
+        }
+        Ok(profiles)
+    }
+
+    /// What earlier runs have shown; a file that can't be read is told of.
+    fn earlier_runs(&self) -> Vec<Record> {
+        let Contents { records, note } = Store::within(&journal::directory()).read();
+        note.iter().for_each(|note| self.context.say(&format!("note: {note}")));
+        records
     }
 
     /// The ports of hosts: of two or more, the first as the source of migrations to the second.

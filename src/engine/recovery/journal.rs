@@ -19,6 +19,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Transfer;
+use crate::experience::store::Store;
 use crate::libvirt::Definition;
 use crate::preflight::facts::Promise;
 use crate::report::DomainOutcome;
@@ -252,8 +253,12 @@ pub fn promises(directory: &Path, source_id: &str, destination_id: &str) -> Vec<
     let mut paths: Vec<_> = files.filter_map(|file| Some(file.ok()?.path())).collect();
     paths.sort();
     let own = stem(source_id);
+    // What runs have shown lies beside the journals.
+    let store = Store::within(directory);
     let others = paths.iter().filter(|path| {
-        path.extension().is_some_and(|e| e == "jsonl") && path.file_stem().is_none_or(|stem| stem != own.as_str())
+        path.as_path() != store.path()
+            && path.extension().is_some_and(|e| e == "jsonl")
+            && path.file_stem().is_none_or(|stem| stem != own.as_str())
     });
     let promise = |path: &PathBuf| {
         let bytes = fs::read(path).ok()?;

@@ -5,7 +5,7 @@
 //! destination: two knapsacks, relaxed to fractions of a guest. `docs/model.md` derives it.
 
 use crate::plan::model::scene::Scene;
-use crate::plan::model::{FINISH, SETUP, SWITCH, setup};
+use crate::plan::model::{FINISH, SWITCH};
 
 /// Weights of the source's side against the destination's. The scarcer side limits, so every mean of the two is a
 /// bound as well; a mean sees that one set of moved guests must serve both.
@@ -56,10 +56,11 @@ pub(crate) fn lower_bound(scene: &Scene, most_in_flight: usize) -> f64 {
         })
         .sum();
     // Some pre-copy may send before, and some post-copy after another's switch-over: that time is not lost for sure.
-    let together = SETUP + transfer + FINISH;
+    let first = scene.guests.iter().map(|guest| guest.setup).fold(f64::INFINITY, f64::min);
+    let together = first + transfer + FINISH;
     let rest = SWITCH + FINISH;
     // Every migration holds its place among those in flight for the fixed time and its bits at full rate.
-    let alone = scene.guests.iter().enumerate().map(|(guest, g)| setup(g) + rest + scene.seconds_alone(guest));
+    let alone = scene.guests.iter().enumerate().map(|(guest, g)| g.setup + rest + scene.seconds_alone(guest));
     let (all, longest) = alone.fold((0.0, 0.0_f64), |(all, longest), alone| (all + alone, longest.max(alone)));
     together.max(longest).max(all / most_in_flight.min(items.len()) as f64)
 }

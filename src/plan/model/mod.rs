@@ -10,7 +10,7 @@ mod port;
 pub(super) mod scene;
 
 pub(super) use super::launch::Launch;
-use super::{StepPrediction, Totals};
+use super::{Extreme, StepPrediction, Totals};
 use crate::domain::{DOWNTIME_MS, Technique, more_downtime};
 use crate::plan::model::port::Nic;
 use crate::plan::model::scene::{Guest, INBOUND_KEPT, Load, OUTBOUND_KEPT, Scene};
@@ -38,13 +38,7 @@ pub(super) const FINISH: f64 = 0.2;
 /// Measured by others: 100 GB of zeros take 9.6 s where the main thread looks for them (qemu-devel, "Introduce multifd zero
 /// page checking", version 5), which is 0.10 s/GiB; an idle guest of 192 GiB takes 8.8 s with everything, at most
 /// 0.046 s/GiB (QEMU 8.2.2 on a Xeon Gold 6430). Chosen between the two.
-const LOOK: f64 = 0.07 / (1024.0 * 1024.0 * 1024.0 * 8.0);
-
-/// Seconds from the launch of a migration of `guest` to its first byte, with those in which its blank memory is looked at;
-/// they come in between, and no link is used in them either.
-fn setup(guest: &Guest) -> f64 {
-    SETUP + LOOK * guest.blank
-}
+pub(super) const LOOK: f64 = 0.07 / (1024.0 * 1024.0 * 1024.0 * 8.0);
 
 /// Pre-copy stops the guest for the rest as soon as that takes no longer than this many seconds: QEMU's
 /// `downtime-limit`, which libvirt leaves at its default.
@@ -84,9 +78,17 @@ impl Prediction {
         if self.unfinished == 0 { self.lost } else { f64::INFINITY }
     }
 
-    pub(super) fn totals(&self) -> Totals {
+    /// In the plan's form, with the range for hosts and guests of which so much is known.
+    pub(super) fn totals(&self, scene: &Scene) -> Totals {
         let ended = |value: f64| value.is_finite().then_some(value);
-        Totals { total_seconds: ended(self.fast()), lost_bits: ended(self.gentle()), low: None, high: None }
+        let total_seconds = ended(self.fast());
+        let at = |part: f64| total_seconds.map(|seconds| Extreme { total_seconds: part * seconds });
+        Totals {
+            total_seconds,
+            lost_bits: ended(self.gentle()),
+            low: at(1.0 - scene.spread),
+            high: at(1.0 + scene.spread),
+        }
     }
 }
 
@@ -169,7 +171,7 @@ impl Leg {
     /// Seconds that it takes, if that does not depend on what is sent.
     fn fixed_seconds(self, guest: &Guest) -> Option<f64> {
         match self {
-            Self::Setup => Some(setup(guest)),
+            Self::Setup => Some(guest.setup),
             Self::Switch => Some(SWITCH),
             Self::Finish => Some(FINISH),
             Self::Pass | Self::Stalled | Self::Stop | Self::Pull => None,

@@ -10,7 +10,8 @@ use crate::domain::DomainState;
 use crate::plan::Situation;
 use crate::plan::gate::Gate;
 use crate::plan::model::port::{Levels, Nic};
-use crate::plan::model::{EFFICIENCY, Simulated};
+use crate::plan::model::{EFFICIENCY, LOOK, SETUP, Simulated};
+use crate::profile::learned::Crossing;
 use crate::profile::{DomainProfile, NicProfile, Profile};
 use crate::topology::{Binding, CapacityOrigin, Hashed, Port, Side, idle_below};
 
@@ -22,10 +23,10 @@ const MOST_BITS_PER_SECOND: f64 = 1e15;
 ///
 /// Fitted to `docs/bench`. Counted, too: 550-780 pages of 4 KiB per second at 30 Mbit/s, 0.6-0.85 of the traffic, in
 /// pre-copies that squeezed the traffic meanwhile.
-const DIRTIED_BY_TRAFFIC: f64 = 0.95;
+pub(crate) const DIRTIED_BY_TRAFFIC: f64 = 0.95;
 
 /// Bits that traffic keeps dirtying again: the network buffers, which are recycled. Fitted to `docs/bench`: 1 MiB.
-const TRAFFIC_HOT_BITS: f64 = 1024.0 * 1024.0 * 8.0;
+pub(crate) const TRAFFIC_HOT_BITS: f64 = 1024.0 * 1024.0 * 8.0;
 
 /// Share of the memory that a guest calls free that is all zeros, or not backed, and so does not cross.
 ///
@@ -41,6 +42,10 @@ const FREE_IS_ZERO: f64 = 0.6;
 /// 3 MB/s, gave means of 2 to 6 MB/s over 10 s.
 const DIRTY_NOISE: f64 = 6.0 * 1024.0 * 1024.0 * 8.0;
 
+/// A guest that writes no more than this part of the link, nor [`DIRTY_NOISE`], is idle as far as its memory goes. Chosen: a pass
+/// that leaves a tenth of what it sent is followed by one more, or two.
+const IDLE_WRITES: f64 = 0.1;
+
 /// Share of its traffic that a guest keeps while it pulls its memory by post-copy, by direction.
 ///
 /// Measured: senders kept 0.63, 0.63, 0.50, 0.50 in the right mix (all at once, three of four senders, two
@@ -49,6 +54,15 @@ const DIRTY_NOISE: f64 = 6.0 * 1024.0 * 1024.0 * 8.0;
 pub(crate) const OUTBOUND_KEPT: f64 = 0.58;
 /// See [`OUTBOUND_KEPT`].
 pub(crate) const INBOUND_KEPT: f64 = 0.46;
+
+/// By what part of itself a total may be off where nothing was seen of the guests yet, and where each was seen to move.
+/// `docs/model.md` has what they were chosen by.
+const SPREAD_ASSUMED: f64 = 0.18;
+/// See [`SPREAD_ASSUMED`].
+const SPREAD_KNOWN: f64 = 0.08;
+
+/// So many migrations of a guest make it known. Chosen: there and back.
+const ENOUGH_MIGRATIONS: usize = 2;
 
 /// Memory that is dirtied at a steady rate within a set of a limited size.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,8 +83,8 @@ pub(crate) struct Guest {
     pub(crate) leaving: f64,
     /// What of [`Self::inbound`] enters the destination by the port that migrations enter it by.
     pub(crate) arriving: f64,
-    /// Bits of its memory that are looked at and do not cross.
-    pub(super) blank: f64,
+    /// Seconds from its launch to its first byte, with those in which its blank memory is looked at; no link is used in them.
+    pub(super) setup: f64,
     /// The downtime in milliseconds that its pre-copy may be allowed if it makes no headway.
     pub(super) max_downtime_ms: Option<u64>,
     /// Bits that its traffic keeps dirtying again, at most.
@@ -86,22 +100,32 @@ impl Guest {
         // A guest whose resident memory is unknown may need all of it to cross.
         let bytes = if domain.resident_bytes > 0 { domain.resident_bytes } else { domain.memory_bytes };
         let crosses = |unused: u64| (domain.memory_bytes as f64 - FREE_IS_ZERO * unused as f64).max(0.0);
-        let image = domain.unused_bytes.map_or(f64::INFINITY, crosses).min(bytes as f64) * 8.0;
+        let assumed = domain.unused_bytes.map_or(f64::INFINITY, crosses).min(bytes as f64);
+        let seen = domain.learned.map(|learned| learned.crossing_bytes.min(domain.memory_bytes) as f64);
+        let image = seen.unwrap_or(assumed) * 8.0;
         let by_traffic = DIRTIED_BY_TRAFFIC * (outbound + inbound);
         // libvirt measures what the traffic dirties, too.
         let measured = if runs(domain) { rate(domain.dirty_bytes_per_second * 8.0) } else { 0.0 };
-        let dirty = Some(measured - by_traffic).filter(|own| *own > DIRTY_NOISE).unwrap_or(0.0);
+        let noticed = Some(measured - by_traffic).filter(|own| *own > DIRTY_NOISE).unwrap_or(0.0);
+        // How large the set is that the guest itself keeps writing to is not known until it was seen: it may be all of it.
+        let writes = domain.learned.and_then(|learned| learned.writes).filter(|_| runs(domain));
+        let memory = Dirtying {
+            bits_per_second: writes.map_or(0.0, |writes| rate(writes.bytes_per_second * 8.0)).max(noticed),
+            // A guest that writes faster than it was seen to may write to all of it.
+            most_bits: writes
+                .filter(|writes| writes.bytes_per_second * 8.0 >= noticed)
+                .map_or(image, |writes| (writes.most_bytes as f64 * 8.0).min(image)),
+        };
         Self {
             image,
             outbound,
             inbound,
             leaving: outbound,
             arriving: inbound,
-            blank: (domain.memory_bytes as f64 * 8.0 - image).max(0.0),
+            setup: SETUP + LOOK * (domain.memory_bytes as f64 * 8.0 - image).max(0.0),
             max_downtime_ms: None,
             buffers: TRAFFIC_HOT_BITS.min(image),
-            // How large the set is that the guest itself keeps writing to is not known: it may be all of it.
-            memory: Dirtying { bits_per_second: dirty, most_bits: image },
+            memory,
         }
     }
 
@@ -136,6 +160,19 @@ impl Guest {
     }
 }
 
+/// By what part of itself a total may be off: what is known of each guest counts by the memory that it has to move.
+fn spread<'a>(leaving: impl Iterator<Item = (&'a DomainProfile, &'a Guest)>) -> f64 {
+    let (mut known, mut all) = (0.0, 0.0);
+    for (domain, guest) in leaving {
+        all += guest.image;
+        if domain.earlier_migrations() >= ENOUGH_MIGRATIONS {
+            known += guest.image;
+        }
+    }
+    let known = if all > 0.0 { known / all } else { 0.0 };
+    SPREAD_ASSUMED + known * (SPREAD_KNOWN - SPREAD_ASSUMED)
+}
+
 fn runs(domain: &DomainProfile) -> bool {
     matches!(domain.state, DomainState::Running | DomainState::ShuttingDown)
 }
@@ -153,6 +190,11 @@ fn traffic(domain: &DomainProfile) -> (f64, f64) {
 fn background(mut domains: Vec<Asked>) -> Vec<Asked> {
     domains.sort_by(|a, b| a.along.total_cmp(&b.along).then_with(|| a.loads.partial_cmp(&b.loads).unwrap_or(Equal)));
     domains
+}
+
+/// A value that is believed within a range; what is no number is the least.
+fn within(value: f64, (least, most): (f64, f64)) -> f64 {
+    value.max(least).min(most)
 }
 
 /// A rate that can be computed with: from 0 to [`MOST_BITS_PER_SECOND`]; what is no number counts as 0.
@@ -279,6 +321,8 @@ pub(crate) struct Scene {
     pub(crate) connection: f64,
     /// How fast memory crosses, as a part of what it does by all of this.
     pub(super) pace: f64,
+    /// By what part of itself what is predicted may be off, either way.
+    pub(super) spread: f64,
     /// Of both hosts, with what is asked of them at the start.
     pub(super) loads: Vec<Load>,
     /// By guest.
@@ -302,7 +346,12 @@ impl Scene {
         let Situation { in_flight, arrived, pace, .. } = situation;
         let domains = &source.domains;
         let leaves: Vec<usize> = moving.iter().copied().chain(in_flight.iter().map(|(domain, _)| *domain)).collect();
+        let link = source.migration_port.bits_per_second.min(destination.migration_port.bits_per_second);
+        let crossing = source.crossing.filter(|seen| seen.is_of(link));
         let mut guests: Vec<Guest> = leaves.iter().map(|&i| Guest::new(&domains[i])).collect();
+        if let Some(seen) = crossing {
+            guests.iter_mut().for_each(|guest| guest.setup += within(seen.setup_seconds, Crossing::SETUPS) - SETUP);
+        }
         let mut loads = Vec::new();
         let [here, there] = [source, destination].map(|host| Ports::new(host, &mut loads));
         let at_source = |domain| here.asked(domain, Side::Source, |nic| nic.port.clone());
@@ -338,6 +387,7 @@ impl Scene {
             let members = ports.iter().filter_map(|port| port.member).filter(move |member| member.hashed == hashed);
             members.map(|member| rate(member.bits_per_second) * EFFICIENCY).fold(f64::INFINITY, f64::min)
         };
+        let spread = spread(leaves.iter().zip(&guests).map(|(&domain, guest)| (&domains[domain], guest)));
         Self {
             gate: gate.of(&leaves),
             places: guests
@@ -352,7 +402,8 @@ impl Scene {
             destination_capacity: rate(destination.migration_port.bits_per_second),
             bandwidth: bandwidth.map_or(f64::INFINITY, rate).min(member(Hashed::Hosts)),
             connection: CONNECTION.min(member(Hashed::Connection)),
-            pace: *pace,
+            pace: *pace * crossing.map_or(1.0, |seen| within(seen.pace, Crossing::PACES)),
+            spread,
             loads,
             shares,
             staying: stay.iter().map(|t| leaving.rank(t.along)).collect(),
@@ -402,7 +453,8 @@ impl Scene {
     /// Whether neither the traffic of `guest` nor its writes can tell one technique from the other.
     pub(crate) fn is_idle(&self, guest: usize) -> bool {
         let guest = &self.guests[guest];
-        guest.writes() <= 0.0 && guest.outbound.max(guest.inbound) < idle_below(self.link().min(self.bandwidth))
+        let little = (IDLE_WRITES * self.link()).min(DIRTY_NOISE);
+        guest.writes() <= little && guest.outbound.max(guest.inbound) < idle_below(self.link().min(self.bandwidth))
     }
 
     /// Seconds that the memory of `guest` takes on the empty link, within the caps.

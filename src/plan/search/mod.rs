@@ -168,7 +168,7 @@ pub(super) fn alternatives(scene: &Scene, choices: &[Choice], demands: &Demands)
                 false => Launch { guest, technique: Technique::PreCopy, concurrency },
             };
             let launches: Vec<Launch> = order.iter().map(launch).collect();
-            let predicted = model::outcome(scene, &launches, f64::INFINITY).totals();
+            let predicted = model::outcome(scene, &launches, f64::INFINITY).totals(scene);
             Alternative { policy: policy.to_owned(), predicted }
         })
         .collect()

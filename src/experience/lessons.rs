@@ -1,0 +1,273 @@
+//! What is believed after earlier runs, and how far. Pure: records in, lessons out.
+//!
+//! Each lesson is the median of the newest few, so that one odd run changes nothing once there are three; of an even number
+//! that of the two in the middle which makes a plan longer. What a record says beyond what is possible is not believed.
+
+use std::collections::HashSet;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::record::{Dirtied, Hosts, Migrated, Record, Shown};
+use crate::profile::Profile;
+use crate::profile::learned::{Crossing, Learned, Teacher, Writes};
+
+/// How many of the newest migrations of a domain count, and how many paces of a pair of hosts. Chosen: enough that one odd run
+/// among them changes nothing, few enough that what has changed for good is learned within three runs.
+const NEWEST: usize = 5;
+
+/// How many domains must have moved between two hosts for others to be judged by them. Chosen: of two, one may be odd.
+const FEWEST_OTHERS: usize = 3;
+
+/// How far it is believed what of a domain's resident memory crosses. Chosen: less than a fiftieth of it was not seen, and would
+/// make any plan look short.
+const SHARES: (f64, f64) = (0.02, 1.0);
+
+/// A pass that is shorter, in seconds, tells too little of how fast memory is written to.
+const SHORTEST_PASS: f64 = 0.25;
+
+/// A set that would have been written to so many times over by the end of the longest pass was seen whole.
+const SEEN_WHOLE: f64 = 1.5;
+
+/// Adds to the profile of the source what is known of its domains and of the way to the destination.
+pub(crate) fn teach(records: &[Record], hosts: &Hosts, source: &mut Profile) {
+    let there = About::new(records, hosts);
+    // Where nothing is known of this way, the way back stands for it.
+    let back = About::new(records, &hosts.reversed());
+    source.crossing = there.crossing().or_else(|| back.crossing());
+    let others = there.share_of_others().or_else(|| back.share_of_others());
+    for domain in &mut source.domains {
+        let bytes = if domain.resident_bytes > 0 { domain.resident_bytes } else { domain.memory_bytes };
+        let learned = |lesson: DomainLesson, of| Learned {
+            // What is all zeros is resident at the source, and is not at the destination: on the way back as much crosses of less.
+            crossing_bytes: ((lesson.crosses * bytes as f64) as u64).max(lesson.crossed_bytes.min(bytes)),
+            writes: lesson.writes,
+            migrations: lesson.migrations,
+            of,
+        };
+        let own = DomainLesson::of(records, &domain.uuid).map(|lesson| learned(lesson, Teacher::Itself));
+        domain.learned = own.or_else(|| others.map(|lesson| learned(lesson, Teacher::Others)));
+    }
+}
+
+/// What is believed of a domain.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
+pub(crate) struct DomainLesson {
+    /// What of its resident memory crosses, from 0 to 1.
+    pub(crate) crosses: f64,
+    /// How much that was, in bytes; 0 if it is not its own.
+    pub(crate) crossed_bytes: u64,
+    /// What it writes of its own, if that was seen.
+    pub(crate) writes: Option<Writes>,
+    /// How many migrations that is from.
+    pub(crate) migrations: usize,
+}
+
+impl DomainLesson {
+    /// By its own migrations: a domain is what it is, whichever hosts it moved between.
+    pub(crate) fn of(records: &[Record], uuid: &str) -> Option<Self> {
+        let own = records.iter().rev().filter_map(|record| match &record.shown {
+            Shown::Migration(migrated) if migrated.uuid == uuid && share(migrated).is_some() => Some(migrated),
+            _ => None,
+        });
+        let own: Vec<&Migrated> = own.take(NEWEST).collect();
+        let crosses = median(own.iter().filter_map(|migrated| share(migrated)))?;
+        let crossed = median(own.iter().map(|migrated| migrated.crossed as f64))?;
+        Some(Self { crosses, crossed_bytes: crossed as u64, writes: writes(&own), migrations: own.len() })
+    }
+}
+
+/// What is believed of migrations from the one host to the other.
+pub(crate) fn crossing(records: &[Record], hosts: &Hosts) -> Option<Crossing> {
+    About::new(records, hosts).crossing()
+}
+
+/// What was seen of migrations from one host to another.
+struct About<'a> {
+    migrations: Vec<&'a Migrated>,
+    /// Pace, setup and link of each run, the oldest first.
+    runs: Vec<(f64, f64, f64)>,
+}
+
+impl<'a> About<'a> {
+    fn new(records: &'a [Record], hosts: &Hosts) -> Self {
+        let mut about = Self { migrations: Vec::new(), runs: Vec::new() };
+        for record in records.iter().filter(|record| hosts.are_of(record)) {
+            match record.shown {
+                Shown::Migration(ref migrated) => about.migrations.push(migrated),
+                Shown::Run { pace, setup_seconds, link_bits_per_second, .. } => {
+                    let run = (pace, setup_seconds, link_bits_per_second);
+                    about.runs.extend(Some(run).filter(|_| link_bits_per_second > 0.0));
+                }
+                Shown::Proof { .. } => {}
+            }
+        }
+        about
+    }
+
+    /// By the newest runs on the link of the last one.
+    fn crossing(&self) -> Option<Crossing> {
+        let &(_, _, link) = self.runs.last()?;
+        let on_link = self.runs.iter().rev().filter(|(_, _, other)| (other / link - 1.0).abs() < 0.01);
+        let runs: Vec<_> = on_link.take(NEWEST).collect();
+        let clamp = |value: f64, (least, most): (f64, f64)| value.clamp(least, most);
+        // The slower of two makes a plan longer.
+        let slowness = median(runs.iter().map(|(pace, _, _)| -clamp(*pace, Crossing::PACES)))?;
+        let setup = median(runs.iter().map(|(_, setup, _)| clamp(*setup, Crossing::SETUPS)))?;
+        Some(Crossing { pace: -slowness, setup_seconds: setup, link_bits_per_second: link, runs: runs.len() })
+    }
+
+    /// Of a domain that never moved, by the others.
+    fn share_of_others(&self) -> Option<DomainLesson> {
+        let mut seen = HashSet::new();
+        let newest = self.migrations.iter().rev().filter(|migrated| seen.insert(&migrated.uuid));
+        let shares: Vec<f64> = newest.filter_map(|migrated| share(migrated)).collect();
+        let crosses = median(shares.iter().copied())?;
+        let lesson = DomainLesson { crosses, crossed_bytes: 0, writes: None, migrations: shares.len() };
+        (shares.len() >= FEWEST_OTHERS).then_some(lesson)
+    }
+}
+
+/// What crossed of a domain's resident memory; `None` if that can't be.
+fn share(migrated: &Migrated) -> Option<f64> {
+    let share = migrated.crossed as f64 / migrated.resident as f64;
+    (share.is_finite() && share > 0.0 && migrated.resident <= migrated.memory).then(|| share.clamp(SHARES.0, SHARES.1))
+}
+
+/// What a domain writes of its own, by the passes of its migrations.
+fn writes(migrations: &[&Migrated]) -> Option<Writes> {
+    let of_each: Vec<Writes> = migrations.iter().filter_map(|migrated| writes_in(migrated)).collect();
+    let rate = median(of_each.iter().map(|writes| writes.bytes_per_second))?;
+    let most = median(of_each.iter().map(|writes| writes.most_bytes as f64))?;
+    Some(Writes { bytes_per_second: rate, most_bytes: most as u64 })
+}
+
+/// By the passes of one migration: within t seconds a guest writes to `min(rate t, set)` bytes, so that the rate is the most
+/// that any pass showed of it, and the set the most that was written to, if it would have been written over meanwhile.
+fn writes_in(migrated: &Migrated) -> Option<Writes> {
+    let traffic = migrated.traffic_bits_per_second;
+    if !(traffic.is_finite() && traffic >= 0.0) {
+        return None;
+    }
+    let possible =
+        |pass: &&Dirtied| pass.seconds.is_finite() && pass.seconds >= SHORTEST_PASS && pass.bytes <= migrated.memory;
+    let own = |pass: &Dirtied| {
+        let by_traffic = crate::plan::dirtied_by_traffic(migrated.traffic_bits_per_second, pass.seconds);
+        (pass.seconds, (pass.bytes as f64 - by_traffic).max(0.0))
+    };
+    let passes: Vec<(f64, f64)> = migrated.dirtied.iter().filter(possible).map(own).collect();
+    let rate = passes.iter().map(|(seconds, bytes)| bytes / seconds).reduce(f64::max)?;
+    let set = passes.iter().map(|(_, bytes)| *bytes).fold(0.0, f64::max);
+    let longest = passes.iter().map(|(seconds, _)| *seconds).fold(0.0, f64::max);
+    let whole = set > 0.0 && rate * longest >= SEEN_WHOLE * set;
+    Some(Writes { bytes_per_second: rate, most_bytes: if whole { set as u64 } else { migrated.memory } })
+}
+
+/// The value in the middle, of an even number the larger of the two.
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::store::tests::{hosts, migrated};
+    use super::*;
+    use crate::domain::DomainState;
+    use crate::profile::fixture;
+
+    const MIB: u64 = 1 << 20;
+
+    /// What a domain of 1,000 bytes learns, of the hosts a and b with one domain "x".
+    fn taught(records: &[Record]) -> Profile {
+        let mut source = fixture::host("a", &[("x", "x", DomainState::Running)]);
+        (source.domains[0].memory_bytes, source.domains[0].resident_bytes) = (2000, 1000);
+        teach(records, &hosts("a", "b"), &mut source);
+        source
+    }
+
+    fn crossing(records: &[Record]) -> Option<(u64, Teacher)> {
+        taught(records).domains[0].learned.map(|learned| (learned.crossing_bytes, learned.of))
+    }
+
+    fn seen(from: &str, to: &str, uuid: &str, crossed: u64) -> Record {
+        hosts(from, to).record(Shown::Migration(migrated(uuid, crossed)))
+    }
+
+    #[test]
+    fn one_odd_run_changes_nothing() {
+        let usual = || seen("a", "b", "x", 500);
+        assert_eq!(crossing(&[]), None);
+        assert_eq!(crossing(&[usual()]), Some((500, Teacher::Itself)));
+        assert_eq!(crossing(&[usual(), seen("b", "a", "x", 20), usual()]), Some((500, Teacher::Itself)));
+        assert_eq!(crossing(&[usual(), seen("a", "b", "x", 600)]), Some((600, Teacher::Itself)), "the larger of two");
+        // What has changed for good is learned.
+        let changed = [500, 500, 500, 500, 500, 900, 900, 900].map(|crossed| seen("a", "b", "x", crossed));
+        assert_eq!(crossing(&changed), Some((900, Teacher::Itself)));
+    }
+
+    #[test]
+    fn one_that_never_moved_is_judged_by_others_on_these_hosts() {
+        let others = |from, to| ["p", "q", "r"].map(|uuid| seen(from, to, uuid, 400));
+        assert_eq!(crossing(&others("a", "b")), Some((400, Teacher::Others)));
+        assert_eq!(crossing(&others("b", "a")), Some((400, Teacher::Others)), "the way back");
+        assert_eq!(crossing(&others("a", "c")), None);
+        assert_eq!(crossing(&others("a", "b")[..2]), None, "too few");
+    }
+
+    #[test]
+    fn what_can_not_be_is_not_believed() {
+        let record = |change: fn(&mut Migrated)| {
+            let mut seen = migrated("x", 500);
+            change(&mut seen);
+            hosts("a", "b").record(Shown::Migration(seen))
+        };
+        assert_eq!(crossing(&[record(|seen| seen.crossed = u64::MAX)]), Some((1000, Teacher::Itself)));
+        for change in [
+            |seen: &mut Migrated| seen.resident = 0,
+            |seen: &mut Migrated| seen.crossed = 0,
+            |seen: &mut Migrated| seen.resident = u64::MAX,
+        ] {
+            assert_eq!(crossing(&[record(change)]), None);
+        }
+        let run = |pace, setup_seconds, link_bits_per_second| {
+            hosts("a", "b").record(Shown::Run { pace, seconds: 1.0, setup_seconds, link_bits_per_second })
+        };
+        let crossing = |records: &[Record]| taught(records).crossing.map(|seen| (seen.pace, seen.setup_seconds));
+        assert_eq!(crossing(&[run(1e9, -1.0, 1e9)]), Some((Crossing::PACES.1, Crossing::SETUPS.0)));
+        assert_eq!(crossing(&[run(-1e9, 1e300, 1e9)]), Some((Crossing::PACES.0, Crossing::SETUPS.1)));
+        assert_eq!(crossing(&[run(1.0, 1.0, 0.0)]), None);
+        assert_eq!(crossing(&[run(0.6, 1.0, 1e9), run(1.2, 1.0, 1e9)]).unwrap().0, 0.6, "the slower of two");
+        assert_eq!(
+            crossing(&[run(0.6, 1.0, 1e8), run(1.2, 1.0, 1e9)]).unwrap().0,
+            1.2,
+            "another link is another thing"
+        );
+        let mut hostile = Migrated { traffic_bits_per_second: -1e308, ..migrated("x", 500) };
+        hostile.dirtied.push(Dirtied { seconds: 1.0, bytes: 10 });
+        assert_eq!(writes_in(&hostile), None);
+    }
+
+    #[test]
+    fn on_the_way_back_less_is_resident_and_as_much_crosses() {
+        let mut both = migrated("x", 400);
+        (both.memory, both.resident) = (4000, 4000);
+        assert_eq!(crossing(&[hosts("a", "b").record(Shown::Migration(both))]), Some((400, Teacher::Itself)));
+    }
+
+    #[test]
+    fn passes_tell_how_fast_a_guest_writes_and_over_how_much() {
+        // 2 MiB/s over a set of 6 MiB, and a set that was never seen whole.
+        let passes = |list: &[(f64, u64)]| {
+            let dirtied = list.iter().map(|&(seconds, mib)| Dirtied { seconds, bytes: mib * MIB }).collect();
+            let seen = Migrated { memory: 100 * MIB, resident: 100 * MIB, dirtied, ..migrated("x", 90 * MIB) };
+            writes_in(&seen).unwrap()
+        };
+        let whole = passes(&[(10.0, 6), (1.0, 2)]);
+        assert_eq!((whole.bytes_per_second, whole.most_bytes), (2.0 * MIB as f64, 6 * MIB));
+        assert_eq!(passes(&[(10.0, 0), (1.0, 0)]).most_bytes, 100 * MIB, "what was never written to was never seen");
+        let open = passes(&[(10.0, 20), (2.0, 4)]);
+        assert_eq!((open.bytes_per_second, open.most_bytes), (2.0 * MIB as f64, 100 * MIB));
+    }
+}
