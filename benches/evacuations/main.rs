@@ -5,6 +5,7 @@
 //! made from them. An argument narrows it to the scenarios whose name contains it; the results of the others are kept.
 #![allow(clippy::print_stderr, reason = "a benchmark talks to who runs it")]
 
+#[allow(dead_code, reason = "the other benchmark runs what this one does not")]
 mod baseline;
 mod picture;
 mod prediction;
@@ -15,7 +16,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -24,7 +25,7 @@ use tsmig::files;
 use tsmig::profile::{Both, Profile};
 use tsmig_lab::{GuestSpec, Lab, LabSpec, Node};
 
-use crate::baseline::{Baseline, DESTINATION, SOURCE};
+use crate::baseline::{Baseline, Way};
 use crate::results::{Results, Row, Run};
 use crate::scenario::{SCENARIOS, Scenario};
 
@@ -51,7 +52,7 @@ impl Policy {
     /// Its row, without a run.
     fn row(self, scenario: &Scenario) -> Row {
         let policy = match self {
-            Self::Virsh(baseline) => baseline.name().to_owned(),
+            Self::Virsh(baseline) => baseline.name(),
             Self::Tsmig(objective) => format!("tsmig, objective {objective}"),
         };
         Row { scenario: scenario.name.to_owned(), policy, bytes_to_cross: None, runs: Vec::new() }
@@ -121,7 +122,8 @@ fn profile(lab: &Lab, kept: &Path, guests: &[GuestSpec]) -> Result<(Profile, Pro
     lab.remove_all_guests()?;
     lab.add_guests(guests)?;
     let mut command = lab.command(Node::Client, env!("CARGO_BIN_EXE_tsmig"));
-    let arguments = ["profile", SOURCE, DESTINATION, "--window", "10s", "--quiet", "--save"];
+    let arguments =
+        ["profile", "qemu+tcp://host-a/system", "qemu+tcp://host-b/system", "--window", "10s", "--quiet", "--save"];
     let output = command.args(arguments).arg(kept).args(LINK).output()?;
     ensure!(output.status.success(), "no profile: {}", String::from_utf8_lossy(&output.stderr));
     let Both { source, destination } = files::load(kept)?;
@@ -158,7 +160,7 @@ fn run(lab: &Lab, scenario: &Scenario, policy: Policy, hosts: &(Profile, Profile
             run
         }
         Policy::Virsh(baseline) => Run {
-            predicted_seconds: prediction::seconds(baseline.name(), &hosts.0, &hosts.1),
+            predicted_seconds: prediction::seconds(&baseline.name(), &hosts.0, &hosts.1),
             ..virsh(lab, scenario, baseline, &guests)?
         },
     };
@@ -232,22 +234,24 @@ fn text(value: &Value) -> String {
 }
 
 fn virsh(lab: &Lab, scenario: &Scenario, baseline: Baseline, guests: &[GuestSpec]) -> Result<Run> {
-    let steps = baseline.steps(guests);
-    let (from, start) = (SystemTime::now(), Instant::now());
-    let finished = baseline.run(lab, &steps)?;
-    let (to, total) = (SystemTime::now(), start.elapsed());
-    let downtimes = steps
+    let begin = SystemTime::now();
+    let moved = baseline.run(lab, Way::THERE, &baseline.steps(guests))?;
+    let end = SystemTime::now();
+    let ends = moved.iter().map(|moved| moved.ended_seconds).collect::<Option<Vec<_>>>();
+    let finished = ends.is_some();
+    let downtimes = moved
         .iter()
-        .map(|step| {
+        .map(|moved| {
             // libvirt keeps no statistics of a post-copy at the destination.
-            let known = finished && step.technique == Technique::PreCopy;
-            Ok((step.guest.clone(), if known { baseline::downtime(lab, &step.guest)? } else { None }))
+            let known = finished && moved.technique == Technique::PreCopy;
+            let downtime = if known { baseline::downtime(lab, Way::THERE, &moved.guest)? } else { None };
+            Ok((moved.guest.clone(), downtime))
         })
         .collect::<Result<_>>()?;
     Ok(Run {
-        total_seconds: finished.then_some(total.as_secs_f64()),
+        total_seconds: ends.map(|ends| ends.into_iter().fold(0.0, f64::max)),
         predicted_seconds: None,
-        lost_bits: lost(lab, scenario, from, to)?,
+        lost_bits: lost(lab, scenario, begin, end)?,
         downtime_seconds: downtimes,
         intact: true,
     })

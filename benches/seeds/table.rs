@@ -1,0 +1,167 @@
+//! The kept runs as a Markdown table, with what they come to together.
+
+use std::fmt::Write;
+
+use crate::record::{Kept, Run};
+
+const BEGIN: &str = "<!-- seeds: begin -->\n";
+const END: &str = "<!-- seeds: end -->";
+
+/// By tsmig, as its rows are called.
+pub const TSMIG: &str = "tsmig";
+
+/// tsmig's trips, by what it knows: nothing, and how the guests went there and back.
+const NEW: usize = 0;
+const KNOWN: usize = 2;
+
+/// By what part of the time a prediction may be off, and what is predicted of the time left once a quarter has crossed.
+const RANGES: [f64; 2] = [0.18, 0.08];
+/// See [`RANGES`].
+const ETA: f64 = 0.10;
+
+/// The text with the table between its marks replaced; `None` where there are no marks.
+pub fn into_readme(text: &str, kept: &[Kept]) -> Option<String> {
+    let (before, rest) = text.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{BEGIN}{}{END}{after}", table(kept)))
+}
+
+/// All seeds, and what they come to.
+fn table(kept: &[Kept]) -> String {
+    let mut text = "| seed | link | guests | tsmig, new guests | tsmig, after there and back | the paper's rule | four pre-copies at once | lost: tsmig, the paper's rule |\n\
+                    |---|---|---|---|---|---|---|---|\n"
+        .to_owned();
+    for kept in kept {
+        let plain = plain(kept);
+        let cells = [
+            kept.scenario.seed.to_string(),
+            kept.scenario.link.to_string(),
+            kept.scenario.guests.len().to_string(),
+            predicted(&tsmig(kept, NEW)),
+            predicted(&tsmig(kept, KNOWN)),
+            plain.first().map_or_else(|| "-".to_owned(), |(runs, _)| seconds(median(totals(runs)))),
+            plain.get(1).map_or_else(|| "-".to_owned(), |(runs, _)| seconds(median(totals(runs)))),
+            format!(
+                "{:.0}, {:.0} Mbit",
+                lost(&tsmig(kept, KNOWN)),
+                plain.first().map_or(f64::NAN, |(runs, _)| lost(runs))
+            ),
+        ];
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
+    }
+    text + "\n" + &summary(kept)
+}
+
+/// What all seeds come to.
+fn summary(kept: &[Kept]) -> String {
+    let mut lines = Vec::new();
+    for (trips, range, what) in [(NEW, RANGES[0], "new guests"), (KNOWN, RANGES[1], "guests that went there and back")]
+    {
+        let errors: Vec<f64> = kept.iter().flat_map(|kept| tsmig(kept, trips)).filter_map(error).collect();
+        if errors.is_empty() {
+            continue;
+        }
+        let mean = errors.iter().map(|error| error.abs()).sum::<f64>() / errors.len() as f64;
+        let most = errors.iter().map(|error| error.abs()).fold(0.0, f64::max);
+        // The measured is in the range around the predicted.
+        let within = errors.iter().filter(|error| ((1.0 / (1.0 + **error)) - 1.0).abs() <= range).count();
+        lines.push(format!(
+            "Predicted, {what}: off by {:.1} % in the mean, {:.1} % at most; {within} of {} within the range.",
+            100.0 * mean,
+            100.0 * most,
+            errors.len()
+        ));
+    }
+    let etas: Vec<f64> = kept.iter().flat_map(|kept| &kept.runs).filter_map(eta_error).collect();
+    let good = etas.iter().filter(|error| **error <= ETA).count();
+    lines.push(format!(
+        "When a quarter had crossed, the end was foretold within 10 % in {good} of {} runs.",
+        etas.len()
+    ));
+    let ratios: Vec<f64> = kept.iter().filter_map(ratio).collect();
+    if !ratios.is_empty() {
+        let mean = (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp();
+        let (least, most) =
+            (ratios.iter().copied().fold(f64::INFINITY, f64::min), ratios.iter().copied().fold(0.0, f64::max));
+        lines.push(format!(
+            "Against the faster of the two plain policies tsmig took {mean:.2} of the time in the geometric mean ({least:.2} to \
+             {most:.2}).",
+        ));
+    }
+    let runs = || kept.iter().flat_map(|kept| &kept.runs);
+    lines.push(format!(
+        "{} domains arrived by tsmig and were watched afterwards; {} false alarms. {}",
+        runs().map(|run| run.arrivals).sum::<usize>(),
+        runs().map(|run| run.alarms).sum::<usize>(),
+        if runs().all(|run| run.intact) { "No guest was harmed." } else { "A GUEST WAS HARMED." },
+    ));
+    lines.iter().map(|line| format!("- {line}\n")).collect()
+}
+
+fn tsmig(kept: &Kept, trips: usize) -> Vec<&Run> {
+    kept.runs.iter().filter(|run| run.policy == TSMIG && run.trips == trips).collect()
+}
+
+/// The runs of each policy but tsmig's, in the order in which they were run.
+fn plain(kept: &Kept) -> Vec<(Vec<&Run>, &str)> {
+    let mut policies: Vec<(Vec<&Run>, &str)> = Vec::new();
+    for run in kept.runs.iter().filter(|run| run.policy != TSMIG) {
+        match policies.iter_mut().find(|(_, name)| *name == run.policy) {
+            Some((runs, _)) => runs.push(run),
+            None => policies.push((vec![run], &run.policy)),
+        }
+    }
+    policies
+}
+
+/// How long tsmig took of the fastest plain policy's time.
+fn ratio(kept: &Kept) -> Option<f64> {
+    let plain = plain(kept).iter().filter_map(|(runs, _)| median(totals(runs))).reduce(f64::min)?;
+    Some(median(totals(&tsmig(kept, KNOWN)))? / plain)
+}
+
+fn totals(runs: &[&Run]) -> Vec<f64> {
+    runs.iter().map(|run| run.total_seconds.unwrap_or(f64::INFINITY)).collect()
+}
+
+fn lost(runs: &[&Run]) -> f64 {
+    median(runs.iter().map(|run| run.lost_bits / 1e6).collect()).unwrap_or(f64::NAN)
+}
+
+fn error(run: &Run) -> Option<f64> {
+    Some(run.predicted_seconds? / run.total_seconds? - 1.0)
+}
+
+/// By what part of the total the forecast was off that was made when a quarter of all bytes had crossed.
+fn eta_error(run: &Run) -> Option<f64> {
+    let total = run.total_seconds?;
+    let crossed = |at: f64| -> f64 {
+        let of = |migration: &crate::record::Migration| {
+            let until = migration.samples.iter().take_while(|(when, ..)| *when <= at);
+            until.last().map_or(0.0, |(_, _, transferred, _)| *transferred)
+        };
+        run.migrations.iter().map(of).sum()
+    };
+    let all = crossed(f64::INFINITY);
+    let (_, end) = run.forecasts.iter().find(|(at, _)| crossed(*at) >= all / 4.0)?;
+    Some(end.map_or(f64::INFINITY, |end| (end / total - 1.0).abs()))
+}
+
+fn predicted(runs: &[&Run]) -> String {
+    let error = median(runs.iter().filter_map(|run| error(run)).collect());
+    let error = error.map_or_else(String::new, |error| format!(" (predicted {:+.0} %)", 100.0 * error));
+    seconds(median(totals(runs))) + &error
+}
+
+fn seconds(seconds: Option<f64>) -> String {
+    match seconds {
+        Some(seconds) if seconds.is_finite() => format!("{seconds:.1} s"),
+        Some(_) => "does not end".to_owned(),
+        None => "-".to_owned(),
+    }
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
