@@ -72,7 +72,8 @@ fn main() -> Result<()> {
     let seeds: Vec<u64> = if wanted.is_empty() { REPORTED.collect() } else { wanted.into_iter().flatten().collect() };
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     if replays {
-        return seeds.iter().try_for_each(|seed| replay_all(root, *seed));
+        seeds.iter().try_for_each(|seed| replay_all(root, *seed))?;
+        return keep(root);
     }
     for set in 1..=SETS {
         for &seed in &seeds {

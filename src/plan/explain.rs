@@ -87,13 +87,12 @@ pub struct Activity {
 }
 
 impl Activity {
-    fn of(domain: &DomainProfile, guest: &Guest, is_idle: bool, [source, destination]: [&Port; 2]) -> Self {
+    fn of(domain: &DomainProfile, guest: &Guest, writes_little: bool, [source, destination]: [&Port; 2]) -> Self {
         let busy = |link: &Port, bits| Some(bits).filter(|bits| !link.is_idle(*bits));
         Self {
             outbound_bits_per_second: busy(source, guest.outbound),
             inbound_bits_per_second: busy(destination, guest.inbound),
-            dirty_bytes_per_second: (guest.writes() > 0.0 && !is_idle)
-                .then(|| domain.dirty_bytes_per_second.max(guest.writes() / 8.0)),
+            dirty_bytes_per_second: (!writes_little).then(|| domain.dirty_bytes_per_second.max(guest.writes() / 8.0)),
         }
     }
 }
@@ -112,7 +111,7 @@ impl Planned<'_> {
     /// What the guest of the launch at `place` does; `domain` is its profile.
     pub(super) fn activity(&self, place: usize, domain: &DomainProfile) -> Activity {
         let guest = self.launches[place].guest;
-        Activity::of(domain, &self.scene.guests[guest], self.scene.is_idle(guest), self.links)
+        Activity::of(domain, &self.scene.guests[guest], self.scene.writes_little(guest), self.links)
     }
 
     /// Why the launch at `place` is as it is.

@@ -138,7 +138,7 @@ fn expected(plan: &Plan) -> Option<String> {
         (0, 0) => return None,
         (0, _) => "no migration of these domains is known from before".to_owned(),
         (_, 0) => "each of these domains was seen to migrate before".to_owned(),
-        (known, new) => format!("{known} of {} domains were seen to migrate before", known + new),
+        (known, new) => format!("seen to migrate before: {known} of {} domains", known + new),
     };
     Some(format!("this plan is expected to take {} to {}; {by}", span(low.total_seconds), span(high.total_seconds)))
 }

@@ -130,7 +130,6 @@ fn idle_guests_are_not_made_to_wait_for_a_few_kilobits() {
         memory_bytes: 96 << 20,
         resident_bytes: 96 << 20,
         unused_bytes: Some(33_902_592),
-
         learned: None,
         ..domain(name, 0.0017, 0.0071)
     });

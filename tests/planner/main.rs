@@ -4,6 +4,7 @@ mod calibration;
 mod constraints;
 mod decisions;
 mod exactness;
+mod experience;
 mod files;
 mod many;
 mod midway;

@@ -22,7 +22,6 @@ pub(crate) fn domain(name: &str, outbound: f64, inbound: f64) -> DomainProfile {
         memory_bytes: 128 << 20,
         resident_bytes: IMAGE,
         unused_bytes: None,
-
         learned: None,
         dirty_bytes_per_second: 0.0,
         outbound_bits_per_second: outbound * 1e6,

@@ -452,9 +452,13 @@ impl Scene {
 
     /// Whether neither the traffic of `guest` nor its writes can tell one technique from the other.
     pub(crate) fn is_idle(&self, guest: usize) -> bool {
-        let guest = &self.guests[guest];
-        let little = (IDLE_WRITES * self.link()).min(DIRTY_NOISE);
-        guest.writes() <= little && guest.outbound.max(guest.inbound) < idle_below(self.link().min(self.bandwidth))
+        let Guest { outbound, inbound, .. } = self.guests[guest];
+        self.writes_little(guest) && outbound.max(inbound) < idle_below(self.link().min(self.bandwidth))
+    }
+
+    /// Whether what `guest` writes of its own is too little to matter.
+    pub(crate) fn writes_little(&self, guest: usize) -> bool {
+        self.guests[guest].writes() <= (IDLE_WRITES * self.link()).min(DIRTY_NOISE)
     }
 
     /// Seconds that the memory of `guest` takes on the empty link, within the caps.

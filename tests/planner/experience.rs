@@ -1,0 +1,101 @@
+//! What earlier migrations have shown takes the place of what is assumed, and nothing of it is believed without limit.
+
+use tsmig::domain::Technique;
+use tsmig::plan::{Demands, Plan, plan};
+use tsmig::profile::Profile;
+use tsmig::profile::learned::{Crossing, Learned, Teacher, Writes};
+
+use crate::support::{IMAGE, balanced, by, domain, host, step};
+
+fn planned(source: &Profile, destination: &Profile) -> Plan {
+    plan(source, destination, &[], &Demands::default())
+}
+
+fn seconds(plan: &Plan) -> f64 {
+    plan.predicted.total_seconds.expect("it ends")
+}
+
+fn learned(crossing_bytes: u64, writes: Option<Writes>) -> Option<Learned> {
+    Some(Learned { crossing_bytes, writes, migrations: 2, of: Teacher::Itself })
+}
+
+/// One idle guest on links of 100 Mbit/s.
+fn lone() -> (Profile, Profile) {
+    (host("a", 100.0, vec![domain("x", 0.0, 0.0)]), host("b", 100.0, vec![]))
+}
+
+#[test]
+fn what_was_seen_to_cross_is_predicted_to_cross_again() {
+    let (mut source, destination) = lone();
+    assert_eq!(step(&planned(&source, &destination), "x").predicted.bytes, Some(IMAGE));
+    source.domains[0].learned = learned(IMAGE / 2, None);
+    assert_eq!(step(&planned(&source, &destination), "x").predicted.bytes, Some(IMAGE / 2));
+    source.domains[0].learned = learned(u64::MAX, None);
+    assert_eq!(step(&planned(&source, &destination), "x").predicted.bytes, Some(128 << 20), "no more than it has");
+}
+
+#[test]
+fn a_pace_counts_on_the_link_that_it_was_seen_on() {
+    let (mut source, destination) = lone();
+    let before = seconds(&planned(&source, &destination));
+    let crossing = |pace, link_bits_per_second| Crossing { pace, setup_seconds: 0.4, link_bits_per_second, runs: 3 };
+    source.crossing = Some(crossing(0.5, 1e8));
+    let slower = seconds(&planned(&source, &destination));
+    assert!(slower > 1.8 * before && slower < 2.0 * before, "{slower} s instead of {before} s");
+    source.crossing = Some(crossing(0.5, 1e9));
+    assert_eq!(seconds(&planned(&source, &destination)), before);
+}
+
+#[test]
+fn nothing_is_believed_beyond_what_can_be() {
+    for (mut source, destination) in [lone(), balanced()] {
+        let before = seconds(&planned(&source, &destination));
+        for value in [f64::NAN, f64::INFINITY, -1e300, 0.0, 1e300] {
+            for link_bits_per_second in [1e8, value] {
+                source.crossing = Some(Crossing { pace: value, setup_seconds: value, link_bits_per_second, runs: 1 });
+                let writes = Some(Writes { bytes_per_second: value.min(1e3), most_bytes: u64::MAX });
+                source.domains[0].learned = learned(IMAGE, writes);
+                let plan = planned(&source, &destination);
+                let (total, bound) = (seconds(&plan), plan.bound_seconds.expect("it ends"));
+                assert!(total > 0.5 * before && total < 5.0 * before + 20.0, "{value}: {total} s, not {before} s");
+                assert!(bound > 0.0 && bound <= total + 1e-9, "{value}: {bound} s, {total} s");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_guest_that_was_seen_to_write_too_fast_for_pre_copy_goes_by_post_copy() {
+    let (mut source, destination) = lone();
+    assert_eq!(by(&planned(&source, &destination), Technique::PostCopy), [] as [&str; 0]);
+    // 11 MiB/s: less than a measurement of dirty rates errs by on two guests, and as much as the link carries.
+    let writes = |most_bytes| Some(Writes { bytes_per_second: 12e6, most_bytes });
+    source.domains[0].learned = learned(IMAGE, writes(64 << 20));
+    assert_eq!(by(&planned(&source, &destination), Technique::PostCopy), ["x"]);
+    // A set that crosses within the downtime is no obstacle.
+    source.domains[0].learned = learned(IMAGE, writes(2 << 20));
+    assert_eq!(by(&planned(&source, &destination), Technique::PreCopy), ["x"]);
+    // Today it writes faster than it was ever seen to, over nobody knows how much.
+    source.domains[0].dirty_bytes_per_second = 2e8;
+    assert_eq!(by(&planned(&source, &destination), Technique::PostCopy), ["x"]);
+}
+
+#[test]
+fn the_range_is_narrower_for_what_is_known_and_a_window_has_to_hold_its_upper_end() {
+    let (mut source, destination) = lone();
+    let range = |plan: &Plan| {
+        let of = |extreme: Option<tsmig::plan::Extreme>| extreme.expect("a range").total_seconds;
+        (of(plan.predicted.low), of(plan.predicted.high))
+    };
+    let new = planned(&source, &destination);
+    source.domains[0].learned = learned(IMAGE, None);
+    let known = planned(&source, &destination);
+    assert_eq!((new.migrations[0].earlier_migrations, known.migrations[0].earlier_migrations), (0, 2));
+    let ((low, high), (lower, higher)) = (range(&known), range(&new));
+    assert!(lower < low && low < seconds(&known) && seconds(&known) < high && high < higher);
+    for (limit, fits) in [(higher + 0.1, true), (higher - 0.1, false)] {
+        let demands = Demands { window_limit_seconds: Some(limit), ..Demands::default() };
+        source.domains[0].learned = None;
+        assert_eq!(plan(&source, &destination, &[], &demands).window.expect("a window").fits, fits, "{limit}");
+    }
+}
