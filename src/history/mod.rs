@@ -4,6 +4,7 @@
 //! The [`Recorder`] listens to the engine's events, and to the readings of the guests' traffic that [`crate::history::traffic_monitor`]
 //! sends it. Its size is bounded: a long evacuation is kept in wider intervals.
 
+pub(crate) mod observer;
 mod series;
 pub mod traffic_monitor;
 

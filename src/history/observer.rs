@@ -1,11 +1,11 @@
-//! What a run shows, from its events. Pure.
+//! What a run shows for the next one, from its events. Pure.
 
 use indexmap::IndexMap;
 
-use super::record::{Dirtied, Hosts, Migrated, Record, Shown};
 use crate::domain::{Phase, Technique};
 use crate::engine::events::{Event, Timed};
 use crate::engine::migration::Progress;
+use crate::experience::record::{Dirtied, Hosts, Migrated, Record, Shown};
 use crate::forecast::Pace;
 use crate::profile::Profile;
 use crate::report::{DomainOutcome, DomainReport};
@@ -147,9 +147,9 @@ impl Flight {
 
 #[cfg(test)]
 mod tests {
-    use super::super::store::tests::hosts;
     use super::*;
     use crate::domain::DomainState;
+    use crate::experience::store::tests::hosts;
     use crate::profile::fixture;
 
     const MIB: u64 = 1 << 20;
