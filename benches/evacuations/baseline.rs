@@ -120,7 +120,8 @@ impl Baseline {
             for mut flight in in_flight {
                 let step = flight.step;
                 if let Some(status) = flight.child.try_wait()? {
-                    let ended_seconds = status.success().then(|| start.elapsed().as_secs_f64());
+                    // A post-copy can't be cancelled, and may end too late.
+                    let ended_seconds = (status.success() && !late).then(|| start.elapsed().as_secs_f64());
                     let (guest, technique) = (step.guest.clone(), step.technique);
                     moved.push(Moved { guest, technique, launched_seconds: flight.launched_seconds, ended_seconds });
                     continue;

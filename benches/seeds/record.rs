@@ -96,6 +96,14 @@ pub fn add(root: &Path, scenario: &Scenario, run: &Run) -> Result<()> {
     Ok(writeln!(file, "{}", serde_json::to_string(run)?)?)
 }
 
+/// What is kept of these seeds, in whole sets of so many runs: one that was cut short does not count.
+pub fn whole(root: &Path, seeds: impl Iterator<Item = u64>, runs: usize) -> Result<Vec<Kept>> {
+    let mut all: Vec<Kept> = seeds.filter_map(|seed| read(root, seed).transpose()).collect::<Result<_>>()?;
+    all.iter_mut().for_each(|kept| kept.runs.truncate(kept.runs.len() / runs * runs));
+    all.retain(|kept| !kept.runs.is_empty());
+    Ok(all)
+}
+
 /// How many whole sets of so many runs are kept of a seed. What is left of one that was cut short is removed.
 pub fn whole_sets(root: &Path, seed: u64, runs: usize) -> Result<usize> {
     let Some(kept) = read(root, seed)? else { return Ok(0) };

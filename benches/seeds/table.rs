@@ -10,6 +10,9 @@ const END: &str = "<!-- seeds: end -->";
 /// By tsmig, as its rows are called.
 pub const TSMIG: &str = "tsmig";
 
+/// Evacuations of one set of guests.
+pub const TRIPS: usize = 5;
+
 /// tsmig's trips, by what it knows: nothing, and how the guests went there and back.
 const NEW: usize = 0;
 const KNOWN: usize = 2;
@@ -117,7 +120,7 @@ fn plain(kept: &Kept) -> Vec<(Vec<&Run>, &str)> {
 /// How long tsmig took of the fastest plain policy's time.
 fn ratio(kept: &Kept) -> Option<f64> {
     let plain = plain(kept).iter().filter_map(|(runs, _)| median(totals(runs))).reduce(f64::min)?;
-    Some(median(totals(&tsmig(kept, KNOWN)))? / plain)
+    Some(median(totals(&tsmig(kept, KNOWN)))? / plain).filter(|ratio| ratio.is_finite() && *ratio > 0.0)
 }
 
 fn totals(runs: &[&Run]) -> Vec<f64> {

@@ -184,7 +184,7 @@ fn each_network_has_its_way(lab: &Lab) -> Result<()> {
 fn two_networks_share_a_wire(lab: &Lab) -> Result<()> {
     lab.add_guests(&[GuestSpec::new("o1").send(TRAFFIC)])?;
     let peer = Node::Peer.address_in(Network::Migration).context("it has one")?;
-    let from_host = format!("(echo host send 1; timeout 4 cat /dev/zero; true) > /dev/tcp/{peer}/5000");
+    let from_host = format!("(echo host send 1 0; timeout 4 cat /dev/zero; true) > /dev/tcp/{peer}/5000");
     assert!(lab.run(Node::HostA, &["ip", "route", "get", &peer.to_string()])?.contains("dev migration"));
     lab.run(Node::HostA, &["bash", "-c", &from_host])?;
     let end = SystemTime::now() - Duration::from_secs(1);

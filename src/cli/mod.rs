@@ -105,7 +105,7 @@ pub(crate) struct EvacuateArgs {
     /// Run the saved plan even if it no longer holds, as far as that is safe.
     #[arg(long, requires = "plan")]
     pub accept_drift: bool,
-    /// Run the plan even if it is predicted to take longer than --window-limit.
+    /// Run the plan even if it may take longer than --window-limit.
     #[arg(long)]
     pub accept_overrun: bool,
     /// If some domains can't be moved, move the rest. Otherwise nothing moves.
@@ -232,12 +232,14 @@ pub(crate) struct ModelArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelCommand {
-    /// Print the file in which it is kept, and what the next plan takes from it: of each pair of hosts how fast memory
-    /// crosses, and which kinds of guests are proven; of each domain how much of its memory crosses, and what it writes.
+    /// Print what is known from earlier runs.
+    ///
+    /// The file in which it is kept, and what the next plan takes from it: of each pair of hosts how fast memory crosses, and
+    /// how many kinds of guests are proven; of each domain how much of its memory crosses, and what it writes.
     Show,
     /// Forget what earlier runs have shown.
     Forget {
-        /// Domains, by their names or by patterns as of --only.
+        /// Domains, by their names or by patterns as of --only; what they have proven is kept.
         #[arg(value_name = "DOMAIN", required_unless_present_any = ["migrations", "all"])]
         domains: Vec<String>,
         /// Forget how all domains moved and how fast, as after a change of the network; what is proven is kept.
@@ -332,8 +334,8 @@ pub(crate) struct PlanningArgs {
     /// the user that QEMU runs as, and the like. Without it these are notes.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOLEAN", default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
     pub strict: bool,
-    /// Length of the maintenance window. plan says whether the evacuation is predicted to fit it; evacuate moves nothing
-    /// if it does not, unless --accept-overrun is given.
+    /// Length of the maintenance window. plan says whether the most that the evacuation is expected to take fits it;
+    /// evacuate moves nothing if it does not, unless --accept-overrun is given.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub window_limit: Option<Duration>,
 }

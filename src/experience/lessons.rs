@@ -30,11 +30,12 @@ const SHORTEST_PASS: f64 = 0.25;
 const SEEN_WHOLE: f64 = 1.5;
 
 /// Adds to the profile of the source what is known of its domains and of the way to the destination.
-pub(crate) fn teach(records: &[Record], hosts: &Hosts, source: &mut Profile) {
+/// `link` is the capacity of the slower of the two links, in bits per second.
+pub(crate) fn teach(records: &[Record], hosts: &Hosts, link: f64, source: &mut Profile) {
     let there = About::new(records, hosts);
     // Where nothing is known of this way, the way back stands for it.
     let back = About::new(records, &hosts.reversed());
-    source.crossing = there.crossing().or_else(|| back.crossing());
+    source.crossing = there.crossing(Some(link)).or_else(|| back.crossing(Some(link)));
     let others = there.share_of_others().or_else(|| back.share_of_others());
     for domain in &mut source.domains {
         let bytes = if domain.resident_bytes > 0 { domain.resident_bytes } else { domain.memory_bytes };
@@ -77,9 +78,9 @@ impl DomainLesson {
     }
 }
 
-/// What is believed of migrations from the one host to the other.
+/// What is believed of migrations from the one host to the other, on the link of the last run.
 pub(crate) fn crossing(records: &[Record], hosts: &Hosts) -> Option<Crossing> {
-    About::new(records, hosts).crossing()
+    About::new(records, hosts).crossing(None)
 }
 
 /// What was seen of migrations from one host to another.
@@ -105,9 +106,9 @@ impl<'a> About<'a> {
         about
     }
 
-    /// By the newest runs on the link of the last one.
-    fn crossing(&self) -> Option<Crossing> {
-        let &(_, _, link) = self.runs.last()?;
+    /// By the newest runs on a link of that capacity, in bits per second; by default that of the last run.
+    fn crossing(&self, link: Option<f64>) -> Option<Crossing> {
+        let link = link.or_else(|| self.runs.last().map(|(_, _, link)| *link))?;
         let on_link = self.runs.iter().rev().filter(|(_, _, other)| (other / link - 1.0).abs() < 0.01);
         let runs: Vec<_> = on_link.take(NEWEST).collect();
         let clamp = |value: f64, (least, most): (f64, f64)| value.clamp(least, most);
@@ -183,7 +184,7 @@ mod tests {
     fn taught(records: &[Record]) -> Profile {
         let mut source = fixture::host("a", &[("x", "x", DomainState::Running)]);
         (source.domains[0].memory_bytes, source.domains[0].resident_bytes) = (2000, 1000);
-        teach(records, &hosts("a", "b"), &mut source);
+        teach(records, &hosts("a", "b"), 1e9, &mut source);
         source
     }
 
@@ -240,10 +241,11 @@ mod tests {
         assert_eq!(crossing(&[run(1.0, 1.0, 0.0)]), None);
         assert_eq!(crossing(&[run(0.6, 1.0, 1e9), run(1.2, 1.0, 1e9)]).unwrap().0, 0.6, "the slower of two");
         assert_eq!(
-            crossing(&[run(0.6, 1.0, 1e8), run(1.2, 1.0, 1e9)]).unwrap().0,
+            crossing(&[run(1.2, 1.0, 1e9), run(0.6, 1.0, 1e8)]).unwrap().0,
             1.2,
             "another link is another thing"
         );
+        assert_eq!(crossing(&[run(0.6, 1.0, 1e8)]), None);
         let mut hostile = Migrated { traffic_bits_per_second: -1e308, ..migrated("x", 500) };
         hostile.dirtied.push(Dirtied { seconds: 1.0, bytes: 10 });
         assert_eq!(writes_in(&hostile), None);

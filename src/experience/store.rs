@@ -24,7 +24,7 @@ const THIN_BYTES: u64 = 1 << 20;
 /// What is kept of each domain, and of each pair of hosts, when it is thinned out: more than any lesson takes.
 const KEPT_EACH: usize = 10;
 
-/// The most records that are kept then: up to 900 bytes each.
+/// The most records beside proofs that are kept then: up to 900 bytes each.
 const KEPT: usize = 800;
 
 /// For how long another run's turn is waited for, and how often it is tried meanwhile.
@@ -134,7 +134,7 @@ impl Store {
         match fs::metadata(&self.path) {
             Ok(there) if !there.is_file() => Err(io::Error::other("it is no file")),
             Ok(there) if there.len() > MOST_BYTES => {
-                let (has, most) = (there.len() >> 20, MOST_BYTES >> 20);
+                let (has, most) = (there.len().div_ceil(1 << 20), MOST_BYTES >> 20);
                 Err(io::Error::other(format!("it has {has} MiB, and no more than {most} are read")))
             }
             _ => Ok(()),
@@ -202,10 +202,12 @@ fn thinned(records: Vec<Record>) -> Vec<Record> {
             Shown::Migration(migrated) => ("migration", migrated.uuid.clone()),
             Shown::Run { .. } => ("run", String::new()),
         };
-        let most = if about.0 == "proof" { 1 } else { KEPT_EACH };
+        // A proof is written once, and is older than most.
+        let is_proof = about.0 == "proof";
+        let most = if is_proof { 1 } else { KEPT_EACH };
         let count = seen.entry((record.source.id.clone(), record.destination.id.clone(), about)).or_default();
         *count += 1;
-        if *count <= most && kept.len() < KEPT {
+        if *count <= most && (is_proof || kept.len() < KEPT) {
             kept.push(record);
         }
     }
@@ -289,15 +291,17 @@ pub(crate) mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::within(directory.path());
         let record = |uuid: &str, crossed| hosts("a", "b").record(Shown::Migration(migrated(uuid, crossed)));
+        let proof = hosts("a", "b").record(Shown::Proof { domain: "x".to_owned(), key: "pc".to_owned(), proven: true });
+        store.add(&[proof.clone()]).unwrap();
         let first = record("first", 1);
         store.add(std::slice::from_ref(&first)).unwrap();
         let many: Vec<_> = (0..4000).map(|crossed| record("busy", crossed)).collect();
         store.add(&many).unwrap();
         let kept = store.read().records;
-        assert_eq!(kept.len(), 1 + KEPT_EACH);
-        assert_eq!(kept[0], first);
+        assert_eq!(kept.len(), 2 + KEPT_EACH);
+        assert_eq!(kept[..2], [proof, first.clone()]);
         assert_eq!(kept.last(), many.last());
-        assert_eq!(store.retain(|record| *record == first).unwrap(), KEPT_EACH);
+        assert_eq!(store.retain(|record| *record == first).unwrap(), 1 + KEPT_EACH);
         assert_eq!(store.read().records, [first]);
     }
 }

@@ -380,10 +380,10 @@ pub struct Totals {
     pub total_seconds: Option<f64>,
     /// Application traffic that does not get through meanwhile, in bits; `None` if it does not end.
     pub lost_bits: Option<f64>,
-    /// What it takes at the least: nine of ten are to be between this and `high`. `None` if it does not end.
+    /// What it is expected to take at the least; `None` if it does not end.
     #[serde(default)]
     pub low: Option<Extreme>,
-    /// What it takes at the most.
+    /// What it is expected to take at the most.
     #[serde(default)]
     pub high: Option<Extreme>,
 }

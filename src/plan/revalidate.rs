@@ -303,8 +303,9 @@ fn slower(then: &Plan, now: &Plan) -> Vec<Difference> {
         .migrations
         .iter()
         .any(|step| then.step(&step.uuid).is_some_and(|before| before.earlier_migrations > step.earlier_migrations));
+    let capacities = other_capacities(then, now);
     // What earlier runs have shown may be forgotten; the hosts are no others for that.
-    if knows_less {
+    if knows_less && capacities.is_empty() {
         return Vec::new();
     }
     let mut found = Vec::new();
@@ -325,6 +326,13 @@ fn slower(then: &Plan, now: &Plan) -> Vec<Difference> {
             found.push(Difference::SlowerDomain { domain: step.domain.clone(), then: took(before), now: took(step) });
         }
     }
+    found.extend(capacities);
+    found
+}
+
+/// The links that carry more or less than they did.
+fn other_capacities(then: &Plan, now: &Plan) -> Vec<Difference> {
+    let mut found = Vec::new();
     for now in &now.hosts {
         let Some(then) = then.hosts.iter().find(|then| then.host == now.host) else { continue };
         let (host, then, now) = (&now.host, &then.migration_port, &now.migration_port);
@@ -386,6 +394,17 @@ mod tests {
         let checked = look(&plan, &source, &destination);
         assert_eq!(checked.differences, Vec::new());
         assert_eq!(checked.plan, plan);
+    }
+
+    #[test]
+    fn what_was_forgotten_is_no_change_of_the_hosts() {
+        let (mut plan, source, mut destination) = saved();
+        plan.predicted.total_seconds = Some(1.0);
+        assert!(!look(&plan, &source, &destination).differences.is_empty(), "it takes longer now");
+        plan.migrations.iter_mut().for_each(|step| step.earlier_migrations = 2);
+        assert_eq!(look(&plan, &source, &destination).differences, Vec::new());
+        destination.migration_port.bits_per_second /= 10.0;
+        assert!(!look(&plan, &source, &destination).differences.is_empty(), "another link is a change");
     }
 
     #[test]

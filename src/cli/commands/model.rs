@@ -1,5 +1,7 @@
 //! `tsmig model`: what earlier runs have taught.
 
+use std::collections::HashSet;
+
 use anyhow::{Context as _, Result};
 use globset::{Glob, GlobSet};
 
@@ -29,13 +31,21 @@ pub(super) fn run(context: Context<'_>, arguments: &ModelArgs) -> Result<u8> {
                 context.say(&format!("removed: {}", store.path().display()));
                 return Ok(0);
             }
+            // One that was renamed is the same domain.
+            let records = store.read().records;
+            let named = records.iter().filter_map(|record| match &record.shown {
+                Shown::Migration(migrated) if wanted.is_match(&migrated.domain) => Some(&migrated.uuid),
+                _ => None,
+            });
+            let named: HashSet<&String> = named.collect();
             let removed = store.retain(|record| match &record.shown {
-                Shown::Migration(migrated) => !*migrations && !wanted.is_match(&migrated.domain),
+                Shown::Migration(migrated) => !*migrations && !named.contains(&migrated.uuid),
                 Shown::Run { .. } => !*migrations,
                 Shown::Proof { .. } => true,
             });
             let removed = removed.with_context(|| format!("{} can't be changed", store.path().display()))?;
-            context.say(&format!("forgotten: {removed} records of {}", store.path().display()));
+            let records = if removed == 1 { "record" } else { "records" };
+            context.say(&format!("forgotten: {removed} {records} of {}", store.path().display()));
         }
     }
     Ok(0)

@@ -73,7 +73,8 @@ impl<'a> Sampling<'a> {
             (Some((from, leaving)), Some((to, resident))) => {
                 let identities = identities([(source, &leaving.facts), (destination, &resident.facts)]);
                 let mut profiles = Both { source: from, destination: to };
-                lessons::teach(&self.earlier_runs(), &identities, &mut profiles.source);
+                let link = slower_link(&profiles.source, &profiles.destination);
+                lessons::teach(&self.earlier_runs(), &identities, link, &mut profiles.source);
                 Ok((profiles, [leaving, resident], passage))
             }
             _ => bail!("a host gave no profile"),
@@ -109,10 +110,13 @@ impl<'a> Sampling<'a> {
         let ports = ports?;
         zip(hosts, &ports).for_each(|(host, ports)| self.warn(&host.endpoint().name, ports));
         let mut profiles: Vec<_> = zip(sampled?, ports).map(|((profile, _), ports)| profile.wired(ports)).collect();
-        if let ([from, to, ..], [source, _, ..]) = (hosts, &mut profiles[..]) {
-            let name = |host: &Host| anyhow::Ok(named(host, host.machine_uuid()?));
-            let identities = Hosts { source: name(from)?, destination: name(to)? };
-            lessons::teach(&self.earlier_runs(), &identities, source);
+        if let ([from, to, ..], [source, destination, ..]) = (hosts, &mut profiles[..]) {
+            // A host that does not say which it is has no experience.
+            let name = |host: &Host| Some(named(host, host.machine_uuid().ok()?));
+            if let (Some(from), Some(to)) = (name(from), name(to)) {
+                let (identities, link) = (Hosts { source: from, destination: to }, slower_link(source, destination));
+                lessons::teach(&self.earlier_runs(), &identities, link, source);
+            }
         }
         Ok(profiles)
     }
@@ -235,4 +239,9 @@ impl<'a> Sampling<'a> {
         };
         self.context.say(&format!("warning: {doubt}; give --link, or `link` in the configuration"));
     }
+}
+
+/// Capacity of the slower of the two links, in bits per second.
+fn slower_link(source: &Profile, destination: &Profile) -> f64 {
+    source.migration_port.bits_per_second.min(destination.migration_port.bits_per_second)
 }

@@ -458,7 +458,7 @@ impl Scene {
 
     /// Whether what `guest` writes of its own is too little to matter.
     pub(crate) fn writes_little(&self, guest: usize) -> bool {
-        self.guests[guest].writes() <= (IDLE_WRITES * self.link()).min(DIRTY_NOISE)
+        self.guests[guest].writes() <= (IDLE_WRITES * self.link().min(self.bandwidth)).min(DIRTY_NOISE)
     }
 
     /// Seconds that the memory of `guest` takes on the empty link, within the caps.
