@@ -292,7 +292,7 @@ pub(crate) mod tests {
         let store = Store::within(directory.path());
         let record = |uuid: &str, crossed| hosts("a", "b").record(Shown::Migration(migrated(uuid, crossed)));
         let proof = hosts("a", "b").record(Shown::Proof { domain: "x".to_owned(), key: "pc".to_owned(), proven: true });
-        store.add(&[proof.clone()]).unwrap();
+        store.add(std::slice::from_ref(&proof)).unwrap();
         let first = record("first", 1);
         store.add(std::slice::from_ref(&first)).unwrap();
         let many: Vec<_> = (0..4000).map(|crossed| record("busy", crossed)).collect();
