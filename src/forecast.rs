@@ -118,11 +118,11 @@ impl Forecaster {
     /// A capacity that is only assumed, or a cap, is no measure.
     pub(crate) fn pace(&self) -> Option<Pace> {
         let (seen, expected) = self.compared;
-        let ports = [&self.profiles.source, &self.profiles.destination].map(|host| &host.migration_port);
-        let is_measure =
-            self.bandwidth_bits_per_second.is_none() && ports.iter().all(|port| port.origin != CapacityOrigin::Assumed);
-        let link_bits_per_second = ports.iter().map(|port| port.bits_per_second).fold(f64::INFINITY, f64::min);
-        let crossing = self.profiles.source.crossing.filter(|crossing| crossing.is_of(link_bits_per_second));
+        let Both { source, destination } = &self.profiles;
+        let is_measure = self.bandwidth_bits_per_second.is_none()
+            && [source, destination].iter().all(|host| host.migration_port.origin != CapacityOrigin::Assumed);
+        let link_bits_per_second = source.link_to(destination);
+        let crossing = source.crossing.filter(|crossing| crossing.is_of(link_bits_per_second));
         let known = crossing.map_or(1.0, |crossing| crossing.pace);
         (is_measure && self.comparisons >= FEWEST_COMPARISONS).then(|| Pace {
             pace: known * seen / expected,

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use tsmig::plan::{SPREAD_ASSUMED, SPREAD_KNOWN};
+
 use crate::record::{Kept, Run};
 
 const BEGIN: &str = "<!-- seeds: begin -->\n";
@@ -17,9 +19,7 @@ pub const TRIPS: usize = 5;
 const NEW: usize = 0;
 const KNOWN: usize = 2;
 
-/// By what part of the time a prediction may be off, and what is predicted of the time left once a quarter has crossed.
-const RANGES: [f64; 2] = [0.18, 0.08];
-/// See [`RANGES`].
+/// By what part of the whole time the end may be foretold wrong once a quarter has crossed.
 const ETA: f64 = 0.10;
 
 /// The text with the table between its marks replaced; `None` where there are no marks.
@@ -58,7 +58,8 @@ fn table(kept: &[Kept]) -> String {
 /// What all seeds come to.
 fn summary(kept: &[Kept]) -> String {
     let mut lines = Vec::new();
-    for (trips, range, what) in [(NEW, RANGES[0], "new guests"), (KNOWN, RANGES[1], "guests that went there and back")]
+    for (trips, range, what) in
+        [(NEW, SPREAD_ASSUMED, "new guests"), (KNOWN, SPREAD_KNOWN, "guests that went there and back")]
     {
         let errors: Vec<f64> = kept.iter().flat_map(|kept| tsmig(kept, trips)).filter_map(error).collect();
         if errors.is_empty() {

@@ -38,7 +38,7 @@ pub(crate) fn teach(records: &[Record], hosts: &Hosts, link: f64, source: &mut P
     source.crossing = there.crossing(Some(link)).or_else(|| back.crossing(Some(link)));
     let others = there.share_of_others().or_else(|| back.share_of_others());
     for domain in &mut source.domains {
-        let bytes = if domain.resident_bytes > 0 { domain.resident_bytes } else { domain.memory_bytes };
+        let bytes = domain.backed_bytes();
         let learned = |lesson: DomainLesson, of| Learned {
             // What is all zeros is resident at the source, and is not at the destination: on the way back as much crosses of less.
             crossing_bytes: ((lesson.crosses * bytes as f64) as u64).max(lesson.crossed_bytes.min(bytes)),

@@ -91,7 +91,7 @@ impl Observer {
             uuid: domain.uuid.clone(),
             technique,
             memory: domain.memory_bytes,
-            resident: if domain.resident_bytes > 0 { domain.resident_bytes } else { domain.memory_bytes },
+            resident: domain.backed_bytes(),
             crossed: first_pass,
             traffic_bits_per_second: domain.outbound_bits_per_second + domain.inbound_bits_per_second,
             dirtied,

@@ -31,6 +31,7 @@ pub(crate) use draft::{Draft, Findings};
 pub use explain::{Activity, Otherwise, Reason};
 pub(crate) use gate::IN_USE;
 pub use gate::{Ground, ProofCost};
+pub use model::scene::{SPREAD_ASSUMED, SPREAD_KNOWN};
 pub use model::{Leg, Position};
 pub use note::Note;
 pub(crate) use planner::{Basis, Planner};

@@ -104,6 +104,11 @@ impl Profile {
         found.map_or(&Binding::Unknown, |outlet| &outlet.port)
     }
 
+    /// Capacity of the slower of the two links that a migration from here to `destination` crosses, in bits per second.
+    pub(crate) fn link_to(&self, destination: &Self) -> f64 {
+        self.migration_port.bits_per_second.min(destination.migration_port.bits_per_second)
+    }
+
     /// As [`HostPorts::contends`].
     pub(crate) fn contends(&self, binding: &Binding) -> bool {
         contends(&self.migration_port, self.route, binding)
@@ -173,6 +178,11 @@ pub struct DomainProfile {
 }
 
 impl DomainProfile {
+    /// How much of its memory is backed by host memory, in bytes; all of it if that is not known.
+    pub(crate) fn backed_bytes(&self) -> u64 {
+        if self.resident_bytes > 0 { self.resident_bytes } else { self.memory_bytes }
+    }
+
     /// How many migrations of this very domain something is known from.
     pub(crate) fn earlier_migrations(&self) -> usize {
         self.learned.filter(|learned| learned.of == Teacher::Itself).map_or(0, |learned| learned.migrations)

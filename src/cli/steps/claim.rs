@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
-use super::connect::{identity, is_remote};
+use super::connect::{is_remote, named};
 use super::context::Context;
 use super::examine::{Live, promise};
 use super::interrupts::Interrupts;
@@ -15,7 +15,7 @@ use crate::engine::recovery::journal::{self, Journal, Unfinished};
 use crate::engine::recovery::survey::{Scope, Survey, survey};
 use crate::engine::{Evacuation, Options, Timeout};
 use crate::experience::proofs::Proofs;
-use crate::experience::record::{HostName, Hosts};
+use crate::experience::record::Hosts;
 use crate::experience::store::Store;
 use crate::libvirt::{Endpoint, Host, Pair};
 use crate::plan::Plan;
@@ -30,7 +30,6 @@ pub(crate) struct Claim<'a> {
     pub(crate) hosts: Arc<Pair>,
     pub(crate) journal: Arc<Journal>,
     unfinished: Vec<Unfinished>,
-    destination_id: String,
     /// Where it is kept what runs have shown.
     pub(crate) experience: Store,
     /// What tells the hosts from others.
@@ -46,19 +45,17 @@ impl<'a> Claim<'a> {
         interrupts: Interrupts,
         (source, destination): (Host, Host),
     ) -> Result<Self> {
-        let identity = |host: &Host| anyhow::Ok(identity(host, host.machine_uuid()?));
-        let (source_id, destination_id) = (identity(&source)?, identity(&destination)?);
-        let (names, directory) = ([&source, &destination].map(|h| h.endpoint().name.clone()), journal::directory());
-        let (journal, unfinished) = Journal::open(&directory, &source_id, &names[0])?;
-        let destinations = [(names[1].clone(), destination_id.clone())].into();
-        journal.begin(&names[0], destinations).context("the journal can't be written")?;
+        let name = |host: &Host| anyhow::Ok(named(host, host.machine_uuid()?));
+        let identities = Hosts { source: name(&source)?, destination: name(&destination)? };
+        let Hosts { source: from, destination: to } = &identities;
+        let directory = journal::directory();
+        let (journal, unfinished) = Journal::open(&directory, &from.id, &from.name)?;
+        let destinations = [(to.name.clone(), to.id.clone())].into();
+        journal.begin(&from.name, destinations).context("the journal can't be written")?;
         let (hosts, journal) = (Arc::new(Pair::new(source, destination)), Arc::new(journal));
-        let [from, to] = names;
-        let source = HostName { id: source_id, name: from };
-        let identities = Hosts { source, destination: HostName { id: destination_id.clone(), name: to } };
         let experience = Store::within(&directory);
         let proofs = Arc::new(Proofs::new(experience.clone(), identities.clone()));
-        Ok(Self { context, interrupts, hosts, journal, unfinished, destination_id, experience, identities, proofs })
+        Ok(Self { context, interrupts, hosts, journal, unfinished, experience, identities, proofs })
     }
 
     pub(crate) fn endpoints(&self) -> [&Endpoint; 2] {
@@ -77,7 +74,7 @@ impl<'a> Claim<'a> {
     }
 
     pub(crate) fn survey(&self, scope: Scope) -> Result<Survey> {
-        let survey = survey(&*self.hosts, &self.unfinished, &self.destination_id, scope)?;
+        let survey = survey(&*self.hosts, &self.unfinished, &self.identities.destination.id, scope)?;
         survey.remarks.iter().for_each(|remark| self.context.say(&remark.to_string()));
         Ok(survey)
     }

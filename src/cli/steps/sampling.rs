@@ -73,7 +73,7 @@ impl<'a> Sampling<'a> {
             (Some((from, leaving)), Some((to, resident))) => {
                 let identities = identities([(source, &leaving.facts), (destination, &resident.facts)]);
                 let mut profiles = Both { source: from, destination: to };
-                let link = slower_link(&profiles.source, &profiles.destination);
+                let link = profiles.source.link_to(&profiles.destination);
                 lessons::teach(&self.earlier_runs(), &identities, link, &mut profiles.source);
                 Ok((profiles, [leaving, resident], passage))
             }
@@ -114,7 +114,7 @@ impl<'a> Sampling<'a> {
             // A host that does not say which it is has no experience.
             let name = |host: &Host| Some(named(host, host.machine_uuid().ok()?));
             if let (Some(from), Some(to)) = (name(from), name(to)) {
-                let (identities, link) = (Hosts { source: from, destination: to }, slower_link(source, destination));
+                let (identities, link) = (Hosts { source: from, destination: to }, source.link_to(destination));
                 lessons::teach(&self.earlier_runs(), &identities, link, source);
             }
         }
@@ -239,9 +239,4 @@ impl<'a> Sampling<'a> {
         };
         self.context.say(&format!("warning: {doubt}; give --link, or `link` in the configuration"));
     }
-}
-
-/// Capacity of the slower of the two links, in bits per second.
-fn slower_link(source: &Profile, destination: &Profile) -> f64 {
-    source.migration_port.bits_per_second.min(destination.migration_port.bits_per_second)
 }

@@ -57,9 +57,9 @@ pub(crate) const INBOUND_KEPT: f64 = 0.46;
 
 /// By what part of itself a total may be off where nothing was seen of the guests yet, and where each was seen to move.
 /// `docs/model.md` has what they were chosen by.
-const SPREAD_ASSUMED: f64 = 0.18;
+pub const SPREAD_ASSUMED: f64 = 0.18;
 /// See [`SPREAD_ASSUMED`].
-const SPREAD_KNOWN: f64 = 0.08;
+pub const SPREAD_KNOWN: f64 = 0.08;
 
 /// So many migrations of a guest make it known. Chosen: there and back.
 const ENOUGH_MIGRATIONS: usize = 2;
@@ -97,10 +97,8 @@ impl Guest {
     /// dirties nothing.
     pub(crate) fn new(domain: &DomainProfile) -> Self {
         let (outbound, inbound) = traffic(domain);
-        // A guest whose resident memory is unknown may need all of it to cross.
-        let bytes = if domain.resident_bytes > 0 { domain.resident_bytes } else { domain.memory_bytes };
         let crosses = |unused: u64| (domain.memory_bytes as f64 - FREE_IS_ZERO * unused as f64).max(0.0);
-        let assumed = domain.unused_bytes.map_or(f64::INFINITY, crosses).min(bytes as f64);
+        let assumed = domain.unused_bytes.map_or(f64::INFINITY, crosses).min(domain.backed_bytes() as f64);
         let seen = domain.learned.map(|learned| learned.crossing_bytes.min(domain.memory_bytes) as f64);
         let image = seen.unwrap_or(assumed) * 8.0;
         let by_traffic = DIRTIED_BY_TRAFFIC * (outbound + inbound);
@@ -154,7 +152,8 @@ impl Guest {
         spared / cost.max(1.0)
     }
 
-    /// Bits per second that it writes to its memory beside what its traffic explains; 0 if that is too little to tell.
+    /// Bits per second that it writes to its memory beside what its traffic explains, as far as that was seen when it moved or is
+    /// too much for an error of the measurement.
     pub(crate) fn writes(&self) -> f64 {
         self.memory.bits_per_second
     }
@@ -346,8 +345,7 @@ impl Scene {
         let Situation { in_flight, arrived, pace, .. } = situation;
         let domains = &source.domains;
         let leaves: Vec<usize> = moving.iter().copied().chain(in_flight.iter().map(|(domain, _)| *domain)).collect();
-        let link = source.migration_port.bits_per_second.min(destination.migration_port.bits_per_second);
-        let crossing = source.crossing.filter(|seen| seen.is_of(link));
+        let crossing = source.crossing.filter(|seen| seen.is_of(source.link_to(destination)));
         let mut guests: Vec<Guest> = leaves.iter().map(|&i| Guest::new(&domains[i])).collect();
         if let Some(seen) = crossing {
             guests.iter_mut().for_each(|guest| guest.setup += within(seen.setup_seconds, Crossing::SETUPS) - SETUP);
