@@ -30,7 +30,8 @@ pub(crate) fn domain_xml(lab: &LabSpec, guest: &GuestSpec, numbers: &BTreeMap<St
     let command_line = config(guest, numbers)?.to_command_line() + if guest.light { " init_on_free=1" } else { "" };
     let number = number_of(&guest.name, numbers)?;
     let interfaces: String = guest.nics.iter().map(|nic| interface(lab, nic, number)).collect::<Result<_>>()?;
-    // An emulated processor that any machine can show, and `append`: without it the destination's
+    // An emulated processor that any machine can show; a kernel that does not count its timer's ticks when it boots, which are late
+    // on a busy machine, and it would panic; and `append`: without it the destination's
     // QEMU would empty the console that the source's has written.
     Ok(format!(
         "\
@@ -43,7 +44,7 @@ pub(crate) fn domain_xml(lab: &LabSpec, guest: &GuestSpec, numbers: &BTreeMap<St
     <type arch='x86_64' machine='{machine}'>hvm</type>
     <kernel>{boot}/{kernel}</kernel>
     <initrd>{boot}/{initramfs}</initrd>
-    <cmdline>console=ttyS0 quiet loglevel=5 {command_line}</cmdline>
+    <cmdline>console=ttyS0 quiet loglevel=5 no_timer_check {command_line}</cmdline>
   </os>
   <features><acpi/></features>
   <cpu mode='custom' match='exact' check='none'><model fallback='forbid'>qemu64</model></cpu>

@@ -16,7 +16,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use crate::domain::{Fault, Phase, Route, Technique, Transfer};
-use crate::engine::bandwidth::{Share, shares};
+use crate::engine::bandwidth::{Share, ahead_seconds, shares};
 use crate::engine::events::{Event, Notice};
 use crate::engine::launch_queue::{LaunchQueue, Schedule, Scheduled, Turn, Waiting};
 use crate::engine::migration::attempt::{Ended, Instruction, Update};
@@ -121,6 +121,8 @@ pub(super) struct Coordinator {
     /// The kinds of guests of which one was seen to run at the destination: it can load what the source sends.
     proven: HashSet<Option<usize>>,
     interrupts: usize,
+    /// What the last one that began to cross took from its launch to that.
+    setup: Option<Duration>,
     /// When a byte of any migration last crossed, as far as a driver told.
     moved_at: Option<Duration>,
     /// Those that have arrived and are watched, by UUID: until when their watch is waited for.
@@ -159,6 +161,7 @@ impl Coordinator {
             stretch: Stretch::Beginning,
             halted: None,
             interrupts: 0,
+            setup: None,
             moved_at: None,
             watched: HashMap::new(),
             ended_at: None,
@@ -324,7 +327,8 @@ impl Coordinator {
     /// Migrations in flight whose place may be taken already, so that the link does not lie idle while the next is
     /// set up; none if the user limits how many there may be.
     fn about_to_end(&self) -> usize {
-        let soon = || self.flights().filter(|(_, flight)| flight.traffic().is_about_to_end()).count();
+        let ahead = ahead_seconds(self.setup.map(|setup| setup.as_secs_f64()));
+        let soon = || self.flights().filter(|(_, flight)| flight.traffic().is_about_to_end(ahead)).count();
         if self.run.launch_ahead { soon() } else { 0 }
     }
 
@@ -339,6 +343,7 @@ impl Coordinator {
         let destination = self.run.destination.clone();
         task.stage = Stage::InFlight(Flight {
             waiting,
+            launched_at: self.now,
             phase: None,
             technique,
             switched: false,
@@ -435,7 +440,11 @@ impl Coordinator {
                 self.share_bandwidth();
             }
             Update::Progress(progress) => {
-                let before = std::mem::replace(&mut flight.progress, progress);
+                let (before, did_flow) = (flight.progress, flight.traffic().flows());
+                flight.progress = progress;
+                if !did_flow && flight.traffic().flows() {
+                    self.setup = Some(now.saturating_sub(flight.launched_at));
+                }
                 if progress.transferred > before.transferred {
                     self.moved_at = Some(now);
                 }

@@ -52,6 +52,8 @@ pub(super) enum Stage {
 pub(super) struct Flight {
     /// Its place in the queue, if a busy destination turns it away.
     pub(super) waiting: Waiting,
+    /// Since the run began.
+    pub(super) launched_at: Duration,
     pub(super) phase: Option<Phase>,
     /// How it moves by now, which may differ from the plan.
     pub(super) technique: Technique,
@@ -70,8 +72,8 @@ pub(super) struct Flight {
 
 impl Flight {
     pub(super) fn traffic(&self) -> InFlight {
-        let Progress { pass, remaining, eta_seconds, .. } = self.progress;
-        InFlight { technique: self.technique, pass, remaining, eta_seconds }
+        let Progress { pass, transferred, remaining, eta_seconds, .. } = self.progress;
+        InFlight { technique: self.technique, pass, transferred, remaining, eta_seconds }
     }
 }
 
