@@ -60,6 +60,7 @@ fn host(domains: usize) -> Profile {
         address: None,
         other_ports: Vec::new(),
         outlets: Vec::new(),
+        processors: None,
         crossing: None,
         domains: (0..domains).map(&mut domain).collect(),
     }

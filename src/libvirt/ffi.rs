@@ -233,6 +233,25 @@ pub(crate) fn node_memory(connection: &Connect) -> Result<HashMap<String, u64>, 
     Ok(stats.iter().map(|stat| (text(&stat.field), stat.value)).collect())
 }
 
+/// `virNodeGetCPUStats`: what all processors of the host together have spent by kind (`kernel`, `user`, `idle`, `iowait`), in
+/// nanoseconds since it was started.
+pub(crate) fn node_processor_time(connection: &Connect) -> Result<HashMap<String, u64>, Error> {
+    let mut count: c_int = 0;
+    // SAFETY: the connection is alive while it is borrowed; without an array libvirt only tells how many there are.
+    check(unsafe { sys::virNodeGetCPUStats(connection.as_ptr(), ALL_CPUS, ptr::null_mut(), &mut count, 0) })?;
+    let room = usize::try_from(count).unwrap_or(0);
+    let mut stats: Vec<sys::virNodeCPUStats> = Vec::with_capacity(room);
+    // SAFETY: there is room for `count` entries; libvirt fills at most so many and says how many.
+    unsafe {
+        check(sys::virNodeGetCPUStats(connection.as_ptr(), ALL_CPUS, stats.as_mut_ptr(), &mut count, 0))?;
+        stats.set_len(room.min(usize::try_from(count).unwrap_or(0)));
+    }
+    Ok(stats.iter().map(|stat| (text(&stat.field), stat.value)).collect())
+}
+
+/// All processors of a host together.
+const ALL_CPUS: c_int = sys::VIR_NODE_CPU_STATS_ALL_CPUS;
+
 /// All memory of a host, rather than one NUMA cell's.
 const ALL_CELLS: c_int = sys::VIR_NODE_MEMORY_STATS_ALL_CELLS;
 

@@ -152,6 +152,15 @@ impl Host {
         Ok(records?.into_iter().map(Vitals::of).collect())
     }
 
+    /// How many processors it has, and what they have spent idle since it was started; `None` if libvirt does not tell.
+    pub fn idle_processors(&self) -> Option<(u32, Duration)> {
+        let asked = self.line.ask(|line| Ok((line.node_info()?.cpus, ffi::node_processor_time(line)?)));
+        let (count, spent) = asked.ok()?;
+        // One that waits for a disk can be had.
+        let idle = spent.get("idle")?.saturating_add(spent.get("iowait").copied().unwrap_or(0));
+        Some((count, Duration::from_nanos(idle)))
+    }
+
     fn statistics(&self, groups: u32) -> Result<Vec<DomainSample>, HostError> {
         let records = self.line.ask(move |connection| ffi::all_domain_stats(connection, groups))?;
         Ok(records.into_iter().map(DomainSample::of).collect())

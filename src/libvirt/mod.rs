@@ -34,7 +34,7 @@ pub(crate) use self::host::Host;
 pub(crate) use self::pair::Pair;
 pub use self::request::MigrationRequest;
 pub(crate) use self::shell::quoted;
-pub(crate) use self::statistics::{DirtyRate, DomainSample, Sample};
+pub(crate) use self::statistics::{DirtyRate, DomainSample, Sample, Unused};
 pub use self::statistics::{JobStats, NicCounters, Vitals};
 pub(crate) use self::wiring::server;
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! The statistics that libvirt counts, of domains and of migrations.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use virt::sys;
 
 use super::ffi::{Parameters, Record};
@@ -25,12 +23,21 @@ pub struct DomainSample {
     pub memory_bytes: u64,
     /// Resident memory of its emulator in bytes, if known.
     pub resident_bytes: Option<u64>,
-    /// Memory that the guest says is free, in bytes, if it says so and has said so lately.
-    pub unused_bytes: Option<u64>,
+    /// Memory that the guest has said is free, if it has said so, and when.
+    pub unused: Option<Unused>,
     pub dirty: Option<DirtyRate>,
     /// Whether its emulator has answered for this sample, if it runs.
     pub answers: bool,
     pub nics: Vec<NicCounters>,
+}
+
+/// What a guest's balloon has told of its memory. A guest tells it again and again only if its definition sets a period, which
+/// most management tools do, of 10 s; else this is what it said at its boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unused {
+    pub bytes: u64,
+    /// In seconds since 1970, by the clock of its host.
+    pub told_at: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -120,7 +127,9 @@ impl DomainSample {
             state,
             memory_bytes: kib("balloon.current").unwrap_or(0),
             resident_bytes: kib("balloon.rss"),
-            unused_bytes: parameters.number("balloon.last-update").filter(is_recent).and(kib("balloon.unused")),
+            unused: kib("balloon.unused")
+                .zip(parameters.number("balloon.last-update"))
+                .map(|(bytes, told_at)| Unused { bytes, told_at }),
             dirty: parameters
                 .number("dirtyrate.calc_status")
                 .filter(|status| *status == u64::from(sys::VIR_DOMAIN_DIRTYRATE_MEASURED))
@@ -137,13 +146,6 @@ impl DomainSample {
             uuid,
         }
     }
-}
-
-/// Whether the balloon's statistics are of now. A guest reports them only if its definition sets a period (most
-/// management tools set 10 s); else they are those of its boot. In seconds since 1970.
-fn is_recent(updated: &u64) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    now.abs_diff(*updated) <= 60
 }
 
 /// Whether a job is an outgoing migration; a backup or a snapshot is a job, too. A libvirt that does not tell the operation

@@ -62,6 +62,9 @@ pub struct Profile {
     /// What guests can be plugged into, and where that leads, as far as that is known.
     #[serde(default)]
     pub outlets: Vec<Outlet>,
+    /// Its processors, if libvirt tells of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processors: Option<Processors>,
     /// How earlier migrations from this host to the other crossed, if any was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crossing: Option<Crossing>,
@@ -128,6 +131,15 @@ impl Profile {
     pub fn domain(&self, uuid: &str) -> Option<&DomainProfile> {
         self.domains.iter().find(|domain| domain.uuid == uuid)
     }
+}
+
+/// The processors of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Processors {
+    /// How many it has.
+    pub count: u32,
+    /// How many of them were idle over the window, in the mean.
+    pub idle: f64,
 }
 
 /// The profiles of a source and a destination over the same window: all that a plan is made of.
@@ -260,6 +272,7 @@ pub(crate) mod fixture {
             address: None,
             other_ports: Vec::new(),
             outlets: Vec::new(),
+            processors: None,
             crossing: None,
             domains: domains.iter().map(domain).collect(),
         }

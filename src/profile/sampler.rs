@@ -6,15 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::iter::zip;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::domain::DomainState;
 use crate::libvirt::xml::domain::Hardware;
-use crate::libvirt::{DirtyRate, DomainSample, Host, HostError, HostErrorKind, NicCounters, Sample};
+use crate::libvirt::{DirtyRate, DomainSample, Host, HostError, HostErrorKind, NicCounters, Sample, Unused};
 use crate::obstacle::{Eligibility, Obstacle};
 use crate::profile::mobility::Mobility;
 use crate::profile::ports::ASSUMED;
-use crate::profile::{DomainProfile, NicProfile, Profile, STEADY_SECONDS, Steady};
+use crate::profile::{DomainProfile, NicProfile, Processors, Profile, STEADY_SECONDS, Steady};
 use crate::topology::{Binding, CapacityOrigin, Port, RouteOrigin};
 
 /// Counts what passed each NIC between the samples of one host.
@@ -25,6 +25,8 @@ pub struct SamplingWindow {
     nics: BTreeMap<(String, String), NicTraffic>,
     /// By domain UUID.
     dirty: BTreeMap<String, DirtyRates>,
+    /// By domain UUID, when it had last told of its memory as the window began, in seconds since 1970.
+    told_at_first: BTreeMap<String, u64>,
     started_at_seconds: Option<f64>,
 }
 
@@ -95,6 +97,12 @@ impl Meter {
     }
 }
 
+/// How often guests tell of their memory where a management tool has set that, in seconds.
+const USUAL_PERIOD_SECONDS: f64 = 10.0;
+
+/// What a guest told longer ago than this, in seconds, may not be so any more.
+const STALE_SECONDS: u64 = 60;
+
 /// By how much samples may come too early for a stretch to be a whole one: half of the default interval between them.
 const SLACK_SECONDS: f64 = 0.5;
 
@@ -108,6 +116,11 @@ impl SamplingWindow {
     /// Adds the next sample. One that is not later than the last is ignored.
     pub fn add(&mut self, sample: Sample) {
         self.started_at_seconds.get_or_insert(sample.at_seconds);
+        for domain in &sample.domains {
+            if let Some(unused) = domain.unused {
+                self.told_at_first.entry(domain.uuid.clone()).or_insert(unused.told_at);
+            }
+        }
         if let Some(last) = &self.last {
             let seconds = sample.at_seconds - last.at_seconds;
             if seconds <= 0.0 {
@@ -169,6 +182,18 @@ impl SamplingWindow {
         domains
     }
 
+    /// What a guest says is free, if that is of now: if it has told again within the window, whatever its host's clock says. A
+    /// window that is too short for that has to go by this machine's clock.
+    fn unused_bytes(&self, sample: &DomainSample) -> Option<u64> {
+        let told_again = |unused: &Unused| self.told_at_first.get(&sample.uuid).is_some_and(|at| *at != unused.told_at);
+        let is_new = |unused: &Unused| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+            self.seconds() < USUAL_PERIOD_SECONDS && now.abs_diff(unused.told_at) <= STALE_SECONDS
+        };
+        let current = sample.unused.filter(|unused| told_again(unused) || is_new(unused));
+        current.map(|unused| unused.bytes.min(sample.memory_bytes))
+    }
+
     fn domain(&self, sample: &DomainSample, mobility: Mobility) -> DomainProfile {
         let mut nics = self.nics(sample);
         for nic in &mut nics {
@@ -187,7 +212,7 @@ impl SamplingWindow {
             memory_bytes: sample.memory_bytes,
             // The emulator's own memory is in its resident size too; the guest's can't be more than it has.
             resident_bytes: resident.min(sample.memory_bytes),
-            unused_bytes: sample.unused_bytes.map(|unused| unused.min(sample.memory_bytes)),
+            unused_bytes: self.unused_bytes(sample),
             dirty_bytes_per_second: self.dirty.get(&sample.uuid).map_or(0.0, |d| d.sum / f64::from(d.count.max(1))),
             outbound_bits_per_second: nics.iter().fold(0.0, |sum, nic| sum + nic.outbound_bits_per_second),
             inbound_bits_per_second: nics.iter().fold(0.0, |sum, nic| sum + nic.inbound_bits_per_second),
@@ -265,6 +290,7 @@ fn profile_host(
     let mut held = BTreeSet::new();
     // The window begins with the first sample, which an emulator that hangs may hold up.
     let (mut begun, mut due) = (None, Duration::ZERO);
+    let (at_first, watched) = (host.idle_processors(), Instant::now());
     loop {
         let domains = host.sample()?;
         let begun = *begun.get_or_insert_with(Instant::now);
@@ -277,6 +303,7 @@ fn profile_host(
         due = timing.next(due, begun.elapsed());
         thread::sleep(due.saturating_sub(begun.elapsed()));
     }
+    let processors = idle_between(at_first, host.idle_processors(), watched.elapsed());
     let persistent = host.persistent()?;
     let asked = Host::side_by_side([host], window.last(), |[host], domain| {
         Mobility::ask(host, domain, persistent.contains(&domain.uuid))
@@ -300,10 +327,18 @@ fn profile_host(
         address: None,
         other_ports: Vec::new(),
         outlets: Vec::new(),
+        processors,
         crossing: None,
         domains: window.domains(mobilities),
     };
     Ok((profile, inventory))
+}
+
+/// By how many processors a host has, and what they had spent idle by the begin and by the end of so long a time.
+fn idle_between(begin: Option<(u32, Duration)>, end: Option<(u32, Duration)>, elapsed: Duration) -> Option<Processors> {
+    let ((_, before), (count, after)) = begin.zip(end)?;
+    let idle = after.checked_sub(before)?.as_secs_f64() / elapsed.as_secs_f64();
+    (count > 0 && idle.is_finite()).then(|| Processors { count, idle: idle.min(f64::from(count)) })
 }
 
 /// Has libvirt measure the dirty rate of each running domain; a later sample has the result. libvirt refuses while it
@@ -338,7 +373,7 @@ mod tests {
             state: DomainState::Running,
             memory_bytes: 128 << 20,
             resident_bytes: Some(100 << 20),
-            unused_bytes: None,
+            unused: None,
             dirty: None,
             answers: true,
             nics,
@@ -453,6 +488,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_guest_said_of_its_memory_long_ago_is_not_known_any_more() {
+        let told = |at: f64, told_at, mib: u64| {
+            let mut sample = domain("a", vec![]);
+            sample.unused = Some(Unused { bytes: mib << 20, told_at });
+            (at, vec![sample])
+        };
+        let unused = |samples| profile_of(samples)[0].unused_bytes.map(|bytes| bytes >> 20);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        // Whatever the clock of the host says.
+        assert_eq!(unused(vec![told(0.0, 1000, 90), told(15.0, 1010, 60)]), Some(60));
+        assert_eq!(unused(vec![told(0.0, 1000, 90), told(15.0, 1010, 600)]), Some(128), "no more than it has");
+        assert_eq!(unused(vec![told(0.0, now, 90), told(15.0, now, 90)]), None, "it has told nothing since");
+        assert_eq!(unused(vec![told(0.0, now, 90), told(5.0, now, 90)]), Some(90), "it had no time to");
+        assert_eq!(unused(vec![told(0.0, 1000, 90), told(5.0, 1000, 90)]), None);
+    }
+
+    #[test]
     fn the_dirty_rate_is_the_mean_of_what_was_measured_in_the_window() {
         let measured = |at: f64, started, bytes_per_second| {
             let mut sample = domain("a", vec![]);
@@ -471,6 +523,17 @@ mod tests {
         assert_eq!(timing.next(seconds(0.0), seconds(2.5)), seconds(4.0));
         assert_eq!(timing.next(seconds(2.0), seconds(9.0)), seconds(5.0));
         assert_eq!(timing.next(seconds(4.0), seconds(4.1)), seconds(5.0));
+    }
+
+    #[test]
+    fn processors_are_idle_for_a_part_of_the_window() {
+        let at = |seconds| Some((4, Duration::from_secs(seconds)));
+        let idle = |begin, end, seconds| idle_between(begin, end, Duration::from_secs(seconds));
+        assert_eq!(idle(at(100), at(125), 10), Some(Processors { count: 4, idle: 2.5 }));
+        assert_eq!(idle(at(100), at(150), 10).map(|seen| seen.idle), Some(4.0), "no more than there are");
+        assert_eq!(idle(at(100), at(99), 10), None, "it was started again");
+        assert_eq!(idle(at(100), at(125), 0), None);
+        assert_eq!(idle(None, at(125), 10), None);
     }
 
     #[test]

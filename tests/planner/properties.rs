@@ -80,6 +80,7 @@ fn profile(name: &str, bits_per_second: f64, domains: Vec<DomainProfile>) -> Pro
         address: None,
         other_ports: Vec::new(),
         outlets: Vec::new(),
+        processors: None,
         crossing: None,
         domains,
     }

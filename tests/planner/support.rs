@@ -42,6 +42,7 @@ pub(crate) fn host(name: &str, link: f64, domains: Vec<DomainProfile>) -> Profil
         address: None,
         other_ports: Vec::new(),
         outlets: Vec::new(),
+        processors: None,
         crossing: None,
         domains,
     }
