@@ -10,6 +10,7 @@
 use std::cmp::Reverse;
 
 use crate::domain::{DOWNTIME_MS, Technique};
+use crate::engine::migration::convergence::GAIN;
 
 /// The highest bandwidth that libvirt takes, in MiB/s: its own default.
 const UNLIMITED_MIB: u64 = i64::MAX as u64 >> 20;
@@ -133,7 +134,7 @@ pub(crate) fn shares(migrations: &[InFlight], cap: Option<f64>, link: Option<f64
             let of = if counts(m) { of } else { all };
             let held_back = m.technique == Technique::PreCopy && counts(m) && first.is_some();
             let mib = if held_back { others } else { equal(of) };
-            Share { mib: mib.floor().max(1.0) as u64, of, held_back: held_back && mib <= equal(of) / 2.0 }
+            Share { mib: mib.floor().max(1.0) as u64, of, held_back: held_back && mib < equal(of) * GAIN }
         })
         .collect();
     let taken = |shares: &[Share]| -> u64 {

@@ -45,7 +45,7 @@ pub(crate) enum Script {
     CannotBeLoaded,
     /// It copies the same again in each pass.
     Stalls,
-    /// It is in a last pass.
+    /// It is in a last pass, with 40 MiB to go.
     NearlyConverged,
     /// It is not at the source any more when its turn comes.
     HasLeft,
@@ -282,7 +282,7 @@ impl Hosts for Scripted {
             }
             (Some(_), _) if domain.script == Script::NearlyConverged => {
                 domain.looks += 1;
-                Some(JobStats { transferred: 10 * domain.looks, remaining: 1, pass: 2, ..job })
+                Some(JobStats { transferred: 10 * domain.looks, remaining: 40 << 20, pass: 2, ..job })
             }
             (Some(_), _) if domain.script == Script::Stalls => {
                 domain.looks += 1;

@@ -12,7 +12,7 @@ use crate::libvirt::JobStats;
 const STALL_PASSES: u64 = 3;
 
 /// A pass gains if it begins with less than this part of the smallest so far; Nova's threshold.
-const GAIN: f64 = 0.9;
+pub(crate) const GAIN: f64 = 0.9;
 
 /// Seconds without gain that it takes as well: passes over little memory last a fraction of a second, and three of
 /// those are within one burst of writes.
