@@ -5,13 +5,15 @@ use std::collections::HashMap;
 
 use indexmap::IndexMap;
 
-use crate::domain::{Phase, Technique};
+use crate::domain::{Phase, Technique, Transfer};
 use crate::engine::events::{Event, Notice, Timed};
 use crate::engine::migration::Progress;
-use crate::plan::{Leg, Move, Plan, Position, Situation, image_bits};
-use crate::profile::learned::Learned;
+use crate::engine::{Replanned, Schedule, Scheduled};
+use crate::plan::{Leeway, Leg, Move, Plan, Position, Situation, image_bits, setups_apart};
+use crate::profile::learned::{Crossing, Learned};
 use crate::profile::{Both, DomainProfile, Profile};
 use crate::report::{DomainOutcome, DomainReport};
+use crate::setups::Setups;
 use crate::topology::CapacityOrigin;
 
 /// Seconds between two forecasts. Chosen: often enough to count down by, and far longer than one takes to make.
@@ -20,8 +22,21 @@ const PAUSE_SECONDS: f64 = 2.0;
 /// Seconds of the model's time over which what crosses is compared.
 const COMPARED_SECONDS: f64 = 0.5;
 
+/// Where a migration has gone by so much more memory than crossed, some was blank. Chosen: what is sent has headers.
+const BLANK: f64 = 1.25;
+
 /// So many comparisons are needed before a run says how fast memory crosses.
-const FEWEST_COMPARISONS: u32 = 3;
+const FEWEST_COMPARISONS: usize = 3;
+
+/// Seconds between two looks for a better schedule. Chosen: long enough to see what the last one came to.
+const REPLAN_SECONDS: f64 = 4.0;
+
+/// What waits is launched otherwise only if that gains more than this, in seconds, and more than what the prediction may be off.
+/// Chosen: equal runs differ by about as much.
+const LEAST_GAIN_SECONDS: f64 = 1.0;
+
+/// So many setups say how long those to come will take. Chosen: one may be odd.
+const FEWEST_SETUPS: usize = 3;
 
 /// Weight of the newest comparison in the pace; the last ten seconds count most.
 const PACE_WEIGHT: f64 = 0.3;
@@ -59,15 +74,23 @@ pub(crate) struct Forecaster {
     forecast_at: f64,
     /// Of each domain that has crossed, what did once, as a part of what was to.
     fullness: Vec<f64>,
-    /// All rates that were compared, from one forecast to the next: those that were seen, and those of the model. In bits per
-    /// second.
-    compared: (f64, f64),
-    comparisons: u32,
+    /// What crossed from one forecast to the next, as a part of what the model says, time after time.
+    compared: Vec<f64>,
+    setups: Setups,
+    /// What of the plan may change; `None` if nothing.
+    leeway: Option<Leeway>,
+    /// By name, the UUIDs of those that the plan moves, and how.
+    planned: HashMap<String, (String, Transfer)>,
+    replanned_at: f64,
+    /// What is better than the plan by now, until it is asked for.
+    better: Option<Schedule>,
 }
 
 /// A migration in flight as it was last seen. Bytes unless named otherwise.
 #[derive(Clone, Copy)]
 struct Flight {
+    /// Its place in the schedule, if a busy destination turns it away.
+    planned: Move,
     domain: usize,
     technique: Technique,
     launched_at: f64,
@@ -84,8 +107,8 @@ struct Flight {
 }
 
 impl Forecaster {
-    /// Of a plan that was made with these profiles.
-    pub(crate) fn new(plan: &Plan, profiles: Both) -> Self {
+    /// Of a plan that was made with these profiles, of which so much may change while it runs.
+    pub(crate) fn new(plan: &Plan, profiles: Both, leeway: Option<Leeway>) -> Self {
         let place = |uuid: &str| profiles.source.domains.iter().position(|domain| domain.uuid == uuid);
         let steps: Vec<_> = plan.migrations.iter().filter_map(|step| Some((place(&step.uuid)?, step))).collect();
         let next = |(domain, step): &(usize, &crate::plan::Step)| {
@@ -94,7 +117,12 @@ impl Forecaster {
         };
         let waiting = steps.iter().map(next).filter(|(_, next)| next.technique != Technique::Offline).collect();
         let most = steps.iter().filter_map(|(domain, step)| Some((*domain, step.transfer.max_downtime_ms?)));
-        let situation = Situation { max_downtimes_ms: most.collect::<HashMap<_, _>>(), ..Situation::default() };
+        let situation = Situation {
+            launches_ahead: plan.launch_ahead,
+            post_copy_limit: plan.post_copy_limit.map(|limit| limit.max(1)),
+            max_downtimes_ms: most.collect::<HashMap<_, _>>(),
+            ..Situation::default()
+        };
         Self {
             profiles,
             bandwidth_bits_per_second: plan.bandwidth_bits_per_second,
@@ -103,9 +131,22 @@ impl Forecaster {
             situation,
             forecast_at: 0.0,
             fullness: Vec::new(),
-            compared: (0.0, 0.0),
-            comparisons: 0,
+            compared: Vec::new(),
+            setups: Setups::default(),
+            leeway,
+            planned: plan
+                .migrations
+                .iter()
+                .map(|step| (step.domain.clone(), (step.uuid.clone(), step.transfer.clone())))
+                .collect(),
+            replanned_at: 0.0,
+            better: None,
         }
+    }
+
+    /// What is better by now than what was planned for those that wait. Once.
+    pub(crate) fn take_better(&mut self) -> Option<Schedule> {
+        self.better.take()
     }
 
     /// The profile of the host that is emptied.
@@ -117,16 +158,18 @@ impl Forecaster {
     /// compared; `None` if that was too short.
     /// A capacity that is only assumed, or a cap, is no measure.
     pub(crate) fn pace(&self) -> Option<Pace> {
-        let (seen, expected) = self.compared;
         let Both { source, destination } = &self.profiles;
         let is_measure = self.bandwidth_bits_per_second.is_none()
             && [source, destination].iter().all(|host| host.migration_port.origin != CapacityOrigin::Assumed);
         let link_bits_per_second = source.link_to(destination);
         let crossing = source.crossing.filter(|crossing| crossing.is_of(link_bits_per_second));
         let known = crossing.map_or(1.0, |crossing| crossing.pace);
-        (is_measure && self.comparisons >= FEWEST_COMPARISONS).then(|| Pace {
-            pace: known * seen / expected,
-            seconds: f64::from(self.comparisons) * PAUSE_SECONDS,
+        // The one in the middle: when few pages are left, or few are not blank, less crosses for a moment.
+        let mut compared = self.compared.clone();
+        compared.sort_by(f64::total_cmp);
+        (is_measure && compared.len() >= FEWEST_COMPARISONS).then(|| Pace {
+            pace: known * compared[compared.len() / 2],
+            seconds: compared.len() as f64 * PAUSE_SECONDS,
             link_bits_per_second,
         })
     }
@@ -134,6 +177,7 @@ impl Forecaster {
     /// Hears an event, and gives a forecast if it is time for one.
     pub(crate) fn hear(&mut self, timed: &Timed) -> Option<Timed> {
         let now = timed.elapsed_seconds;
+        self.setups.hear(timed);
         match &timed.event {
             Event::Launch { domain, technique, .. } => self.launch(domain, *technique, now),
             Event::Phase { domain, phase } => self.with(domain, |flight| {
@@ -145,6 +189,10 @@ impl Forecaster {
                     Phase::PostCopy | Phase::Recovering => Leg::Pull,
                     Phase::Checking => Leg::Finish,
                 };
+                if leg == Leg::Setup {
+                    // What runs before a domain has ended.
+                    flight.launched_at = now;
+                }
                 flight.enter(leg, now);
             }),
             Event::Progress { domain, progress } => self.with(domain, |flight| flight.progress(progress, now)),
@@ -164,12 +212,13 @@ impl Forecaster {
 
     fn launch(&mut self, name: &str, technique: Technique, now: f64) {
         // One that is tried again is in flight already.
-        let again = self.in_flight.get(name).map(|flight| flight.domain);
+        let again = self.in_flight.get(name).map(|flight| flight.planned);
         let first = self.waiting.iter().position(|(waiting, _)| waiting == name);
-        let first = first.map(|place| self.waiting.remove(place).1.domain);
-        if let Some(domain) = first.or(again) {
+        let first = first.map(|place| self.waiting.remove(place).1);
+        if let Some(planned) = first.or(again) {
             let flight = Flight {
-                domain,
+                planned,
+                domain: planned.domain,
                 technique,
                 launched_at: now,
                 leg: Leg::Setup,
@@ -209,6 +258,10 @@ impl Forecaster {
                 self.waiting.clear();
                 self.in_flight.retain(|_, flight| flight.leg != Leg::Setup);
             }
+            Notice::Busy { domain, .. } => {
+                let again = self.in_flight.shift_remove(domain);
+                self.waiting.extend(again.map(|flight| (domain.clone(), flight.planned)));
+            }
             Notice::NoPostCopy { .. } => {
                 self.waiting.iter_mut().for_each(|(_, next)| next.technique = Technique::PreCopy);
             }
@@ -218,13 +271,12 @@ impl Forecaster {
 
     /// Seconds from now to the end; `None` if none is foreseen.
     fn remaining_seconds(&mut self, now: f64) -> Option<f64> {
-        let domains = &self.profiles.source.domains;
-        let position = |flight: &Flight| (flight.domain, flight.position(&domains[flight.domain], now));
-        self.situation.in_flight = self.in_flight.values().map(position).collect();
+        self.situation.in_flight = self.positions(now);
         let moves: Vec<_> = self.waiting.iter().map(|(_, next)| *next).collect();
-        self.situation.pace = self.paced(&moves);
+        self.situation.pace = self.paced();
+        let crossing = self.crossing();
         let Both { source, destination } = &self.profiles;
-        let mut source = source.clone();
+        let mut source = Profile { crossing, ..source.clone() };
         // Guests of one host are often alike. As long as few have crossed, the profile counts as one of them.
         let fullness = (1.0 + self.fullness.iter().sum::<f64>()) / (1.0 + self.fullness.len() as f64);
         for next in &moves {
@@ -234,37 +286,99 @@ impl Forecaster {
             domain.learned = domain.learned.map(|learned| Learned { crossing_bytes: image as u64, ..learned });
         }
         let (totals, _) = self.situation.predict(&source, destination, &moves, self.bandwidth_bits_per_second);
+        if let Some(leeway) = self.leeway.filter(|_| now - self.replanned_at >= REPLAN_SECONDS && !moves.is_empty()) {
+            let sooner = self.situation.sooner((&source, destination), &moves, self.bandwidth_bits_per_second, leeway);
+            let most = totals.high.zip(totals.total_seconds).map(|(high, total)| high.total_seconds - total);
+            let spread = most.unwrap_or(0.0).max(LEAST_GAIN_SECONDS);
+            self.replanned_at = now;
+            if let Some((moves, gain)) = sooner.filter(|(_, gain)| *gain > spread) {
+                self.replan(moves, gain);
+                return totals.total_seconds.map(|total| total - gain);
+            }
+        }
         totals.total_seconds
     }
 
+    /// Takes a better schedule for its own, and keeps it for whoever asks.
+    fn replan(&mut self, moves: Vec<Move>, gain: f64) {
+        let domains = &self.profiles.source.domains;
+        self.waiting = moves.into_iter().map(|next| (domains[next.domain].name.clone(), next)).collect();
+        let scheduled = |(name, next): &(String, Move)| {
+            let (uuid, transfer) = self.planned.get(name)?.clone();
+            let transfer = Transfer { technique: next.technique, ..transfer };
+            Some(Scheduled { uuid, transfer, concurrency: next.concurrency })
+        };
+        let reason = Replanned {
+            sooner_seconds: Some(gain).filter(|gain| gain.is_finite()),
+            setup_seconds: self.setups.seconds().map(|(setup, _)| setup),
+            pace: self.situation.pace,
+        };
+        self.better = Some(Schedule { order: self.waiting.iter().filter_map(scheduled).collect(), reason });
+    }
+
+    /// Those in flight. What is being set up comes one after the other, as it was launched.
+    fn positions(&self, now: f64) -> Vec<(usize, Position)> {
+        let domains = &self.profiles.source.domains;
+        let apart = self.crossing().and_then(|seen| seen.setups_apart_seconds);
+        let apart = apart.unwrap_or_else(|| setups_apart(&self.profiles.destination));
+        let mut free_at = f64::NEG_INFINITY;
+        let position = |flight: &Flight| {
+            let begins = matches!(flight.leg, Leg::Setup | Leg::Pass | Leg::Switch) && !flight.flows();
+            let mut position = flight.position(&domains[flight.domain], now);
+            if begins {
+                let begins_at = free_at.max(flight.launched_at);
+                free_at = begins_at + apart;
+                (position.leg, position.leg_seconds) = (Leg::Setup, now - begins_at);
+            }
+            (flight.domain, position)
+        };
+        self.in_flight.values().map(position).collect()
+    }
+
+    /// How migrations cross: as they did earlier, but that setups take what they take in this run, once that was seen.
+    fn crossing(&self) -> Option<Crossing> {
+        let Both { source, destination } = &self.profiles;
+        let link_bits_per_second = source.link_to(destination);
+        let earlier = source.crossing.filter(|crossing| crossing.is_of(link_bits_per_second));
+        // The first few that were launched together may be through together.
+        let expected = earlier.and_then(|earlier| earlier.setups_apart_seconds);
+        let expected = [expected.unwrap_or_else(|| setups_apart(destination)); FEWEST_SETUPS * 2];
+        let seen = self.setups.seconds_after(&expected).filter(|_| self.setups.count() >= FEWEST_SETUPS);
+        let now = seen.map(|(setup_seconds, setups_apart_seconds)| Crossing {
+            pace: earlier.map_or(1.0, |earlier| earlier.pace),
+            setup_seconds,
+            setups_apart_seconds,
+            link_bits_per_second,
+            runs: 1,
+        });
+        now.or(earlier)
+    }
+
     /// The pace by what crosses now against what the model says would, of those that go on as they do.
-    fn paced(&mut self, moves: &[Move]) -> f64 {
+    fn paced(&mut self) -> f64 {
         let (Both { source, destination }, before) = (&self.profiles, self.situation.pace);
         let is_assumed = [source, destination].iter().any(|host| host.migration_port.origin == CapacityOrigin::Assumed);
-        let now = Situation { pace: 1.0, ..self.situation.clone() };
-        let (later, _) = now.after(COMPARED_SECONDS, source, destination, moves, self.bandwidth_bits_per_second);
+        // What is being set up takes no part of the link, however long ago it should have begun.
+        let flows = |(domain, _): &(usize, Position)| self.in_flight.values().any(|f| f.domain == *domain && f.flows());
+        let in_flight = self.situation.in_flight.iter().copied().filter(flows).collect();
+        let now = Situation { pace: 1.0, in_flight, ..self.situation.clone() };
+        let (later, _) = now.after(COMPARED_SECONDS, source, destination, &[], self.bandwidth_bits_per_second);
         let (mut measured, mut expected) = (0.0, 0.0);
-        let mut whole = (0.0, 0.0);
         for flight in self.in_flight.values_mut().filter(|flight| flight.progress.bits_per_second > 0.0) {
             let of = |situation: &Situation| {
                 situation.in_flight.iter().find(|(domain, _)| *domain == flight.domain).map(|(_, position)| *position)
             };
             if let Some((now, later)) = of(&now).zip(of(&later)).filter(|(now, later)| now.leg == later.leg) {
-                let modelled = (later.transferred_bits - now.transferred_bits) / COMPARED_SECONDS;
-                measured += flight.progress.bits_per_second;
-                expected += modelled;
                 if let Some(seen) = flight.since_compared() {
-                    whole = (whole.0 + seen, whole.1 + modelled);
+                    measured += seen;
+                    expected += (later.transferred_bits - now.transferred_bits) / COMPARED_SECONDS;
                 }
             }
         }
         if expected <= 0.0 {
             return before;
         }
-        if whole.1 > 0.0 {
-            self.compared = (self.compared.0 + whole.0, self.compared.1 + whole.1);
-            self.comparisons += 1;
-        }
+        self.compared.push(measured / expected);
         let pace = (measured / expected).clamp(PACES.0, if is_assumed { FASTEST_IF_ASSUMED } else { PACES.1 });
         before + PACE_WEIGHT * (pace - before)
     }
@@ -297,7 +411,7 @@ impl Flight {
         let now = (self.progress_at, self.progress.transferred, self.progress.remaining);
         let (then, crossed, remained) = self.compared.replace(now)?;
         let crossed = now.1.saturating_sub(crossed);
-        let is_blank = remained.saturating_sub(now.2) > crossed.saturating_mul(2);
+        let is_blank = remained.saturating_sub(now.2) as f64 > BLANK * crossed as f64;
         (now.0 > then && !is_blank).then(|| crossed as f64 * 8.0 / (now.0 - then))
     }
 
@@ -356,7 +470,7 @@ mod tests {
         }
         let demands = Demands { concurrency: Some(1), ..Demands::default() };
         let plan = plan(&source, &destination, &[], &demands);
-        (plan.clone(), Forecaster::new(&plan, Both { source, destination }))
+        (plan.clone(), Forecaster::new(&plan, Both { source, destination }, None))
     }
 
     fn launch(domain: &str) -> Event {
@@ -420,12 +534,14 @@ mod tests {
         let (_, mut forecaster) = forecaster(&["x"]);
         hear(&mut forecaster, 0.0, launch("x"));
         hear(&mut forecaster, 1.0, Event::Phase { domain: "x".to_owned(), phase: Phase::PreCopy });
-        let at = |step: u32| (1.0 + 2.0 * f64::from(step), progress("x", 6 * u64::from(step), 100, 48.0));
+        // 11 MiB in two seconds.
+        let rate = 11.0 * 1.048576 * 8.0 / 2.0;
+        let at = |step: u32| (1.0 + 2.0 * f64::from(step), progress("x", 11 * u64::from(step), 100, rate));
         let rests: Vec<f64> =
             (1..=8).map(at).filter_map(|(now, progress)| hear(&mut forecaster, now, progress)).collect();
         let last = rests.last().unwrap();
-        // 52 MiB are left.
-        let expected = f64::from(52 << 20) * 8.0 / 48e6;
+        // 12 MiB are left.
+        let expected = f64::from(12 << 20) * 8.0 / (rate * 1e6);
         assert!((last / expected - 1.0).abs() < 0.15, "{last} s, and not {expected} s: {rests:?}");
     }
 
@@ -479,12 +595,57 @@ mod tests {
         hear(&mut forecaster, 0.0, launch("x"));
         hear(&mut forecaster, 1.0, Event::Phase { domain: "x".to_owned(), phase: Phase::PreCopy });
         // Half of what the model has it get.
-        let at = |step: u32| (1.0 + 2.0 * f64::from(step), progress("x", 3 * u64::from(step), 100, 23.0));
+        let rate = 6.0 * 1.048576 * 8.0 / 2.0;
+        let at = |step: u32| (1.0 + 2.0 * f64::from(step), progress("x", 6 * u64::from(step), 100, rate));
         let rests: Vec<f64> =
             (1..=8).map(at).filter_map(|(now, progress)| hear(&mut forecaster, now, progress)).collect();
-        let expected = f64::from(76 << 20) * 8.0 / 23e6;
+        let expected = f64::from(52 << 20) * 8.0 / (rate * 1e6);
         let last = rests.last().unwrap();
         assert!((last / expected - 1.0).abs() < 0.15, "{last} s, and not {expected} s: {rests:?}");
+    }
+
+    #[test]
+    fn what_waits_is_launched_sooner_where_setups_take_long() {
+        let names: Vec<String> = (0..8).map(|number| format!("g{number}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let better = |leeway: Option<Leeway>, setup: f64| {
+            let (plan, mut forecaster) = forecaster(&names);
+            forecaster.leeway = leeway;
+            let mut now = 0.0;
+            for step in &plan.migrations[..3] {
+                hear(&mut forecaster, now, launch(&step.domain));
+                now += setup;
+                hear(&mut forecaster, now, progress(&step.domain, 1, 100, 95.7));
+                now += 8.0;
+                let done = DomainReport::new(&step.domain, &step.domain, DomainOutcome::Migrated);
+                hear(&mut forecaster, now, Event::Done(Box::new(DomainReport { bytes: 100 << 20, ..done })));
+            }
+            hear(&mut forecaster, now, launch(&plan.migrations[3].domain));
+            hear(&mut forecaster, now + setup, progress(&plan.migrations[3].domain, 1, 100, 95.7));
+            forecaster.take_better()
+        };
+        let leeway = Some(Leeway { most_in_flight: 15, reorders: true, keeps_losses: false });
+        let schedule = better(leeway, 6.0).expect("the link lies idle while the next is set up");
+        assert!((4..8).contains(&schedule.order.len()), "{schedule:?}");
+        assert!(schedule.order[0].concurrency > 1, "{schedule:?}");
+        assert!(schedule.reason.setup_seconds.is_some_and(|seconds| (seconds - 6.0).abs() < 0.2), "{schedule:?}");
+        assert_eq!(better(None, 6.0), None, "the user keeps to the plan");
+    }
+
+    #[test]
+    fn what_is_still_set_up_makes_no_link_look_faster() {
+        let (_, mut forecaster) = forecaster(&["x", "y"]);
+        for name in ["x", "y"] {
+            hear(&mut forecaster, 0.0, launch(name));
+            hear(&mut forecaster, 1.0, Event::Phase { domain: name.to_owned(), phase: Phase::PreCopy });
+        }
+        // The one has the whole link, since the other takes long.
+        let rate = 10.0 * 1.048576 * 8.0;
+        for second in 1..=9 {
+            hear(&mut forecaster, 1.0 + second as f64, progress("x", 10 * second, 100, rate));
+        }
+        let pace = forecaster.situation.pace;
+        assert!((0.85..1.0).contains(&pace), "{pace}");
     }
 
     #[test]

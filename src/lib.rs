@@ -38,6 +38,7 @@ pub mod profile;
 pub mod render;
 pub mod report;
 mod sentence;
+mod setups;
 pub mod topology;
 mod units;
 

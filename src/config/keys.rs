@@ -128,12 +128,13 @@ pub const HOOKS: [Key; 5] = [
 ];
 
 /// `[defaults]`: the options that have a default there, by their long names.
-pub const DEFAULTS: [&str; 20] = [
+pub const DEFAULTS: [&str; 21] = [
     "bandwidth",
     "concurrency",
     "interval",
     "link",
     "max-downtime",
+    "no-replan",
     "objective",
     "offline",
     "on-stall",

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::domain::{Phase, Technique};
+use crate::engine::launch_queue::Replanned;
 use crate::engine::migration::Progress;
 use crate::failure::{Cause, Distress, HookFailure, PostCopyEnd, Whereabouts};
 use crate::libvirt::Tidied;
@@ -130,6 +131,15 @@ pub enum Notice {
         /// The host that is busy.
         host: String,
         error: String,
+    },
+    /// What waits is launched otherwise than it was planned.
+    Replanned {
+        /// In their new order.
+        domains: Vec<String>,
+        /// So many are in flight at the most by it.
+        concurrency: usize,
+        #[serde(flatten)]
+        reason: Replanned,
     },
     /// A pre-copy does not converge; it may stop the guest for this long now.
     AllowingDowntime { domain: String, milliseconds: u64 },

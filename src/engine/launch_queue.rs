@@ -6,6 +6,9 @@ use std::collections::VecDeque;
 use std::mem;
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use crate::domain::Transfer;
 
 /// How often one is tried that is turned away although nothing else is in flight, and the pauses before that. With
@@ -13,9 +16,25 @@ use crate::domain::Transfer;
 const PAUSES: [Duration; 4] =
     [Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(10), Duration::from_secs(20)];
 
-/// A new order for domains that wait. Those that it does not name come behind, as they were.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Schedule(pub Vec<Scheduled>);
+/// A new order for domains that wait, and why. Those that it does not name come behind, as they were.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    /// In their new order.
+    pub order: Vec<Scheduled>,
+    /// What was seen that the plan did not know.
+    pub reason: Replanned,
+}
+
+/// Why what waits is launched otherwise than planned.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
+pub struct Replanned {
+    /// How much sooner all is expected to end by it, in seconds; `None` if it was not expected to end.
+    pub sooner_seconds: Option<f64>,
+    /// Seconds from a launch to its first byte, as seen in this run; `None` if that was not seen yet.
+    pub setup_seconds: Option<f64>,
+    /// How fast memory crosses, as a part of what the plan counts on.
+    pub pace: f64,
+}
 
 /// One domain of a [`Schedule`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,9 +110,9 @@ impl LaunchQueue {
     }
 
     /// Those that wait come in a new order.
-    pub(crate) fn replace(&mut self, Schedule(order): &Schedule) {
+    pub(crate) fn replace(&mut self, schedule: &Schedule) {
         let mut others = mem::take(&mut self.waiting);
-        for Scheduled { uuid, concurrency, .. } in order {
+        for Scheduled { uuid, concurrency, .. } in &schedule.order {
             let place = others.iter().position(|waiting| waiting.uuid == *uuid);
             let named = place.and_then(|place| others.remove(place));
             self.waiting.extend(named.map(|waiting| Waiting { concurrency: *concurrency, ..waiting }));

@@ -23,6 +23,6 @@ pub mod recovery;
 mod runtime;
 mod watcher;
 
-pub use launch_queue::{Schedule, Scheduled};
+pub use launch_queue::{Replanned, Schedule, Scheduled};
 pub use options::{AUTO_SECONDS_PER_GIB, Options, Timeout};
 pub use runtime::{Control, Evacuation};

@@ -86,8 +86,8 @@ pub(crate) fn crossing(records: &[Record], hosts: &Hosts) -> Option<Crossing> {
 /// What was seen of migrations from one host to another.
 struct About<'a> {
     migrations: Vec<&'a Migrated>,
-    /// Pace, setup and link of each run, the oldest first.
-    runs: Vec<(f64, f64, f64)>,
+    /// What each run showed, the oldest first.
+    runs: Vec<Crossing>,
 }
 
 impl<'a> About<'a> {
@@ -96,8 +96,8 @@ impl<'a> About<'a> {
         for record in records.iter().filter(|record| hosts.are_of(record)) {
             match record.shown {
                 Shown::Migration(ref migrated) => about.migrations.push(migrated),
-                Shown::Run { pace, setup_seconds, link_bits_per_second, .. } => {
-                    let run = (pace, setup_seconds, link_bits_per_second);
+                Shown::Run { pace, setup_seconds, setups_apart_seconds, link_bits_per_second, .. } => {
+                    let run = Crossing { pace, setup_seconds, setups_apart_seconds, link_bits_per_second, runs: 1 };
                     about.runs.extend(Some(run).filter(|_| link_bits_per_second > 0.0));
                 }
                 Shown::Proof { .. } => {}
@@ -108,14 +108,19 @@ impl<'a> About<'a> {
 
     /// By the newest runs on a link of that capacity, in bits per second; by default that of the last run.
     fn crossing(&self, link: Option<f64>) -> Option<Crossing> {
-        let link = link.or_else(|| self.runs.last().map(|(_, _, link)| *link))?;
-        let on_link = self.runs.iter().rev().filter(|(_, _, other)| (other / link - 1.0).abs() < 0.01);
-        let runs: Vec<_> = on_link.take(NEWEST).collect();
-        let clamp = |value: f64, (least, most): (f64, f64)| value.clamp(least, most);
-        // The slower of two makes a plan longer.
-        let slowness = median(runs.iter().map(|(pace, _, _)| -clamp(*pace, Crossing::PACES)))?;
-        let setup = median(runs.iter().map(|(_, setup, _)| clamp(*setup, Crossing::SETUPS)))?;
-        Some(Crossing { pace: -slowness, setup_seconds: setup, link_bits_per_second: link, runs: runs.len() })
+        let link = link.or_else(|| self.runs.last().map(|run| run.link_bits_per_second))?;
+        let runs: Vec<_> = self.runs.iter().rev().filter(|run| run.is_of(link)).take(NEWEST).collect();
+        let believed = |value: fn(&Crossing) -> Option<f64>, (least, most): (f64, f64)| {
+            median(runs.iter().filter_map(|run| Some(value(run)?.clamp(least, most))))
+        };
+        Some(Crossing {
+            // The slower of two makes a plan longer.
+            pace: -believed(|run| Some(-run.pace), (-Crossing::PACES.1, -Crossing::PACES.0))?,
+            setup_seconds: believed(|run| Some(run.setup_seconds), Crossing::SETUPS)?,
+            setups_apart_seconds: believed(|run| run.setups_apart_seconds, Crossing::APART),
+            link_bits_per_second: link,
+            runs: runs.len(),
+        })
     }
 
     /// Of a domain that never moved, by the others.
@@ -233,12 +238,33 @@ mod tests {
             assert_eq!(crossing(&[record(change)]), None);
         }
         let run = |pace, setup_seconds, link_bits_per_second| {
-            hosts("a", "b").record(Shown::Run { pace, seconds: 1.0, setup_seconds, link_bits_per_second })
+            let setups_apart_seconds = Some(setup_seconds).filter(|seconds| *seconds != 1.0);
+            hosts("a", "b").record(Shown::Run {
+                pace,
+                seconds: 1.0,
+                setup_seconds,
+                setups_apart_seconds,
+                link_bits_per_second,
+            })
         };
-        let crossing = |records: &[Record]| taught(records).crossing.map(|seen| (seen.pace, seen.setup_seconds));
-        assert_eq!(crossing(&[run(1e9, -1.0, 1e9)]), Some((Crossing::PACES.1, Crossing::SETUPS.0)));
-        assert_eq!(crossing(&[run(-1e9, 1e300, 1e9)]), Some((Crossing::PACES.0, Crossing::SETUPS.1)));
+        let crossing = |records: &[Record]| {
+            let seen = taught(records).crossing;
+            seen.map(|seen| (seen.pace, seen.setup_seconds, seen.setups_apart_seconds))
+        };
+        assert_eq!(
+            crossing(&[run(1e9, -1.0, 1e9)]),
+            Some((Crossing::PACES.1, Crossing::SETUPS.0, Some(Crossing::APART.0)))
+        );
+        assert_eq!(
+            crossing(&[run(-1e9, 1e300, 1e9)]),
+            Some((Crossing::PACES.0, Crossing::SETUPS.1, Some(Crossing::APART.1)))
+        );
         assert_eq!(crossing(&[run(1.0, 1.0, 0.0)]), None);
+        assert_eq!(
+            crossing(&[run(1.0, 0.5, 1e9), run(1.0, 1.0, 1e9)]).unwrap().2,
+            Some(0.5),
+            "the other saw none together"
+        );
         assert_eq!(crossing(&[run(0.6, 1.0, 1e9), run(1.2, 1.0, 1e9)]).unwrap().0, 0.6, "the slower of two");
         assert_eq!(
             crossing(&[run(1.2, 1.0, 1e9), run(0.6, 1.0, 1e8)]).unwrap().0,

@@ -58,8 +58,11 @@ pub enum Shown {
         pace: f64,
         /// Over how many seconds that was compared.
         seconds: f64,
-        /// Seconds from a launch to the first byte, the one in the middle.
+        /// Seconds from a launch to the first byte where nothing else was being set up, the one in the middle.
         setup_seconds: f64,
+        /// How many seconds apart the first bytes of migrations came that were launched together, in the mean; `None` if none were.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        setups_apart_seconds: Option<f64>,
         /// Capacity of the slower of the two links, in bits per second.
         link_bits_per_second: f64,
     },

@@ -41,9 +41,15 @@ fn check(text: &Text<'_>, prefix: &str, profile: &Profile) -> Result<(), FileErr
         }
         text.check_text(&format!("{prefix}{key}.name"), &port.name)?;
     }
+    if let Some(processors) = &profile.processors {
+        text.check_number(&format!("{prefix}processors.idle"), processors.idle)?;
+    }
     if let Some(crossing) = &profile.crossing {
         text.check_number(&format!("{prefix}crossing.pace"), crossing.pace)?;
         text.check_number(&format!("{prefix}crossing.setup_seconds"), crossing.setup_seconds)?;
+        if let Some(apart) = crossing.setups_apart_seconds {
+            text.check_number(&format!("{prefix}crossing.setups_apart_seconds"), apart)?;
+        }
         text.check_number(&format!("{prefix}crossing.link_bits_per_second"), crossing.link_bits_per_second)?;
     }
     let (mut uuids, mut names) = (HashMap::new(), HashMap::new());

@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Phase;
-use crate::engine::events::{Event, Timed};
+use crate::engine::events::{Event, Notice, Timed};
 use crate::engine::migration::Progress;
 use crate::history::traffic_monitor::Reading;
 use crate::plan::Plan;
@@ -41,7 +41,22 @@ pub struct History {
     pub domains: Vec<DomainHistory>,
     /// What crossed the NICs, interval after interval.
     pub traffic: Vec<TrafficInterval>,
+    /// Changes of the plan while it ran.
+    #[serde(default)]
+    pub changes: Vec<Change>,
 }
+
+/// A change of the plan while it ran.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Change {
+    /// When.
+    pub at_seconds: f64,
+    /// What, and why, in a sentence.
+    pub message: String,
+}
+
+/// No more changes are kept: a run makes one in some seconds at the most, and seldom more than a few.
+const CHANGES: usize = 100;
 
 /// One domain of a [`History`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -106,6 +121,7 @@ impl Recorder {
                 hosts: plan.hosts.clone(),
                 domains: Vec::new(),
                 traffic: Vec::new(),
+                changes: Vec::new(),
             },
             domains: plan.migrations.iter().map(|step| (step.domain.clone(), domain(step))).collect(),
             crossed: HashMap::new(),
@@ -130,6 +146,9 @@ impl Recorder {
             }
             Event::Progress { domain, progress } => self.progress(domain, progress, now),
             Event::Done(report) => self.done(report, now),
+            Event::Notice(notice @ Notice::Replanned { .. }) if self.history.changes.len() < CHANGES => {
+                self.history.changes.push(Change { at_seconds: now, message: notice.to_string() });
+            }
             _ => {}
         }
     }

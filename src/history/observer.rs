@@ -2,13 +2,14 @@
 
 use indexmap::IndexMap;
 
-use crate::domain::{Phase, Technique};
+use crate::domain::Technique;
 use crate::engine::events::{Event, Timed};
 use crate::engine::migration::Progress;
 use crate::experience::record::{Dirtied, Hosts, Migrated, Record, Shown};
 use crate::forecast::Pace;
 use crate::profile::Profile;
 use crate::report::{DomainOutcome, DomainReport};
+use crate::setups::{Setups, first_byte_at};
 
 /// No more passes of a migration are kept.
 const PASSES: usize = 8;
@@ -19,15 +20,15 @@ pub(crate) struct Observer {
     source: Profile,
     in_flight: IndexMap<String, Flight>,
     seen: Vec<Record>,
-    /// Seconds from each launch to the first byte.
-    setups: Vec<f64>,
+    setups: Setups,
 }
 
 /// A migration in flight.
 struct Flight {
     technique: Technique,
     launched_at: f64,
-    setup_seconds: Option<f64>,
+    /// When its first byte crossed.
+    begun_at: Option<f64>,
     /// Of each pass that has ended: when, and bytes that had crossed by then.
     ends: Vec<(u64, f64, u64)>,
     last: Option<(f64, Progress)>,
@@ -36,32 +37,23 @@ struct Flight {
 impl Observer {
     /// Of a run from a host with this profile.
     pub(crate) fn new(hosts: Hosts, source: Profile) -> Self {
-        Self { hosts, source, in_flight: IndexMap::new(), seen: Vec::new(), setups: Vec::new() }
+        Self { hosts, source, in_flight: IndexMap::new(), seen: Vec::new(), setups: Setups::default() }
     }
 
     pub(crate) fn hear(&mut self, timed: &Timed) {
+        self.setups.hear(timed);
         let now = timed.elapsed_seconds;
         match &timed.event {
             Event::Launch { domain, technique, .. } => {
-                let flight = Flight {
-                    technique: *technique,
-                    launched_at: now,
-                    setup_seconds: None,
-                    ends: Vec::new(),
-                    last: None,
-                };
+                let flight =
+                    Flight { technique: *technique, launched_at: now, begun_at: None, ends: Vec::new(), last: None };
                 self.in_flight.insert(domain.clone(), flight);
-            }
-            // What runs before a domain has ended.
-            Event::Phase { domain, phase: Phase::Starting } => {
-                self.in_flight.get_mut(domain).into_iter().for_each(|flight| flight.launched_at = now);
             }
             Event::Progress { domain, progress } => {
                 self.in_flight.get_mut(domain).into_iter().for_each(|flight| flight.progress(now, progress));
             }
             Event::Done(report) => {
                 if let Some(flight) = self.in_flight.shift_remove(&report.domain) {
-                    self.setups.extend(flight.setup_seconds);
                     let migrated = self.migrated(&flight, report).filter(|_| report.outcome == DomainOutcome::Migrated);
                     self.seen.extend(migrated.map(|migrated| self.hosts.record(Shown::Migration(migrated))));
                 }
@@ -72,11 +64,16 @@ impl Observer {
 
     /// All that was seen, with how fast memory crossed.
     pub(crate) fn finish(mut self, pace: Option<Pace>) -> Vec<Record> {
-        self.setups.sort_by(f64::total_cmp);
-        let setup = self.setups.get(self.setups.len() / 2).copied();
-        let run = pace.zip(setup).map(|(Pace { pace, seconds, link_bits_per_second }, setup_seconds)| {
-            self.hosts.record(Shown::Run { pace, seconds, setup_seconds, link_bits_per_second })
-        });
+        let run =
+            pace.zip(self.setups.seconds()).map(|(Pace { pace, seconds, link_bits_per_second }, (setup, apart))| {
+                self.hosts.record(Shown::Run {
+                    pace,
+                    seconds,
+                    setup_seconds: setup,
+                    setups_apart_seconds: apart,
+                    link_bits_per_second,
+                })
+            });
         self.seen.extend(run);
         self.seen
     }
@@ -101,14 +98,8 @@ impl Observer {
 
 impl Flight {
     fn progress(&mut self, now: f64, progress: &Progress) {
-        if self.setup_seconds.is_none() && progress.transferred > 0 {
-            // What has crossed already took time, too.
-            let before = if progress.bits_per_second > 0.0 {
-                progress.transferred as f64 * 8.0 / progress.bits_per_second
-            } else {
-                0.0
-            };
-            self.setup_seconds = Some((now - before - self.launched_at).max(0.0));
+        if progress.transferred > 0 {
+            self.begun_at.get_or_insert(first_byte_at(now, progress).max(self.launched_at));
         }
         if let Some((at, last)) = self.last.filter(|(_, last)| progress.pass > last.pass && last.pass > 0) {
             // Somewhere between the two: no later than what was left of it had crossed.
@@ -128,7 +119,7 @@ impl Flight {
         let is_pre_copy = [technique, self.technique].contains(&Technique::PreCopy);
         let first = self.ends.first().filter(|(pass, _, _)| *pass == 1 && is_pre_copy);
         let Some(&(_, first_end, first_pass)) = first else { return Some((all, Vec::new())) };
-        let begun = self.launched_at + self.setup_seconds.unwrap_or(0.0);
+        let begun = self.begun_at.unwrap_or(self.launched_at);
         let mut dirtied = Vec::new();
         let mut before = (1, begun, first_end, first_pass);
         // The end of the last pass is that of the migration, unless the guest pulled the rest.

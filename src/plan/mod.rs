@@ -13,6 +13,7 @@ mod model;
 mod note;
 mod planner;
 mod predict;
+mod replan;
 pub(crate) mod return_trip;
 mod revalidate;
 mod search;
@@ -31,12 +32,14 @@ pub(crate) use draft::{Draft, Findings};
 pub use explain::{Activity, Otherwise, Reason};
 pub(crate) use gate::IN_USE;
 pub use gate::{Ground, ProofCost};
+pub(crate) use model::scene::setups_apart;
 pub use model::scene::{SPREAD_ASSUMED, SPREAD_KNOWN};
 pub use model::{Leg, Position};
 pub use note::Note;
 pub(crate) use planner::{Basis, Planner};
 pub use predict::{Move, Situation, predict};
 pub(crate) use predict::{dirtied_by_traffic, image_bits};
+pub use replan::Leeway;
 pub use revalidate::Difference;
 
 /// The schema name that a saved plan carries.

@@ -29,13 +29,24 @@ pub struct Situation {
     pub arrived: Vec<usize>,
     /// How fast memory crosses, as a part of what the model says.
     pub pace: f64,
+    /// Whether the next is launched shortly before one in flight ends. A plan does not count on it.
+    pub launches_ahead: bool,
+    /// The most in post-copy at once.
+    pub post_copy_limit: Option<usize>,
     /// The downtimes in milliseconds that pre-copies without headway may be allowed.
     pub max_downtimes_ms: HashMap<usize, u64>,
 }
 
 impl Default for Situation {
     fn default() -> Self {
-        Self { in_flight: Vec::new(), arrived: Vec::new(), pace: 1.0, max_downtimes_ms: HashMap::new() }
+        Self {
+            in_flight: Vec::new(),
+            arrived: Vec::new(),
+            pace: 1.0,
+            launches_ahead: false,
+            post_copy_limit: None,
+            max_downtimes_ms: HashMap::new(),
+        }
     }
 }
 
@@ -87,7 +98,7 @@ impl Situation {
         moves: &[Move],
         bandwidth_bits_per_second: Option<f64>,
     ) -> (Totals, Vec<StepPrediction>) {
-        let (scene, launches) = self.stage(source, destination, moves, bandwidth_bits_per_second, &Gate::default());
+        let (scene, launches) = self.stage(source, destination, moves, bandwidth_bits_per_second, &self.gate());
         let (outcome, steps) = model::predict(&scene, &launches);
         (outcome.totals(&scene), steps)
     }
@@ -101,7 +112,7 @@ impl Situation {
         moves: &'a [Move],
         bandwidth_bits_per_second: Option<f64>,
     ) -> (Self, &'a [Move]) {
-        let (scene, launches) = self.stage(source, destination, moves, bandwidth_bits_per_second, &Gate::default());
+        let (scene, launches) = self.stage(source, destination, moves, bandwidth_bits_per_second, &self.gate());
         let (flights, waiting) = model::after(&scene, &launches, seconds);
         let launched = moves.len() - waiting.len();
         let mut arrived = self.arrived.clone();
@@ -116,7 +127,11 @@ impl Situation {
         (Self { in_flight, arrived, ..self.clone() }, &moves[launched..])
     }
 
-    fn stage(
+    pub(super) fn gate(&self) -> Gate {
+        Gate { limit: self.post_copy_limit, ..Gate::default() }
+    }
+
+    pub(super) fn stage(
         &self,
         source: &Profile,
         destination: &Profile,

@@ -41,8 +41,12 @@ pub struct Writes {
 pub struct Crossing {
     /// How fast memory crossed, as a part of what the model says.
     pub pace: f64,
-    /// Seconds from a launch to the first byte.
+    /// Seconds from a launch to the first byte, if nothing else is being set up.
     pub setup_seconds: f64,
+    /// How many seconds apart the first bytes of migrations come that are launched together: the destination sets up one after the
+    /// other. `None` if that was not seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setups_apart_seconds: Option<f64>,
     /// Capacity of the slower of the two links then, in bits per second: of another link nothing is known.
     pub link_bits_per_second: f64,
     /// How many runs showed it.
@@ -57,6 +61,9 @@ impl Crossing {
     /// How long it is believed to take from a launch to the first byte, in seconds. Chosen: a tenth of what is usual to ten times
     /// that.
     pub(crate) const SETUPS: (f64, f64) = (0.05, 5.0);
+
+    /// How far apart setups are believed to be, in seconds. Chosen: from all at once to as long as one may take.
+    pub(crate) const APART: (f64, f64) = (0.0, 5.0);
 
     /// Whether it was seen on a link of this capacity.
     pub(crate) fn is_of(&self, link_bits_per_second: f64) -> bool {

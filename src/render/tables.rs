@@ -11,8 +11,8 @@ use super::page::Page;
 use crate::domain::Technique;
 use crate::experience::known::Known;
 use crate::plan::{Alternative, Objective, Plan, Totals};
-use crate::profile::Profile;
 use crate::profile::learned::{Crossing, Writes};
+use crate::profile::{Processors, Profile};
 use crate::report::{DomainOutcome, Job, Outcome, Report};
 use crate::topology::{Binding, CapacityOrigin, HostPorts, Port, UPLINK};
 use crate::units::{Rate, rate, size, span};
@@ -36,12 +36,14 @@ pub fn profile(profile: &Profile) -> String {
         );
     }
     right_align(&mut table, &[2, 3, 4, 5, 6]);
+    let processors = |seen: Processors| format!(", {:.1} of {} processors idle", seen.idle, seen.count);
     format!(
-        "{}: {} over {}, link {}{}\n{table}",
+        "{}: {} over {}, link {}{}{}\n{table}",
         escape_line(&profile.host),
         count(profile.domains.len()),
         span(profile.window_seconds),
         escape_line(&link(&profile.migration_port, profile.address)),
+        profile.processors.map_or_else(String::new, processors),
         wires(&profile.ports(&profile.domains)).map_or_else(String::new, |wires| format!("\n{}", escape_line(&wires))),
     )
 }
@@ -177,7 +179,7 @@ pub(crate) fn known(known: &Known) -> String {
     if known.pairs.is_empty() {
         return format!("nothing is known from earlier runs; {} will keep it", escape_line(&known.file));
     }
-    let mut pairs = table(&["from", "to", "crosses at", "first byte after", "kinds proven", "last seen"]);
+    let mut pairs = table(&["from", "to", "crosses at", "first byte after", "the next", "kinds proven", "last seen"]);
     for pair in &known.pairs {
         let of = |value: fn(&Crossing) -> String| pair.crossing.as_ref().map_or_else(|| "-".to_owned(), value);
         row(
@@ -187,12 +189,16 @@ pub(crate) fn known(known: &Known) -> String {
                 pair.destination.name.clone(),
                 of(|crossing| format!("{:.0} % of the model", 100.0 * crossing.pace)),
                 of(|crossing| span(crossing.setup_seconds)),
+                of(|crossing| {
+                    let apart = crossing.setups_apart_seconds;
+                    apart.map_or_else(|| "-".to_owned(), |apart| format!("{} later", span(apart)))
+                }),
                 pair.proven.to_string(),
                 pair.at.clone(),
             ],
         );
     }
-    right_align(&mut pairs, &[2, 3, 4]);
+    right_align(&mut pairs, &[2, 3, 4, 5]);
     let mut domains =
         table(&["domain", "crosses of its resident", "writes", "over at most", "migrations", "last seen"]);
     for domain in &known.domains {

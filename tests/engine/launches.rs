@@ -10,7 +10,7 @@ use crate::support::{await_phase, journal, options, outcomes, plan, says, start}
 use tsmig::domain::{Phase, Technique, Transfer};
 use tsmig::engine::events::{Event, Timed};
 use tsmig::engine::recovery::journal::Journal;
-use tsmig::engine::{Evacuation, Schedule, Scheduled};
+use tsmig::engine::{Evacuation, Replanned, Schedule, Scheduled};
 use tsmig::plan::Plan;
 use tsmig::report::{DomainOutcome, Outcome};
 
@@ -149,7 +149,8 @@ fn what_waits_is_launched_as_it_was_replaced() {
     let thread = thread::spawn(move || evacuation.run(&mut |timed: &Timed| drop(sender.send(timed.event.clone()))));
     await_phase(&events, "a", Phase::PreCopy);
     let first = Scheduled { uuid: "c".to_owned(), transfer: Transfer::by(Technique::PostCopy), concurrency: 1 };
-    control.replace(Schedule(vec![first]));
+    let reason = Replanned { sooner_seconds: Some(2.0), setup_seconds: None, pace: 1.0 };
+    control.replace(Schedule { order: vec![first], reason });
     hosts.finish("a");
     assert_eq!(outcomes(&thread.join().unwrap()), [DomainOutcome::Migrated; 3]);
     let launch =

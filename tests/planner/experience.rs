@@ -38,7 +38,13 @@ fn what_was_seen_to_cross_is_predicted_to_cross_again() {
 fn a_pace_counts_on_the_link_that_it_was_seen_on() {
     let (mut source, destination) = lone();
     let before = seconds(&planned(&source, &destination));
-    let crossing = |pace, link_bits_per_second| Crossing { pace, setup_seconds: 0.4, link_bits_per_second, runs: 3 };
+    let crossing = |pace, link_bits_per_second| Crossing {
+        pace,
+        setup_seconds: 0.4,
+        setups_apart_seconds: None,
+        link_bits_per_second,
+        runs: 3,
+    };
     source.crossing = Some(crossing(0.5, 1e8));
     let slower = seconds(&planned(&source, &destination));
     assert!(slower > 1.8 * before && slower < 2.0 * before, "{slower} s instead of {before} s");
@@ -47,12 +53,40 @@ fn a_pace_counts_on_the_link_that_it_was_seen_on() {
 }
 
 #[test]
+fn setups_that_wait_for_each_other_take_their_time() {
+    let small = |name: &str| {
+        let mut guest = domain(name, 0.0, 0.0);
+        (guest.memory_bytes, guest.resident_bytes) = (8 << 20, 8 << 20);
+        guest
+    };
+    let names: Vec<String> = (0..20).map(|number| format!("g{number}")).collect();
+    let (mut source, destination) =
+        (host("a", 1000.0, names.iter().map(|name| small(name)).collect()), host("b", 1000.0, vec![]));
+    let before = seconds(&planned(&source, &destination));
+    source.crossing = Some(Crossing {
+        pace: 1.0,
+        setup_seconds: 1.0,
+        setups_apart_seconds: Some(0.8),
+        link_bits_per_second: 1e9,
+        runs: 1,
+    });
+    let after = seconds(&planned(&source, &destination));
+    assert!(before < 5.0 && after > 20.0 * 0.8 && after < 20.0 * 0.8 + 3.0, "{before} s, and then {after} s");
+}
+
+#[test]
 fn nothing_is_believed_beyond_what_can_be() {
     for (mut source, destination) in [lone(), balanced()] {
         let before = seconds(&planned(&source, &destination));
         for value in [f64::NAN, f64::INFINITY, -1e300, 0.0, 1e300] {
             for link_bits_per_second in [1e8, value] {
-                source.crossing = Some(Crossing { pace: value, setup_seconds: value, link_bits_per_second, runs: 1 });
+                source.crossing = Some(Crossing {
+                    pace: value,
+                    setup_seconds: value,
+                    setups_apart_seconds: Some(value),
+                    link_bits_per_second,
+                    runs: 1,
+                });
                 let writes = Some(Writes { bytes_per_second: value.min(1e3), most_bytes: u64::MAX });
                 source.domains[0].learned = learned(IMAGE, writes);
                 let plan = planned(&source, &destination);

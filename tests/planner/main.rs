@@ -10,4 +10,5 @@ mod many;
 mod midway;
 mod ports;
 mod properties;
+mod replan;
 mod support;

@@ -5,7 +5,9 @@ use proptest::prelude::*;
 use crate::properties::{hosts, ordinary};
 use crate::support::{domain, host};
 use tsmig::domain::Technique;
-use tsmig::plan::{Leg, Move, Position, Situation, StepPrediction, predict};
+use tsmig::plan::{Leg, Move, Position, Situation, StepPrediction};
+use tsmig::profile::Profile;
+use tsmig::profile::learned::Crossing;
 
 /// Whether both are the same but for what was rounded; sums of the same rates in another order differ in their last digits.
 fn same(one: Option<f64>, other: Option<f64>) -> bool {
@@ -15,7 +17,7 @@ fn same(one: Option<f64>, other: Option<f64>) -> bool {
     }
 }
 
-fn moves(domains: usize) -> impl Strategy<Value = Vec<Move>> {
+pub(crate) fn moves(domains: usize) -> impl Strategy<Value = Vec<Move>> {
     let technique = prop_oneof![Just(Technique::PreCopy), Just(Technique::PostCopy)];
     prop::collection::vec((technique, 1usize..5), domains).prop_map(|ways| {
         let way = |(domain, (technique, concurrency))| Move { domain, technique, concurrency };
@@ -29,12 +31,18 @@ proptest! {
     #[test]
     fn the_rest_ends_as_the_whole(
         (source, destination) in hosts(1..=7, ordinary), all in moves(7), cap in prop_oneof![Just(None), Just(Some(3e7))],
+        (setups_apart_seconds, launches_ahead) in prop_oneof![Just((0.0, true)), (0.0..0.7, Just(false))],
     ) {
+        let [here, there] = [&source, &destination].map(|host| host.migration_port.bits_per_second);
+        let link_bits_per_second = here.min(there);
+        let crossing = Crossing { pace: 1.0, setup_seconds: 0.5, setups_apart_seconds: Some(setups_apart_seconds), link_bits_per_second, runs: 1 };
+        let source = Profile { crossing: Some(crossing), ..source };
         // The last domain may stay.
         let moves = &all[..source.domains.len().min(6)];
-        let (whole, steps) = predict(&source, &destination, moves, cap);
+        let begun = Situation { launches_ahead, ..Situation::default() };
+        let (whole, steps) = begun.predict(&source, &destination, moves, cap);
         let stretch = whole.total_seconds.unwrap_or(100.0) / 40.0;
-        let (mut situation, mut waiting, mut lost) = (Situation::default(), moves, whole.lost_bits);
+        let (mut situation, mut waiting, mut lost) = (begun, moves, whole.lost_bits);
         for part in 0..=40 {
             let now = stretch * f64::from(part);
             let (rest, left) = situation.predict(&source, &destination, waiting, cap);

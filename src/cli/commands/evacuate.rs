@@ -20,7 +20,7 @@ use crate::cli::{EvacuateArgs, Format, checks};
 use crate::config::Config;
 use crate::engine::hooks::{AfterDomains, Hooks};
 use crate::engine::recovery::survey::Scope;
-use crate::engine::{Evacuation, Options, Timeout};
+use crate::engine::{Control, Evacuation, Options, Timeout};
 use crate::files::result_file::ResultFile;
 use crate::files::saved_report::SavedReport;
 use crate::forecast::Forecaster;
@@ -28,7 +28,7 @@ use crate::history::Recorder;
 use crate::history::observer::Observer;
 use crate::history::traffic_monitor::{Reading, watch};
 use crate::libvirt::Endpoint;
-use crate::plan::{Difference, Plan, Step};
+use crate::plan::{Difference, Leeway, Plan, Step};
 use crate::profile::Both;
 use crate::render::feed::Feed;
 use crate::render::{leave, post_line, say, tables};
@@ -75,7 +75,11 @@ pub(super) fn perform(
     if plan.migrations.is_empty() {
         context.say(&format!("{} has no domain to move", plan.source));
     }
-    let forecaster = Forecaster::new(&plan, profiles);
+    let leeway = match arguments.no_replan {
+        true => None,
+        false => Leeway::of(&plan, request.planning.gives_the_order(&profiles)?),
+    };
+    let forecaster = Forecaster::new(&plan, profiles, leeway);
     Run { request: &request, hooks: request.hooks_for(&plan), plan, claim: &claim }
         .carry_out(earlier, readings, forecaster)
 }
@@ -201,6 +205,7 @@ impl Run<'_> {
         let evacuation = Evacuation::new(&self.plan, earlier, hosts, journal, self.options())
             .wanting(planning.wanted(&self.plan), planning.empties(&self.plan));
         let (control, hooks) = (evacuation.control(), Arc::clone(&self.hooks));
+        let replanned = evacuation.control();
         self.claim.interrupts.hand_to(move || {
             hooks.interrupt();
             control.interrupt();
@@ -212,7 +217,7 @@ impl Run<'_> {
         }
         let recorder = readings.map(|readings| Recorder::new(&self.plan, Some(readings)));
         let observer = Observer::new(self.claim.identities.clone(), forecaster.source().clone());
-        let saved = self.migrate(evacuation, recorder, forecaster, observer);
+        let saved = self.migrate((evacuation, replanned), recorder, forecaster, observer);
         let status = self.request.conclude(&saved);
         self.run_last_hook(saved.report.outcome, true);
         Ok((status, Some(saved.report)))
@@ -230,10 +235,11 @@ impl Run<'_> {
         }
     }
 
-    /// Runs the evacuation to its end. Whoever draws, records, foretells, or waits for a hook hears of it.
+    /// Runs the evacuation to its end. Whoever draws, records, foretells, or waits for a hook hears of it; what is foretold may
+    /// change what waits.
     fn migrate(
         &self,
-        evacuation: Evacuation,
+        (evacuation, control): (Evacuation, Control),
         mut recorder: Option<Recorder>,
         mut forecaster: Forecaster,
         mut observer: Observer,
@@ -248,6 +254,7 @@ impl Run<'_> {
                     if let Some(forecast) = forecaster.hear(event) {
                         feed.tell(&forecast);
                     }
+                    forecaster.take_better().into_iter().for_each(|schedule| control.replace(schedule));
                     if let Some(recorder) = &mut recorder {
                         recorder.hear(event);
                     }

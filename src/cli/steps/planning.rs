@@ -75,6 +75,12 @@ impl<'a> Planning<'a> {
         }
     }
 
+    /// Whether the order of the plan for these hosts is the user's: a saved plan's, or by ranks.
+    pub(crate) fn gives_the_order(&self, profiles: &Both) -> Result<bool> {
+        let rules = self.selection.rules(&profiles.source, &profiles.destination).map_err(usage)?;
+        Ok(self.is_of_saved() || rules.iter().any(|rule| rule.rank != 0))
+    }
+
     /// Whether a domain would move that appears while the plan runs, by its name and UUID.
     pub(crate) fn wanted(&self, plan: &Plan) -> impl Fn(&str, &str) -> bool + Send + use<> {
         let selection = self.selection.clone();

@@ -329,7 +329,9 @@ impl Coordinator {
     fn about_to_end(&self) -> usize {
         let ahead = ahead_seconds(self.setup.map(|setup| setup.as_secs_f64()));
         let soon = || self.flights().filter(|(_, flight)| flight.traffic().is_about_to_end(ahead)).count();
-        if self.run.launch_ahead { soon() } else { 0 }
+        // No more than libvirt serves, nor than can keep a cap together.
+        let room = self.run.most_in_flight.saturating_sub(self.in_flight());
+        if self.run.launch_ahead && room > 0 { soon() } else { 0 }
     }
 
     fn launch(&mut self, waiting: Waiting) {
@@ -403,15 +405,24 @@ impl Coordinator {
 
     /// Only a domain that waits is launched otherwise, and what a recovery adopts is what it is.
     fn replace(&mut self, schedule: &Schedule) {
-        if self.run.adopts() {
+        // It may come too late.
+        if self.run.adopts() || self.interrupts > 0 || self.halted.is_some() {
             return;
         }
         self.queue.replace(schedule);
-        for Scheduled { uuid, transfer, .. } in &schedule.0 {
+        let (mut domains, mut concurrency) = (Vec::new(), 0);
+        for Scheduled { uuid, transfer, concurrency: level } in &schedule.order {
             match self.tasks.get_mut(uuid) {
-                Some(task) if matches!(task.stage, Stage::Waiting) => task.transfer = transfer.clone(),
+                Some(task) if matches!(task.stage, Stage::Waiting) => {
+                    task.transfer = transfer.clone();
+                    domains.push(task.domain.clone());
+                    concurrency = concurrency.max(*level);
+                }
                 _ => {}
             }
+        }
+        if !domains.is_empty() {
+            self.notice(Notice::Replanned { domains, concurrency, reason: schedule.reason });
         }
     }
 
@@ -433,6 +444,10 @@ impl Coordinator {
         match update {
             Update::Phase(phase) => {
                 flight.phase = Some(phase);
+                if phase == Phase::Starting {
+                    // What runs before a domain has ended.
+                    flight.launched_at = now;
+                }
                 if matches!(phase, Phase::PostCopy | Phase::Recovering) {
                     (flight.technique, flight.switched) = (Technique::PostCopy, true);
                 }

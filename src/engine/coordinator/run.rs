@@ -19,6 +19,8 @@ pub(crate) struct Run {
     /// The capacity between the hosts, if it is known, in bits per second.
     pub(super) link: Option<f64>,
     pub(super) launch_ahead: bool,
+    /// The most in flight, those that are launched ahead included.
+    pub(super) most_in_flight: usize,
     /// Whether domains are watched for a while after they have arrived.
     pub(super) watches: bool,
     /// The most in post-copy at once.
@@ -52,6 +54,7 @@ impl Run {
             bandwidth: plan.bandwidth_bits_per_second,
             link: plan.known_link(),
             launch_ahead: plan.launch_ahead,
+            most_in_flight: plan.most_in_flight(),
             watches: options.watch_arrivals,
             post_copy_limit: plan.post_copy_limit.map(|limit| limit.max(1)),
             grounds: plan.grounds.clone(),
@@ -76,6 +79,7 @@ impl Run {
             bandwidth: None,
             link: None,
             launch_ahead: false,
+            most_in_flight: usize::MAX,
             // What it finishes has no profile of this run to be held against.
             watches: false,
             post_copy_limit: None,

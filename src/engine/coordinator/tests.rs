@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::{Coordinator, Effect, Input, Run, Start, Task};
 use crate::domain::{Condition, DomainState, Fault, Presence, Route, Technique, Transfer};
 use crate::engine::events::{Event, Notice};
-use crate::engine::launch_queue::{Schedule, Scheduled};
+use crate::engine::launch_queue::{Replanned, Schedule, Scheduled};
 use crate::engine::migration::attempt::{Action, Attempt, Ended, Seen, Update};
 use crate::engine::migration::{Course, OnStall, Verdict};
 use crate::failure::{Cause, Distress};
@@ -26,6 +26,7 @@ fn run() -> Run {
         bandwidth: None,
         link: Some(1e9),
         launch_ahead: false,
+        most_in_flight: usize::MAX,
         watches: true,
         post_copy_limit: None,
         grounds: Vec::new(),
@@ -37,6 +38,9 @@ fn run() -> Run {
         route: Route::PeerToPeer,
     }
 }
+
+/// Why a schedule is another.
+const REASON: Replanned = Replanned { sooner_seconds: Some(2.0), setup_seconds: None, pace: 1.0 };
 
 fn coordinator(tasks: &[(Technique, usize)]) -> Coordinator {
     of_kinds(tasks, &Kinds::default())
@@ -203,7 +207,7 @@ impl World {
 
     /// What waits is to be launched like this, and nothing else.
     fn replace(&mut self, schedule: &Schedule) {
-        for Scheduled { uuid, transfer, concurrency } in &schedule.0 {
+        for Scheduled { uuid, transfer, concurrency } in &schedule.order {
             let waits = !self.migrating.contains_key(uuid) && !self.done.contains(uuid);
             if let Some(task) =
                 uuid[1..].parse().ok().and_then(|index: usize| self.tasks.get_mut(index)).filter(|_| waits)
@@ -222,7 +226,7 @@ impl World {
             transfer: Transfer::by(if self.rng.bool() { Technique::PreCopy } else { Technique::PostCopy }),
             concurrency: self.rng.usize(1..4),
         };
-        Schedule(uuids.into_iter().map(scheduled).collect())
+        Schedule { order: uuids.into_iter().map(scheduled).collect(), reason: REASON }
     }
 
     fn list(&self, side: impl Fn(&Place) -> Presence) -> Vec<Listed> {
@@ -531,8 +535,10 @@ fn a_replaced_order_and_technique_are_what_is_launched() {
     // One is in flight already, and one is none of the run's.
     let scheduled =
         |uuid: &str| Scheduled { uuid: uuid.to_owned(), transfer: Transfer::by(Technique::PostCopy), concurrency: 2 };
-    let schedule = Schedule(["d3", "d0", "other", "d2"].map(scheduled).into());
+    let schedule = Schedule { order: ["d3", "d0", "other", "d2"].map(scheduled).into(), reason: REASON };
     let effects = coordinator.handle(Input::Replace(schedule), now);
+    let told = Notice::Replanned { domains: vec!["d3".to_owned(), "d2".to_owned()], concurrency: 2, reason: REASON };
+    assert!(effects.contains(&Effect::Tell(Event::Notice(told))), "{effects:?}");
     assert_eq!(launched(&effects), [("d3".to_owned(), Technique::PostCopy)]);
     let mut end = |uuid: &str| {
         let ended = Ended { verdict: Verdict::Migrated, ..Ended::not_wanted(Technique::PreCopy, Cause::Unreported) };

@@ -27,6 +27,9 @@ pub(super) const EFFICIENCY: f64 = 0.97;
 /// exceed their transfer times by 1.1, 1.0, 1.1, 1.5 and 0.5 s each, of which 0.1-0.2 s are pages sent again; a
 /// post-copy could be started 0.2-0.5 s after the launch.
 pub(super) const SETUP: f64 = 0.4;
+/// How long before the end of a migration the next is launched in its place, if it may be, in seconds. The least by which the engine
+/// does it (`AHEAD_SECONDS` in `src/engine/bandwidth.rs`): for longer what is left of a migration may not be known.
+const AHEAD: f64 = 1.5;
 /// Seconds that a guest is down while it changes hosts. Measured: the one-by-one pre-copies lost traffic worth
 /// 0.25-0.5 s each, up to half of it for the last pages.
 pub(super) const SWITCH: f64 = 0.3;
@@ -188,7 +191,8 @@ pub struct Position {
     pub leg: Leg,
     /// Seconds since its launch.
     pub seconds: f64,
-    /// Seconds since the leg began: this pass, for one.
+    /// Seconds since the leg began: this pass, for one. Negative where a migration waits for the destination to set up others: it
+    /// begins in so many seconds.
     pub leg_seconds: f64,
     /// Bits that the leg has still to send.
     pub remaining_bits: f64,
@@ -371,6 +375,9 @@ fn run<'a>(
     let mut ended = Prediction { unfinished: launches.len() + flights.len(), seconds: 0.0, lost: 0.0, peak: 0 };
     let (mut now, mut lost, mut rate) = (0.0, 0.0, None);
     let mut proven = scene.gate.start();
+    // When the destination can begin to set up the next.
+    let setups = flights.iter().filter(|f| f.at.leg == Leg::Setup).map(|f| scene.turn - f.at.leg_seconds);
+    let mut free_at = setups.fold(f64::NEG_INFINITY, f64::max);
     loop {
         while let Some((next, others)) = waiting.split_first().filter(|(next, _)| {
             let in_post_copy = flights.iter().filter(|f| f.at.technique == Technique::PostCopy);
@@ -378,10 +385,13 @@ fn run<'a>(
             flights.len() < next.concurrency.max(1) && scene.gate.is_open(next, in_post_copy, &proven)
         }) {
             waiting = others;
-            flights.push(Simulated {
-                launched_at: now,
-                ..Simulated::new(next.guest, Position::at_launch(next.technique), &scene.guests[next.guest])
-            });
+            let ahead = if scene.launches_ahead && now > 0.0 { AHEAD } else { 0.0 };
+            let begins_at = f64::max(now - ahead, free_at);
+            if scene.turn > 0.0 {
+                free_at = begins_at + scene.turn;
+            }
+            let at = Position { leg_seconds: now - begins_at, ..Position::at_launch(next.technique) };
+            flights.push(Simulated { launched_at: now, ..Simulated::new(next.guest, at, &scene.guests[next.guest]) });
         }
         ended.peak = ended.peak.max(flights.len());
         let flows = flights.iter().filter(|f| f.flows()).count();

@@ -24,6 +24,10 @@ pub fn page(saved: &SavedReport) -> String {
         Some(history) => {
             let axis = Axis::new(report, history);
             timeline::draw(&mut body, &axis, report, history);
+            for change in &history.changes {
+                let (at, message) = (span(change.at_seconds), escape(&change.message));
+                add(&mut body, format_args!("<p class=\"muted\">After {at}: {message}.</p>\n"));
+            }
             traffic::draw(&mut body, &axis, report, history);
         }
         None => body += "<p class=\"muted\">This report does not say how the evacuation went: it has no history.</p>\n",

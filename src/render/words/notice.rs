@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::engine::Replanned;
 use crate::engine::events::Notice;
 use crate::engine::migration::convergence::SILENCE_SECONDS;
 use crate::failure::Cause;
@@ -69,6 +70,24 @@ impl fmt::Display for Notice {
                  {destination}"
             ),
             Notice::Busy { domain, host, error } => write!(f, "{domain}: {host} is busy ({error}); it is tried again"),
+            Notice::Replanned { domains, concurrency, reason } => {
+                let Replanned { sooner_seconds, setup_seconds, pace } = reason;
+                let gain = sooner_seconds.map_or_else(
+                    || "else it is not expected to end".to_owned(),
+                    |seconds| format!("it is expected to end {} sooner by that", span(seconds)),
+                );
+                let setup = setup_seconds.map_or_else(String::new, |seconds| {
+                    format!(", and a migration takes {} to be set up", span(seconds))
+                });
+                write!(
+                    f,
+                    "{} otherwise than planned, up to {concurrency} at once ({}): {gain}. Memory crosses at {:.0} % of what was \
+                     counted on{setup}",
+                    if domains.len() == 1 { "the one that waits is launched" } else { "those that wait are launched" },
+                    domains.join(", "),
+                    100.0 * pace,
+                )
+            }
             Notice::AllowingDowntime { domain, milliseconds } => {
                 let downtime = span(*milliseconds as f64 / 1000.0);
                 write!(f, "{domain}: pre-copy makes no headway; a downtime of {downtime} is allowed now")
