@@ -61,7 +61,7 @@ bench: lab
 	cargo bench --locked --bench evacuations -- $(SCENARIOS)
 
 # The same for hosts that nobody chose: guests drawn by seed. Some six minutes a seed, three times over; what docs/bench/seeds
-# has is not run again, so it may be stopped at any time. `make bench-seeds SEEDS=103-108` does these only.
+# has is not run again, so it may be stopped at any time. `make bench-seeds SEEDS=127-132` does these only.
 bench-seeds: lab
 	cargo bench --locked --bench seeds -- $(SEEDS)
 

@@ -1,6 +1,6 @@
 //! Evacuations of hosts that nobody chose: guests drawn by seed, at least two minutes old, moved by tsmig and by what virsh
 //! alone can do. `make bench-seeds` does what is not kept yet, so it can be stopped and started again at any time; an argument
-//! is a seed, or a range of them as in 103-108.
+//! is a seed, or a range of them as in 127-132.
 #![allow(clippy::print_stderr, reason = "a benchmark talks to who runs it")]
 
 #[allow(dead_code, reason = "the other benchmark runs what this one does not")]
