@@ -44,7 +44,7 @@ impl Setups {
         self.seconds_after(&[])
     }
 
-    /// The same, if first bytes were seen to be so many seconds apart `before`, too.
+    /// The same, with earlier observations of how many seconds first bytes come apart.
     pub(crate) fn seconds_after(&self, before: &[f64]) -> Option<(f64, Option<f64>)> {
         let mut begun = self.begun.clone();
         begun.sort_by(|(_, one), (_, other)| one.total_cmp(other));

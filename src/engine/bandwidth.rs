@@ -39,11 +39,11 @@ pub(crate) const LAST_PASS: u64 = 12;
 /// What is left at least to a pre-copy beside one that is about to end, as a part of its equal share.
 const HELD_BACK: f64 = 0.125;
 
-/// A pre-copy that is about to end gets as much of the link as sends what is left of it in so many seconds: half of what QEMU
-/// may stop a guest for, since QEMU judges by the rate that it has measured so far.
+/// A pre-copy that is about to end gets as much of the link as it needs to send the rest within this time, in seconds. That is half
+/// of what QEMU may stop a guest for, since QEMU judges by the rate that it has measured so far.
 const AT_ONCE_SECONDS: f64 = DOWNTIME_MS as f64 / 1000.0 / 2.0;
 
-/// In so many steps of the link, so that not every page that crosses changes a limit.
+/// What it gets is rounded up to a step of the link, of which there are this many. Else every page that crosses would change a limit.
 const STEPS: f64 = 8.0;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,7 +60,7 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
-    /// Whether it leaves the link to the next within so many `seconds`; the next may be launched ahead of that.
+    /// Whether it leaves the link to the next within this many `seconds`. The next may be launched ahead of that.
     pub(crate) fn is_about_to_end(&self, seconds: f64) -> bool {
         let soon = self.eta_seconds.is_some_and(|eta| eta <= seconds);
         soon && (self.technique == Technique::PostCopy || self.pass <= LAST_PASS)

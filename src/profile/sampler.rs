@@ -334,7 +334,8 @@ fn profile_host(
     Ok((profile, inventory))
 }
 
-/// By how many processors a host has, and what they had spent idle by the begin and by the end of so long a time.
+/// The processors of a host, by how many there are and what they had spent idle at the begin and at the end of the time that
+/// `elapsed`.
 fn idle_between(begin: Option<(u32, Duration)>, end: Option<(u32, Duration)>, elapsed: Duration) -> Option<Processors> {
     let ((_, before), (count, after)) = begin.zip(end)?;
     let idle = after.checked_sub(before)?.as_secs_f64() / elapsed.as_secs_f64();

@@ -191,8 +191,8 @@ pub struct Position {
     pub leg: Leg,
     /// Seconds since its launch.
     pub seconds: f64,
-    /// Seconds since the leg began: this pass, for one. Negative where a migration waits for the destination to set up others: it
-    /// begins in so many seconds.
+    /// Seconds since the leg began: this pass, for one. Negative before it has begun, where a migration waits until the destination has
+    /// set up others.
     pub leg_seconds: f64,
     /// Bits that the leg has still to send.
     pub remaining_bits: f64,
