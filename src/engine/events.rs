@@ -136,7 +136,7 @@ pub enum Notice {
     Replanned {
         /// In their new order.
         domains: Vec<String>,
-        /// So many are in flight at the most by it.
+        /// The most that are in flight by it.
         concurrency: usize,
         #[serde(flatten)]
         reason: Replanned,

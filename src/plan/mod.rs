@@ -101,8 +101,13 @@ pub const LEAST_BANDWIDTH: f64 = 8.0 * 1024.0 * 1024.0;
 impl Demands {
     /// Migrations that can run at once and together keep the cap.
     fn most_within_cap(&self) -> usize {
-        self.bandwidth_bits_per_second.map_or(usize::MAX, |cap| ((cap / LEAST_BANDWIDTH) as usize).max(1))
+        most_within(self.bandwidth_bits_per_second)
     }
+}
+
+/// Migrations that can run at once and together keep a cap in bits per second.
+fn most_within(cap: Option<f64>) -> usize {
+    cap.map_or(usize::MAX, |cap| ((cap / LEAST_BANDWIDTH) as usize).max(1))
 }
 
 /// A whole evacuation, ready to run.

@@ -4,7 +4,7 @@ use super::eligibility::Techniques;
 use super::model::{self, Launch};
 use super::search::orders::{levels, orders};
 use super::search::space::{Choice, MOST_IN_FLIGHT, Space};
-use super::{Demands, LEAST_BANDWIDTH, Move, Objective, Plan, Situation};
+use super::{Demands, Move, Objective, Plan, Situation, most_within};
 use crate::domain::Technique;
 use crate::profile::Profile;
 
@@ -22,16 +22,15 @@ pub struct Leeway {
 impl Plan {
     /// The most migrations that may ever be in flight, those that are launched ahead of an end included.
     pub(crate) fn most_in_flight(&self) -> usize {
-        let within_cap =
-            self.bandwidth_bits_per_second.map_or(usize::MAX, |cap| ((cap / LEAST_BANDWIDTH) as usize).max(1));
+        let within_cap = most_within(self.bandwidth_bits_per_second);
         // The user's own limit is the plan's.
         if self.launch_ahead { MOST_IN_FLIGHT.min(within_cap).max(self.concurrency) } else { self.concurrency }
     }
 }
 
 impl Leeway {
-    /// That of a plan; `None` if none is known to keep its order. An order that the user gave is kept, and so is one in which some
-    /// prove the ground for others.
+    /// That of a plan. An order that the user gave is kept, and so is one in which some prove the ground for others. `None` where an
+    /// offline step comes before a live one: no schedule can say that.
     pub fn of(plan: &Plan, order_is_given: bool) -> Option<Self> {
         let is_open = |ground: usize| plan.grounds.get(ground).is_some_and(|ground| !ground.proven);
         let proves = plan.migrations.iter().any(|step| step.ground.is_some_and(is_open));
@@ -86,5 +85,36 @@ impl Situation {
         }
         let again = |launch: &Launch| Move { concurrency: launch.concurrency, ..moves[launch.guest] };
         best.map(|launches| (launches.iter().map(again).collect(), before - soonest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::DomainState;
+    use crate::plan::{LEAST_BANDWIDTH, plan};
+    use crate::profile::fixture;
+
+    fn planned(demands: &Demands) -> Plan {
+        let guests = ["a", "b", "c"].map(|name| (name, name, DomainState::Running));
+        plan(&fixture::host("from", &guests), &fixture::host("to", &[]), &[], demands)
+    }
+
+    #[test]
+    fn no_more_may_change_than_the_user_allows() {
+        let free = planned(&Demands::default());
+        let all = Leeway { most_in_flight: MOST_IN_FLIGHT, reorders: true, keeps_losses: false };
+        assert_eq!(Leeway::of(&free, false), Some(all));
+        assert_eq!(Leeway::of(&free, true), Some(Leeway { reorders: false, ..all }));
+        let gentle = planned(&Demands { objective: Objective::Impact, ..Demands::default() });
+        assert_eq!(Leeway::of(&gentle, false), Some(Leeway { keeps_losses: true, ..all }));
+        let two = planned(&Demands { concurrency: Some(2), ..Demands::default() });
+        assert!(Leeway::of(&two, false).is_some_and(|leeway| leeway.most_in_flight <= 2));
+        // Each takes 1 MiB/s at least.
+        let capped = planned(&Demands { bandwidth_bits_per_second: Some(2.5 * LEAST_BANDWIDTH), ..Demands::default() });
+        assert!(Leeway::of(&capped, false).is_some_and(|leeway| leeway.most_in_flight <= 2));
+        let mut offline_first = free.clone();
+        offline_first.migrations[0].transfer.technique = Technique::Offline;
+        assert_eq!(Leeway::of(&offline_first, false), None, "a schedule would put it behind the others");
     }
 }

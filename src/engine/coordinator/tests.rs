@@ -539,6 +539,12 @@ fn a_replaced_order_and_technique_are_what_is_launched() {
     let effects = coordinator.handle(Input::Replace(schedule), now);
     let told = Notice::Replanned { domains: vec!["d3".to_owned(), "d2".to_owned()], concurrency: 2, reason: REASON };
     assert!(effects.contains(&Effect::Tell(Event::Notice(told))), "{effects:?}");
+    let mut interrupted = self::coordinator(&[(Technique::PreCopy, 1); 2]);
+    interrupted.handle(Input::Begin, now);
+    interrupted.handle(Input::Begun(Vec::new()), now);
+    interrupted.handle(Input::Interrupt, now);
+    let late = Schedule { order: ["d1"].map(scheduled).into(), reason: REASON };
+    assert_eq!(interrupted.handle(Input::Replace(late), now), [], "nothing more is launched");
     assert_eq!(launched(&effects), [("d3".to_owned(), Technique::PostCopy)]);
     let mut end = |uuid: &str| {
         let ended = Ended { verdict: Verdict::Migrated, ..Ended::not_wanted(Technique::PreCopy, Cause::Unreported) };

@@ -191,8 +191,7 @@ pub struct Position {
     pub leg: Leg,
     /// Seconds since its launch.
     pub seconds: f64,
-    /// Seconds since the leg began: this pass, for one. Negative before it has begun, where a migration waits until the destination has
-    /// set up others.
+    /// Seconds since the leg began: this pass, for one. It is negative while the destination sets up others first.
     pub leg_seconds: f64,
     /// Bits that the leg has still to send.
     pub remaining_bits: f64,
