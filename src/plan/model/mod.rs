@@ -225,13 +225,15 @@ pub(super) struct Simulated {
     at: Position,
     /// Of passes that end with more downtime: what the guest is stopped for, in bits.
     stop: Option<f64>,
+    /// Seconds to the end of the leg if rates stay as they are.
+    leg_ends_in: f64,
 }
 
 impl Simulated {
     /// Of the guest at that place.
     pub(super) fn new(guest: usize, at: Position, of: &Guest) -> Self {
         let left = at.leg.fixed_seconds(of).map_or(at.remaining_bits, |fixed| (fixed - at.leg_seconds).max(0.0));
-        Self { guest, launched_at: -at.seconds, left, at, stop: None }
+        Self { guest, launched_at: -at.seconds, left, at, stop: None, leg_ends_in: f64::INFINITY }
     }
 
     fn position(&self, now: f64) -> Position {
@@ -282,8 +284,8 @@ impl Simulated {
 /// The ports of both hosts while the simulation runs.
 struct Nics<'a> {
     scene: &'a Scene,
-    source: Nic<'a>,
-    destination: Nic<'a>,
+    source: Nic,
+    destination: Nic,
     loads: Vec<Load>,
     /// Bits per second that guests in flight would exchange and do not, being down or slowed.
     suspended: f64,
@@ -293,8 +295,8 @@ impl<'a> Nics<'a> {
     fn new(scene: &'a Scene) -> Self {
         let mut nics = Self {
             scene,
-            source: scene.source_nic(),
-            destination: scene.destination_nic(),
+            source: scene.source_nic.clone(),
+            destination: scene.destination_nic.clone(),
             loads: scene.loads.clone(),
             suspended: 0.0,
         };
@@ -401,22 +403,27 @@ fn run<'a>(
                 flight.enter(Leg::Pass, flight.left);
             }
         }
-        let span = flights.iter().map(|f| f.seconds_left(share)).fold(f64::INFINITY, f64::min);
+        flights.iter_mut().for_each(|f| f.leg_ends_in = f.seconds_left(share));
+        let span = flights.iter().map(|f| f.leg_ends_in).fold(f64::INFINITY, f64::min);
         if !span.is_finite() || now + span > deadline {
             break;
         }
         now += span;
         lost += span * nics.lost(goodput);
+        let mut any_ended = false;
         for flight in &mut flights {
-            // Relative, so that phases that end at the same time do so in one event whatever was rounded.
-            let over = flight.seconds_left(share) <= span * (1.0 + 1e-12);
             flight.pass(span, share);
-            if over {
+            // Relative, so that phases that end at the same time do so in one event whatever was rounded.
+            if flight.leg_ends_in <= span * (1.0 + 1e-12) {
+                any_ended |= flight.at.leg == Leg::Finish;
                 advance(flight, &mut nics, share);
                 if flight.at.leg == Leg::Pull {
                     scene.gate.prove(flight.guest, &mut proven);
                 }
             }
+        }
+        if !any_ended {
+            continue;
         }
         flights.retain(|flight| {
             let over = flight.at.leg == Leg::Finish && flight.left <= 0.0;

@@ -3,6 +3,8 @@
 //! Application flows come and go by the thousand while an evacuation runs, so the flows are kept as counts per
 //! distinct demand in Fenwick trees: adding one, removing one and sharing the link are logarithmic.
 
+use std::sync::Arc;
+
 /// How much of the way from a fair share to all that it asks for a squeezed application flow gets: a rate-limited TCP
 /// flow catches up whenever the bulk flows back off, so it does a little better than a fair share.
 ///
@@ -19,22 +21,13 @@ impl Levels {
         demands.dedup();
         Self(demands)
     }
-
-    /// The place of a demand that was given to [`Levels::new`].
-    pub(crate) fn rank(&self, demand: f64) -> usize {
-        self.0.partition_point(|&level| level < demand)
-    }
-
-    pub(crate) fn demand(&self, rank: usize) -> f64 {
-        self.0[rank]
-    }
 }
 
 /// The application flows on one direction of a NIC.
 #[derive(Debug, Clone)]
-pub(crate) struct Nic<'a> {
+pub(crate) struct Nic {
     capacity: f64,
-    levels: &'a Levels,
+    levels: Arc<Levels>,
     /// Fenwick trees over the levels: flows, and bits per second that they ask for.
     flows: Vec<f64>,
     demands: Vec<f64>,
@@ -42,11 +35,22 @@ pub(crate) struct Nic<'a> {
     demand: f64,
 }
 
-impl<'a> Nic<'a> {
+impl Nic {
     /// An idle NIC of `capacity` bits per second.
-    pub(crate) fn new(capacity: f64, levels: &'a Levels) -> Self {
+    pub(crate) fn new(capacity: f64, levels: Levels) -> Self {
         let size = levels.0.len();
-        Self { capacity, levels, flows: vec![0.0; size], demands: vec![0.0; size], number: 0.0, demand: 0.0 }
+        let (flows, demands) = (vec![0.0; size], vec![0.0; size]);
+        Self { capacity, levels: Arc::new(levels), flows, demands, number: 0.0, demand: 0.0 }
+    }
+
+    /// The place of a demand among its levels.
+    pub(crate) fn rank(&self, demand: f64) -> usize {
+        self.levels.0.partition_point(|&level| level < demand)
+    }
+
+    /// The demand at a place among its levels.
+    pub(crate) fn demand_of(&self, rank: usize) -> f64 {
+        self.levels.0[rank]
     }
 
     /// A flow that asks for the demand of `rank` begins.
@@ -113,34 +117,32 @@ impl<'a> Nic<'a> {
 mod tests {
     use super::*;
 
-    fn nic<'a>(capacity: f64, levels: &'a Levels, demands: &[f64]) -> Nic<'a> {
-        let mut nic = Nic::new(capacity, levels);
+    /// With flows that ask for these demands, of which each is one of the levels.
+    fn nic(capacity: f64, levels: &[f64], demands: &[f64]) -> Nic {
+        let mut nic = Nic::new(capacity, Levels::new(levels.to_vec()));
         for &demand in demands {
-            nic.add(levels.rank(demand));
+            nic.add(nic.rank(demand));
         }
         nic
     }
 
     #[test]
     fn small_flows_get_all_they_ask_for() {
-        let levels = Levels::new(vec![10.0, 5.0]);
-        let nic = nic(100.0, &levels, &[10.0, 5.0, 5.0]);
+        let nic = nic(100.0, &[10.0, 5.0], &[10.0, 5.0, 5.0]);
         assert_eq!(nic.left_for(1), 80.0);
         assert_eq!(nic.lost(80.0), 0.0);
     }
 
     #[test]
     fn the_fair_share_is_max_min_fair() {
-        let levels = Levels::new(vec![30.0, 5.0, 0.0, 60.0]);
-        let nic = nic(100.0, &levels, &[30.0, 30.0, 5.0, 0.0]);
+        let nic = nic(100.0, &[30.0, 5.0, 0.0, 60.0], &[30.0, 30.0, 5.0, 0.0]);
         assert!((nic.fair_share(1) - 35.0).abs() < 1e-9);
         assert!((nic.fair_share(2) - 23.75).abs() < 1e-9);
     }
 
     #[test]
     fn large_flows_are_squeezed_to_little_more_than_a_fair_share() {
-        let levels = Levels::new(vec![30.0]);
-        let nic = nic(100.0, &levels, &[30.0, 30.0]);
+        let nic = nic(100.0, &[30.0], &[30.0, 30.0]);
         assert!((nic.left_for(1) - 40.0).abs() < 1e-9);
         assert!((nic.left_for(2) - 49.0).abs() < 1e-9);
         assert!((nic.lost(49.0) - 9.0).abs() < 1e-9);
@@ -148,9 +150,8 @@ mod tests {
 
     #[test]
     fn a_flow_that_ended_leaves_nothing_behind() {
-        let levels = Levels::new(vec![30.0, 7.0]);
-        let mut nic = nic(100.0, &levels, &[30.0, 7.0]);
-        nic.remove(levels.rank(30.0));
+        let mut nic = nic(100.0, &[30.0, 7.0], &[30.0, 7.0]);
+        nic.remove(nic.rank(30.0));
         assert_eq!(nic.left_for(3), 93.0);
     }
 }

@@ -346,8 +346,10 @@ pub(crate) struct Scene {
     pub(super) loads: Vec<Load>,
     /// By guest.
     pub(super) shares: Vec<Share>,
-    leaving: Levels,
-    arriving: Levels,
+    /// The source's outbound direction with everyone still there.
+    pub(crate) source_nic: Nic,
+    /// The destination's inbound direction with nobody arrived yet.
+    pub(crate) destination_nic: Nic,
     staying: Vec<usize>,
     resident: Vec<usize>,
 }
@@ -401,6 +403,20 @@ impl Scene {
                 .chain(resident.iter().map(|t| t.along))
                 .collect(),
         );
+        let source_capacity = rate(source.migration_port.bits_per_second);
+        let destination_capacity = rate(destination.migration_port.bits_per_second);
+        let mut source_nic = Nic::new(source_capacity, leaving);
+        let mut destination_nic = Nic::new(destination_capacity, arriving);
+        let places = guests.iter().map(|g| FlowPlaces {
+            leaving: source_nic.rank(g.leaving),
+            arriving: destination_nic.rank(g.arriving),
+            pulling: destination_nic.rank(g.arriving * INBOUND_KEPT),
+        });
+        let places: Vec<FlowPlaces> = places.collect();
+        let staying: Vec<usize> = stay.iter().map(|t| source_nic.rank(t.along)).collect();
+        let resident: Vec<usize> = resident.iter().map(|t| destination_nic.rank(t.along)).collect();
+        places.iter().map(|p| p.leaving).chain(staying.iter().copied()).for_each(|rank| source_nic.add(rank));
+        resident.iter().for_each(|&rank| destination_nic.add(rank));
         let ports = [&source.migration_port, &destination.migration_port];
         let member = |hashed| {
             let members = ports.iter().filter_map(|port| port.member).filter(move |member| member.hashed == hashed);
@@ -409,16 +425,9 @@ impl Scene {
         let spread = spread(leaves.iter().zip(&guests).map(|(&domain, guest)| (&domains[domain], guest)));
         Self {
             gate: gate.of(&leaves),
-            places: guests
-                .iter()
-                .map(|g| FlowPlaces {
-                    leaving: leaving.rank(g.leaving),
-                    arriving: arriving.rank(g.arriving),
-                    pulling: arriving.rank(g.arriving * INBOUND_KEPT),
-                })
-                .collect(),
-            source_capacity: rate(source.migration_port.bits_per_second),
-            destination_capacity: rate(destination.migration_port.bits_per_second),
+            places,
+            source_capacity,
+            destination_capacity,
             bandwidth: bandwidth.map_or(f64::INFINITY, rate).min(member(Hashed::Hosts)),
             connection: CONNECTION.min(member(Hashed::Connection)),
             pace: *pace * crossing.map_or(1.0, |seen| within(seen.pace, Crossing::PACES)),
@@ -427,15 +436,15 @@ impl Scene {
             spread,
             loads,
             shares,
-            staying: stay.iter().map(|t| leaving.rank(t.along)).collect(),
-            resident: resident.iter().map(|t| arriving.rank(t.along)).collect(),
+            staying,
+            resident,
+            source_nic,
+            destination_nic,
             in_flight: (moving.len()..)
                 .zip(in_flight)
                 .map(|(guest, (_, at))| Simulated::new(guest, *at, &guests[guest]))
                 .collect(),
             guests,
-            leaving,
-            arriving,
         }
     }
 
@@ -449,24 +458,9 @@ impl Scene {
         Self { gate: self.gate.all_proven(), ..self.clone() }
     }
 
-    /// The source's outbound direction with everyone still there.
-    pub(crate) fn source_nic(&self) -> Nic<'_> {
-        let mut nic = Nic::new(self.source_capacity, &self.leaving);
-        let moving = self.places.iter().map(|p| p.leaving);
-        moving.chain(self.staying.iter().copied()).for_each(|rank| nic.add(rank));
-        nic
-    }
-
-    /// The destination's inbound direction with nobody arrived yet.
-    pub(crate) fn destination_nic(&self) -> Nic<'_> {
-        let mut nic = Nic::new(self.destination_capacity, &self.arriving);
-        self.resident.iter().for_each(|&rank| nic.add(rank));
-        nic
-    }
-
     /// The destination's inbound direction with everyone arrived.
-    fn full_destination_nic(&self) -> Nic<'_> {
-        let mut nic = self.destination_nic();
+    fn full_destination_nic(&self) -> Nic {
+        let mut nic = self.destination_nic.clone();
         self.places.iter().for_each(|places| nic.add(places.arriving));
         nic
     }
@@ -500,19 +494,19 @@ impl Scene {
     /// The least that is left for `migrations` together, with everyone at the source and everyone at the
     /// destination, in bits per second.
     pub(crate) fn least_left_for(&self, migrations: usize) -> f64 {
-        self.source_nic().left_for(migrations).min(self.full_destination_nic().left_for(migrations))
+        self.source_nic.left_for(migrations).min(self.full_destination_nic().left_for(migrations))
     }
 
     /// The least that one flow gets of the source's and of the destination's NIC, however many others there are,
     /// beside `migrations`; flows that ask for less get what they ask for.
     pub(crate) fn least_shares(&self, migrations: usize) -> (f64, f64) {
-        (self.source_nic().fair_share(migrations), self.full_destination_nic().fair_share(migrations))
+        (self.source_nic.fair_share(migrations), self.full_destination_nic().fair_share(migrations))
     }
 
     /// What guests that do not move take of both NICs at least, given the [`least_shares`](Self::least_shares).
     pub(crate) fn least_background(&self, shares: (f64, f64)) -> (f64, f64) {
-        let staying = self.staying.iter().map(|&rank| self.leaving.demand(rank).min(shares.0)).sum();
-        let resident = self.resident.iter().map(|&rank| self.arriving.demand(rank).min(shares.1)).sum();
+        let staying = self.staying.iter().map(|&rank| self.source_nic.demand_of(rank).min(shares.0)).sum();
+        let resident = self.resident.iter().map(|&rank| self.destination_nic.demand_of(rank).min(shares.1)).sum();
         (staying, resident)
     }
 }
