@@ -1,4 +1,5 @@
-//! How long planning takes for hosts with many domains, and how close the plan comes to the lower bound.
+//! How long planning takes for hosts with many domains, and how close the plan comes to the lower bound; and how long it takes to
+//! follow a run.
 
 // The macros of criterion make undocumented public items; its results are printed.
 #![allow(missing_docs, clippy::print_stderr)]
@@ -6,9 +7,9 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use tsmig::domain::DomainState;
+use tsmig::domain::{DomainState, Technique};
 use tsmig::obstacle::{Eligibility, Obstacle};
-use tsmig::plan::{Demands, Objective, plan};
+use tsmig::plan::{Demands, Leeway, Move, Objective, Situation, plan};
 use tsmig::profile::{DomainProfile, Profile};
 use tsmig::topology::{CapacityOrigin, Port, RouteOrigin};
 
@@ -89,5 +90,28 @@ fn planning(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, planning);
+/// What the engine asks every two seconds, and every four: when all will have ended, and whether another schedule ends sooner.
+fn following(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("follow");
+    for number in [100, 1_000] {
+        let source = host(number);
+        let destination = Profile { host: "destination".to_owned(), domains: Vec::new(), ..source.clone() };
+        let next = |domain| Move { domain, technique: Technique::PreCopy, concurrency: 15 };
+        let moves: Vec<Move> = (0..number).map(next).collect();
+        let begun = Situation::default();
+        let (whole, _) = begun.predict(&source, &destination, &moves, None);
+        let third = whole.total_seconds.unwrap_or(60.0) / 3.0;
+        let (situation, waiting) = begun.after(third, &source, &destination, &moves, None);
+        let leeway = Leeway { most_in_flight: 15, reorders: true, keeps_losses: false };
+        group.bench_function(format!("{number} domains, the end"), |bencher| {
+            bencher.iter(|| black_box(&situation).predict(&source, &destination, waiting, None));
+        });
+        group.bench_function(format!("{number} domains, a better schedule"), |bencher| {
+            bencher.iter(|| black_box(&situation).sooner((&source, &destination), waiting, None, leeway));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, planning, following);
 criterion_main!(benches);

@@ -60,6 +60,13 @@ pub struct Transfer {
 /// The downtime in milliseconds that QEMU allows a pre-copy unless told otherwise: its `downtime-limit`.
 pub(crate) const DOWNTIME_MS: u64 = 300;
 
+/// A pre-copy that sends again what was dirtied is about to end when it needs at most this many seconds with the
+/// link to itself. It gets as much of it as that takes then.
+pub(crate) const LAST_SECONDS: f64 = 1.0;
+
+/// What is left at least to a pre-copy beside one that is about to end, as a part of its equal share.
+pub(crate) const HELD_BACK: f64 = 0.125;
+
 /// What a pre-copy is allowed next that made no headway with `allowed_ms`: twice that, as Proxmox VE does, up to the limit;
 /// `None` if that is reached.
 pub(crate) fn more_downtime(allowed_ms: u64, limit_ms: Option<u64>) -> Option<u64> {

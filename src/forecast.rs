@@ -429,6 +429,7 @@ impl Flight {
             remaining_bits: self.left(domain),
             transferred_bits: self.progress.transferred as f64 * 8.0,
             downtime_seconds: 0.0,
+            stop_bits: None,
         }
     }
 

@@ -9,15 +9,11 @@
 
 use std::cmp::Reverse;
 
-use crate::domain::{DOWNTIME_MS, Technique};
+use crate::domain::{DOWNTIME_MS, HELD_BACK, LAST_SECONDS, Technique};
 use crate::engine::migration::convergence::GAIN;
 
 /// The highest bandwidth that libvirt takes, in MiB/s: its own default.
 const UNLIMITED_MIB: u64 = i64::MAX as u64 >> 20;
-
-/// A pre-copy that sends again what was dirtied is about to end when it needs at most this many seconds with the
-/// link to itself.
-pub(crate) const LAST_SECONDS: f64 = 1.0;
 
 /// The next is launched when one in flight needs at most this many seconds at its present rate, or as many as the last one took
 /// to be set up. Measured: 0.6 to 1.3 s from a launch to its first byte, and 0.3 s from the last byte of the one before to
@@ -35,9 +31,6 @@ pub(crate) fn ahead_seconds(setup: Option<f64>) -> f64 {
 
 /// A pre-copy that has not ended by this pass will not, and nobody waits for it any more.
 pub(crate) const LAST_PASS: u64 = 12;
-
-/// What is left at least to a pre-copy beside one that is about to end, as a part of its equal share.
-const HELD_BACK: f64 = 0.125;
 
 /// A pre-copy that is about to end gets as much of the link as it needs to send the rest within this time, in seconds. That is half
 /// of what QEMU may stop a guest for, since QEMU judges by the rate that it has measured so far.

@@ -7,7 +7,7 @@ use crate::support::{domain, host};
 use tsmig::domain::Technique;
 use tsmig::plan::{Leg, Move, Position, Situation, StepPrediction};
 use tsmig::profile::Profile;
-use tsmig::profile::learned::Crossing;
+use tsmig::profile::learned::{Crossing, Learned, Teacher, Writes};
 
 /// Whether both are the same but for what was rounded; sums of the same rates in another order differ in their last digits.
 fn same(one: Option<f64>, other: Option<f64>) -> bool {
@@ -32,11 +32,17 @@ proptest! {
     fn the_rest_ends_as_the_whole(
         (source, destination) in hosts(1..=7, ordinary), all in moves(7), cap in prop_oneof![Just(None), Just(Some(3e7))],
         (setups_apart_seconds, launches_ahead) in prop_oneof![Just((0.0, true)), (0.0..0.7, Just(false))],
+        writes in prop::collection::vec(prop::option::of((1e5..1e7, 1u64 << 18..1 << 23)), 7),
     ) {
         let [here, there] = [&source, &destination].map(|host| host.migration_port.bits_per_second);
         let link_bits_per_second = here.min(there);
         let crossing = Crossing { pace: 1.0, setup_seconds: 0.5, setups_apart_seconds: Some(setups_apart_seconds), link_bits_per_second, runs: 1 };
-        let source = Profile { crossing: Some(crossing), ..source };
+        let mut source = Profile { crossing: Some(crossing), ..source };
+        for (domain, writes) in source.domains.iter_mut().zip(writes) {
+            let seen = writes.map(|(bytes_per_second, most_bytes)| Writes { bytes_per_second, most_bytes });
+            let learned = |_| Learned { crossing_bytes: domain.resident_bytes, writes: seen, migrations: 1, of: Teacher::Itself };
+            domain.learned = seen.map(learned);
+        }
         // The last domain may stay.
         let moves = &all[..source.domains.len().min(6)];
         let begun = Situation { launches_ahead, ..Situation::default() };
@@ -78,6 +84,7 @@ fn what_is_in_flight_needs_the_time_of_its_rest() {
             remaining_bits: 97e6,
             transferred_bits: 0.0,
             downtime_seconds: 0.0,
+            stop_bits: None,
         };
         let situation = Situation { in_flight: vec![(0, position)], ..Situation::default() };
         let (totals, steps) = situation.predict(&source, &destination, &[], None);

@@ -7,6 +7,7 @@ use crate::properties::{hosts, ordinary};
 use crate::support::{balanced, by, domain, host};
 use tsmig::domain::Technique;
 use tsmig::plan::{Demands, Plan, plan};
+use tsmig::profile::learned::{Learned, Teacher, Writes};
 use tsmig::profile::{DomainProfile, NicProfile, Profile, Steady};
 use tsmig::topology::{Binding, CapacityOrigin, Hashed, Member, Outlet, Plug, Port, RouteOrigin};
 
@@ -85,6 +86,19 @@ fn on_a_wire_of_their_own_all_go_by_pre_copy_at_full_speed() {
         assert!((39.0..42.0).contains(&seconds), "{bridge}: {seconds}");
         assert!(plan.predicted.lost_bits.unwrap() < 6e7, "{bridge}: {:?}", plan.predicted);
     }
+}
+
+#[test]
+fn pre_copies_that_share_a_wire_of_their_own_end_since_the_last_passes_get_most_of_it() {
+    // What receiving 30 Mbit/s was once seen to write to, beside what is expected of the traffic.
+    let writes = Some(Writes { bytes_per_second: 3.1 * 1048576.0, most_bytes: 2_400_000 });
+    let mut hosts = all_on("br0", &balanced());
+    let learned = |crossing_bytes| Learned { crossing_bytes, writes, migrations: 2, of: Teacher::Itself };
+    hosts.0.domains.iter_mut().for_each(|domain| domain.learned = Some(learned(domain.resident_bytes)));
+    let plan = planned(&hosts);
+    assert_eq!(by(&plan, Technique::PostCopy), Vec::<&str>::new());
+    let all_at_once = plan.alternatives.iter().find(|other| other.policy == "pre-copy-only").unwrap();
+    assert!(all_at_once.predicted.total_seconds.is_some(), "{all_at_once:?}");
 }
 
 #[test]

@@ -12,8 +12,8 @@ mod verdict;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Condition, Phase, Places, Presence, Technique};
-use crate::engine::bandwidth::{LAST_PASS, LAST_SECONDS};
+use crate::domain::{Condition, LAST_SECONDS, Phase, Places, Presence, Technique};
+use crate::engine::bandwidth::LAST_PASS;
 use crate::engine::migration::convergence::{Convergence, Downtime, Stall};
 use crate::failure::{Cause, Trouble};
 use crate::libvirt::JobStats;

@@ -11,7 +11,7 @@ pub(super) mod scene;
 
 pub(super) use super::launch::Launch;
 use super::{Extreme, StepPrediction, Totals};
-use crate::domain::{DOWNTIME_MS, Technique, more_downtime};
+use crate::domain::{DOWNTIME_MS, HELD_BACK, LAST_SECONDS, Technique, more_downtime};
 use crate::plan::model::port::Nic;
 use crate::plan::model::scene::{Guest, INBOUND_KEPT, Load, OUTBOUND_KEPT, Scene};
 
@@ -102,16 +102,23 @@ pub(super) fn can_converge(scene: &Scene, guest: usize, wire: f64) -> bool {
     if rate <= 0.0 {
         return false;
     }
-    let mut sent = guest.image;
+    passes_to_the_end(guest, guest.image, rate).is_some()
+}
+
+/// What a pre-copy sends at `rate`, from a pass of `next` bits on, until it may stop, and what it then stops for, in bits; `None` if
+/// it never may.
+fn passes_to_the_end(guest: &Guest, mut next: f64, rate: f64) -> Option<(f64, f64)> {
+    let mut sent = 0.0;
     loop {
-        let next = guest.dirtied(sent / rate);
-        if next <= DOWNTIME_LIMIT * rate {
-            return true;
+        let after = guest.dirtied(next / rate);
+        sent += next;
+        if after <= DOWNTIME_LIMIT * rate {
+            return Some((sent, after));
         }
-        if next >= NO_HEADWAY * sent {
-            return more_downtime_ends(guest, next, rate).is_some();
+        if after >= NO_HEADWAY * next {
+            return more_downtime_ends(guest, after, rate).map(|(more, stop)| (sent + more, stop));
         }
-        sent = next;
+        next = after;
     }
 }
 
@@ -199,6 +206,9 @@ pub struct Position {
     pub transferred_bits: f64,
     /// Seconds that the guest has been stopped.
     pub downtime_seconds: f64,
+    /// Bits for which the guest will be stopped after this pass, where several passes are counted as one; `None`: it depends on what
+    /// is dirtied meanwhile.
+    pub stop_bits: Option<f64>,
 }
 
 impl Position {
@@ -211,6 +221,7 @@ impl Position {
             remaining_bits: 0.0,
             transferred_bits: 0.0,
             downtime_seconds: 0.0,
+            stop_bits: None,
         }
     }
 }
@@ -223,8 +234,6 @@ pub(super) struct Simulated {
     /// Of every leg but the stall: seconds, or bits to send.
     left: f64,
     at: Position,
-    /// Of passes that end with more downtime: what the guest is stopped for, in bits.
-    stop: Option<f64>,
     /// Seconds to the end of the leg if rates stay as they are.
     leg_ends_in: f64,
 }
@@ -233,7 +242,7 @@ impl Simulated {
     /// Of the guest at that place.
     pub(super) fn new(guest: usize, at: Position, of: &Guest) -> Self {
         let left = at.leg.fixed_seconds(of).map_or(at.remaining_bits, |fixed| (fixed - at.leg_seconds).max(0.0));
-        Self { guest, launched_at: -at.seconds, left, at, stop: None, leg_ends_in: f64::INFINITY }
+        Self { guest, launched_at: -at.seconds, left, at, leg_ends_in: f64::INFINITY }
     }
 
     fn position(&self, now: f64) -> Position {
@@ -355,6 +364,16 @@ impl<'a> Nics<'a> {
         self.scene.goodput(wire, flows)
     }
 
+    /// The rate by which a pre-copy with `next` bits to send again is judged that gets `rate` as its share: what would soon be
+    /// through gets as much of the link as ends it (`src/engine/bandwidth.rs`).
+    fn rate_of_last_passes(&self, next: f64, rate: f64) -> f64 {
+        if next <= DOWNTIME_LIMIT * rate {
+            return rate;
+        }
+        let alone = (1.0 - HELD_BACK) * self.goodput(1);
+        if next <= LAST_SECONDS * alone { rate.max(alone) } else { rate }
+    }
+
     /// Application traffic lost while migrations move `goodput`, in bits per second.
     fn lost(&self, goodput: f64) -> f64 {
         let wire = goodput / EFFICIENCY;
@@ -460,22 +479,29 @@ fn advance(flight: &mut Simulated, nics: &mut Nics, rate: f64) {
         (Leg::Setup, _) => flight.enter(Leg::Pass, nics.scene.guests[guest].image),
         (Leg::Pass, _) => {
             let dirties = &nics.scene.guests[guest];
-            let raised = flight.stop.take();
+            let raised = flight.at.stop_bits.take();
             let next = raised.unwrap_or_else(|| dirties.dirtied(flight.at.leg_seconds));
+            let share = rate;
+            let rate = if dirties.is_seen_to_end { nics.rate_of_last_passes(next, share) } else { share };
             let limit = raised.and(dirties.max_downtime_ms).map_or(DOWNTIME_LIMIT, |limit| limit as f64 / 1000.0);
             if next <= limit * rate {
                 nics.stop(guest);
                 flight.enter(Leg::Stop, next);
-            } else if dirties.dirtied(next / rate) >= NO_HEADWAY * next {
-                match more_downtime_ends(dirties, next, rate) {
+            } else {
+                let makes_headway = dirties.dirtied(next / rate) < NO_HEADWAY * next;
+                let last = match makes_headway {
+                    // The rates may change before it ends.
+                    true if rate <= share => Some((next, None)),
+                    true => passes_to_the_end(dirties, next, rate).map(|(sent, stop)| (sent, Some(stop))),
+                    false => more_downtime_ends(dirties, next, rate).map(|(sent, stop)| (sent, Some(stop))),
+                };
+                match last {
                     Some((sent, stop)) => {
                         flight.enter(Leg::Pass, sent);
-                        flight.stop = Some(stop);
+                        flight.at.stop_bits = stop;
                     }
                     None => flight.enter(Leg::Stalled, next),
                 }
-            } else {
-                flight.enter(Leg::Pass, next);
             }
         }
         (Leg::Stop, _) => flight.enter(Leg::Switch, SWITCH),

@@ -97,6 +97,8 @@ pub(crate) struct Guest {
     pub(super) setup: f64,
     /// The downtime in milliseconds that its pre-copy may be allowed if it makes no headway.
     pub(super) max_downtime_ms: Option<u64>,
+    /// Whether what it keeps writing to is known by a pre-copy that ended here: the engine gave its last passes most of the link.
+    pub(super) is_seen_to_end: bool,
     /// Bits that its traffic keeps dirtying again, at most.
     buffers: f64,
     memory: Dirtying,
@@ -132,6 +134,7 @@ impl Guest {
             arriving: inbound,
             setup: SETUP + LOOK * (domain.memory_bytes as f64 * 8.0 - image).max(0.0),
             max_downtime_ms: None,
+            is_seen_to_end: writes.is_some(),
             buffers: TRAFFIC_HOT_BITS.min(image),
             memory,
         }
