@@ -140,33 +140,55 @@ fn share(migrated: &Migrated) -> Option<f64> {
     (share.is_finite() && share > 0.0 && migrated.resident <= migrated.memory).then(|| share.clamp(SHARES.0, SHARES.1))
 }
 
-/// What a domain writes of its own, by the passes of its migrations.
+/// What a domain writes of its own, by the passes of its migrations: within t seconds a guest writes to `min(rate t, set)` bytes.
+///
+/// The rate is the one in the middle of those that each migration showed. Whether a migration showed all of the set is then judged by
+/// that rate: what wrote slowly for once has not shown that the set has no end.
 fn writes(migrations: &[&Migrated]) -> Option<Writes> {
-    let of_each: Vec<Writes> = migrations.iter().filter_map(|migrated| writes_in(migrated)).collect();
-    let rate = median(of_each.iter().map(|writes| writes.bytes_per_second))?;
-    let most = median(of_each.iter().map(|writes| writes.most_bytes as f64))?;
+    let seen: Vec<Written> = migrations.iter().filter_map(|migrated| Written::of(migrated)).collect();
+    let rate = median(seen.iter().map(|written| written.bytes_per_second))?;
+    let most = median(seen.iter().map(|written| written.most_at(rate) as f64))?;
     Some(Writes { bytes_per_second: rate, most_bytes: most as u64 })
 }
 
-/// By the passes of one migration: within t seconds a guest writes to `min(rate t, set)` bytes, so that the rate is the most
-/// that any pass showed of it, and the set the most that was written to, if it would have been written over meanwhile.
-fn writes_in(migrated: &Migrated) -> Option<Writes> {
-    let traffic = migrated.traffic_bits_per_second;
-    if !(traffic.is_finite() && traffic >= 0.0) {
-        return None;
+/// What the passes of one migration showed of what the guest writes of its own.
+struct Written {
+    /// The most that any pass showed.
+    bytes_per_second: f64,
+    /// The most that was written to in any pass, in bytes.
+    most: f64,
+    longest_seconds: f64,
+    memory: u64,
+}
+
+impl Written {
+    fn of(migrated: &Migrated) -> Option<Self> {
+        let traffic = migrated.traffic_bits_per_second;
+        if !(traffic.is_finite() && traffic >= 0.0) {
+            return None;
+        }
+        let possible = |pass: &&Dirtied| {
+            pass.seconds.is_finite() && pass.seconds >= SHORTEST_PASS && pass.bytes <= migrated.memory
+        };
+        let own = |pass: &Dirtied| {
+            let by_traffic = crate::plan::dirtied_by_traffic(traffic, pass.seconds);
+            (pass.seconds, (pass.bytes as f64 - by_traffic).max(0.0))
+        };
+        let passes: Vec<(f64, f64)> = migrated.dirtied.iter().filter(possible).map(own).collect();
+        Some(Self {
+            bytes_per_second: passes.iter().map(|(seconds, bytes)| bytes / seconds).reduce(f64::max)?,
+            most: passes.iter().map(|(_, bytes)| *bytes).fold(0.0, f64::max),
+            longest_seconds: passes.iter().map(|(seconds, _)| *seconds).fold(0.0, f64::max),
+            memory: migrated.memory,
+        })
     }
-    let possible =
-        |pass: &&Dirtied| pass.seconds.is_finite() && pass.seconds >= SHORTEST_PASS && pass.bytes <= migrated.memory;
-    let own = |pass: &Dirtied| {
-        let by_traffic = crate::plan::dirtied_by_traffic(migrated.traffic_bits_per_second, pass.seconds);
-        (pass.seconds, (pass.bytes as f64 - by_traffic).max(0.0))
-    };
-    let passes: Vec<(f64, f64)> = migrated.dirtied.iter().filter(possible).map(own).collect();
-    let rate = passes.iter().map(|(seconds, bytes)| bytes / seconds).reduce(f64::max)?;
-    let set = passes.iter().map(|(_, bytes)| *bytes).fold(0.0, f64::max);
-    let longest = passes.iter().map(|(seconds, _)| *seconds).fold(0.0, f64::max);
-    let whole = set > 0.0 && rate * longest >= SEEN_WHOLE * set;
-    Some(Writes { bytes_per_second: rate, most_bytes: if whole { set as u64 } else { migrated.memory } })
+
+    /// The set in bytes, of a guest that writes at `rate`: all of its memory if that could not be seen.
+    fn most_at(&self, rate: f64) -> u64 {
+        let without_end = rate * self.longest_seconds;
+        let whole = without_end > 0.0 && without_end >= SEEN_WHOLE * self.most;
+        if whole { self.most as u64 } else { self.memory }
+    }
 }
 
 /// The value in the middle, of an even number the larger of the two.
@@ -274,7 +296,7 @@ mod tests {
         assert_eq!(crossing(&[run(0.6, 1.0, 1e8)]), None);
         let mut hostile = Migrated { traffic_bits_per_second: -1e308, ..migrated("x", 500) };
         hostile.dirtied.push(Dirtied { seconds: 1.0, bytes: 10 });
-        assert_eq!(writes_in(&hostile), None);
+        assert_eq!(writes(&[&hostile]), None);
     }
 
     #[test]
@@ -287,15 +309,20 @@ mod tests {
     #[test]
     fn passes_tell_how_fast_a_guest_writes_and_over_how_much() {
         // 2 MiB/s over a set of 6 MiB, and a set that was never seen whole.
-        let passes = |list: &[(f64, u64)]| {
+        let seen = |list: &[(f64, u64)]| {
             let dirtied = list.iter().map(|&(seconds, mib)| Dirtied { seconds, bytes: mib * MIB }).collect();
-            let seen = Migrated { memory: 100 * MIB, resident: 100 * MIB, dirtied, ..migrated("x", 90 * MIB) };
-            writes_in(&seen).unwrap()
+            Migrated { memory: 100 * MIB, resident: 100 * MIB, dirtied, ..migrated("x", 90 * MIB) }
         };
+        let passes = |list: &[(f64, u64)]| writes(&[&seen(list)]).unwrap();
         let whole = passes(&[(10.0, 6), (1.0, 2)]);
         assert_eq!((whole.bytes_per_second, whole.most_bytes), (2.0 * MIB as f64, 6 * MIB));
         assert_eq!(passes(&[(10.0, 0), (1.0, 0)]).most_bytes, 100 * MIB, "what was never written to was never seen");
         let open = passes(&[(10.0, 20), (2.0, 4)]);
         assert_eq!((open.bytes_per_second, open.most_bytes), (2.0 * MIB as f64, 100 * MIB));
+        // That it wrote slowly, or nothing, for once does not make a set without end of what is written fast.
+        for slow in [2, 0] {
+            let both = writes(&[&seen(&[(20.0, slow)]), &seen(&[(10.0, 3), (1.0, 2)])]).unwrap();
+            assert_eq!((both.bytes_per_second, both.most_bytes), (2.0 * MIB as f64, 3 * MIB), "{slow}");
+        }
     }
 }
