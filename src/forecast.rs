@@ -588,6 +588,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_busy_destination_turned_away_is_waited_for_again() {
+        let (plan, mut forecaster) = forecaster(&["x", "y"]);
+        let [first, second] = [0, 1].map(|place: usize| plan.migrations[place].domain.clone());
+        hear(&mut forecaster, 0.0, launch(&first));
+        hear(&mut forecaster, 1.0, Event::Phase { domain: first.clone(), phase: Phase::PreCopy });
+        let both = hear(&mut forecaster, 3.0, progress(&first, 20, 100, 95.7)).unwrap();
+        hear(&mut forecaster, 3.1, launch(&second));
+        let (domain, host, error) = (second.clone(), "b".to_owned(), "too many".to_owned());
+        hear(&mut forecaster, 3.5, Event::Notice(Notice::Busy { domain, host, error }));
+        let turned_away = hear(&mut forecaster, 5.0, progress(&first, 42, 100, 95.7)).unwrap();
+        assert!((turned_away - (both - 2.0)).abs() < 1.0, "{turned_away} s after {both} s");
+        hear(&mut forecaster, 6.0, launch(&second));
+        let again = hear(&mut forecaster, 7.0, progress(&first, 64, 100, 95.7)).unwrap();
+        assert!((again - (both - 4.0)).abs() < 1.0, "{again} s after {both} s");
+    }
+
+    #[test]
     fn traffic_beside_it_is_no_reason_to_take_a_link_for_slower() {
         let (_, mut forecaster) = forecaster(&["x"]);
         let mut beside = forecaster.profiles.source.domains[0].clone();

@@ -134,3 +134,20 @@ fn add(text: &mut String, arguments: std::fmt::Arguments<'_>) {
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::history::Change;
+
+    #[test]
+    fn what_was_changed_while_it_ran_is_told_with_its_time() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/reports/balanced.json");
+        let mut saved: SavedReport = crate::files::load(&path).expect("a shipped report");
+        let history = saved.history.as_mut().expect("a history");
+        history.changes.push(Change { at_seconds: 12.0, message: "a < b is launched first".to_owned() });
+        assert!(page(&saved).contains("<p class=\"muted\">After 12.0 s: a &lt; b is launched first.</p>"));
+    }
+}
