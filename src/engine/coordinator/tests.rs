@@ -11,7 +11,7 @@ use crate::domain::{Condition, DomainState, Fault, Presence, Route, Technique, T
 use crate::engine::events::{Event, Notice};
 use crate::engine::launch_queue::{Replanned, Schedule, Scheduled};
 use crate::engine::migration::attempt::{Action, Attempt, Ended, Seen, Update};
-use crate::engine::migration::{Course, OnStall, Verdict};
+use crate::engine::migration::{Course, OnStall, Progress, Verdict};
 use crate::failure::{Cause, Distress};
 use crate::libvirt::{HostError, HostErrorKind, JobStats, Listed, MigrationRequest};
 use crate::plan::Ground;
@@ -129,6 +129,10 @@ struct World {
     interrupted: bool,
     /// Whether the journal failed, and whether that was told.
     unrecorded: (bool, bool),
+    /// Whether what waits is ever launched otherwise than planned.
+    replans: bool,
+    /// In the order in which they were launched first.
+    launched: Vec<String>,
     done: Vec<String>,
     /// Those that are watched, and whether one of them was found in distress.
     watched: Vec<String>,
@@ -151,6 +155,8 @@ impl World {
             story: Vec::new(),
             interrupted: false,
             unrecorded: (false, false),
+            replans: true,
+            launched: Vec::new(),
             done: Vec::new(),
             watched: Vec::new(),
             distressed: false,
@@ -176,6 +182,9 @@ impl World {
                     assert!(self.migrating.len() < concurrency, "more in flight than the schedule allows");
                     let falls_back = launch.transfer.technique == Technique::PreCopy && !self.kinds.of.is_empty();
                     assert!(launch.transfer.technique == technique || falls_back, "{} goes otherwise", launch.domain);
+                    if !self.launched.contains(&launch.uuid) {
+                        self.launched.push(launch.uuid.clone());
+                    }
                     self.launch(launch.uuid, launch.transfer.technique);
                 }
                 Effect::Instruct(uuid, instruction) => {
@@ -390,7 +399,7 @@ impl World {
         }
         match self.rng.choice(uuids) {
             Some(_) if !fair && self.rng.u8(..) < 3 => self.hear(Input::Interrupt),
-            Some(_) if self.rng.u8(..) < 6 => {
+            Some(_) if self.replans && self.rng.u8(..) < 6 => {
                 let schedule = self.schedule();
                 self.hear(Input::Replace(schedule));
             }
@@ -470,6 +479,16 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn what_nobody_replaces_is_launched_as_planned(seed: u64, tasks in tasks(), steps in 0..400_usize) {
+        let world = World { replans: false, ..World::new(seed, tasks.clone(), Kinds::default()) }.run(steps);
+        // An interrupt, or a bad end, may come before the last of them.
+        let planned: Vec<_> = (0..world.launched.len()).map(|index| format!("d{index}")).collect();
+        prop_assert_eq!(world.launched, planned);
+    }
+}
+
 fn kinds() -> impl Strategy<Value = (Vec<usize>, Vec<bool>)> {
     (proptest::collection::vec(0..3_usize, 6), proptest::collection::vec(any::<bool>(), 3))
 }
@@ -517,6 +536,39 @@ fn after_a_loss_nothing_is_launched_and_what_has_not_switched_is_cancelled() {
     assert!(launched(&effects) == 0 && effects.contains(&Effect::Watch("d1".to_owned())), "{effects:?}");
     let effects = coordinator.handle(Input::Watched("d1".to_owned(), None), now);
     assert!(launched(&effects) == 0 && effects.contains(&Effect::ListBoth), "{effects:?}");
+}
+
+#[test]
+fn no_more_are_launched_ahead_than_may_be_in_flight() {
+    let launched = |most_in_flight: usize| {
+        let task = |index| {
+            let name = format!("d{index}");
+            Task::new(&name, &name, Transfer::by(Technique::PreCopy), 1, Start::Launch { forced: false })
+        };
+        let run = Run { launch_ahead: true, most_in_flight, ..run() };
+        let mut coordinator = Coordinator::new(run, (0..4).map(task).collect());
+        let now = Duration::from_secs(1);
+        coordinator.handle(Input::Begin, now);
+        let mut launched = 0;
+        let mut hear = |input| {
+            let effects = coordinator.handle(input, now);
+            launched += effects.iter().filter(|effect| matches!(effect, Effect::Launch(_))).count();
+        };
+        hear(Input::Begun(Vec::new()));
+        for uuid in ["d0", "d1", "d2"] {
+            let nearly = Progress {
+                pass: 2,
+                transferred: 1 << 30,
+                remaining: 1 << 10,
+                bits_per_second: 1e8,
+                eta_seconds: Some(0.1),
+                ..Progress::default()
+            };
+            hear(Input::From(uuid.to_owned(), Update::Progress(nearly)));
+        }
+        launched
+    };
+    assert_eq!([1, 2, 3, usize::MAX].map(launched), [1, 2, 3, 4]);
 }
 
 #[test]

@@ -483,7 +483,9 @@ fn advance(flight: &mut Simulated, nics: &mut Nics, rate: f64) {
             let next = raised.unwrap_or_else(|| dirties.dirtied(flight.at.leg_seconds));
             let share = rate;
             let rate = if dirties.is_seen_to_end { nics.rate_of_last_passes(next, share) } else { share };
-            let limit = raised.and(dirties.max_downtime_ms).map_or(DOWNTIME_LIMIT, |limit| limit as f64 / 1000.0);
+            // A saved plan may say less than QEMU allows by itself.
+            let limit = raised.and(dirties.max_downtime_ms).map_or(0.0, |limit| limit as f64 / 1000.0);
+            let limit = limit.max(DOWNTIME_LIMIT);
             if next <= limit * rate {
                 nics.stop(guest);
                 flight.enter(Leg::Stop, next);
@@ -528,6 +530,7 @@ mod tests {
     use super::*;
     use crate::domain::DomainState;
     use crate::plan::{Demands, Plan, Rule, plan};
+    use crate::profile::learned::{Learned, Teacher, Writes};
     use crate::profile::{Profile, fixture};
 
     /// A guest that sends so much that its buffers of 1 MiB take about 0.7 s to copy.
@@ -563,6 +566,20 @@ mod tests {
         // Passes of 5 s that show the stall, two for the steps, and the last one with the guest stopped.
         let again = step.predicted.bytes.unwrap() as f64 / f64::from(1 << 20) - 64.0;
         assert!((9.0..=12.0).contains(&again), "{again} MiB are sent again");
+    }
+
+    #[test]
+    fn a_limit_below_that_of_qemu_is_none() {
+        let [mut source, destination] = hosts();
+        let writes = Some(Writes { bytes_per_second: 2e6, most_bytes: 400 << 10 });
+        source.domains[0].learned =
+            Some(Learned { crossing_bytes: 64 << 20, writes, migrations: 2, of: Teacher::Itself });
+        let technique = Some(Technique::PreCopy);
+        let seconds = |max_downtime_ms| {
+            let rule = Rule { technique, max_downtime_ms, ..Rule::default() };
+            plan(&source, &destination, &[rule], &Demands::default()).predicted.total_seconds
+        };
+        assert_eq!(seconds(Some(1)), seconds(None));
     }
 
     #[test]
