@@ -61,7 +61,7 @@ pub struct Transfer {
 pub(crate) const DOWNTIME_MS: u64 = 300;
 
 /// A pre-copy that sends again what was dirtied is about to end when it needs at most this many seconds with the
-/// link to itself. It gets as much of it as that takes then.
+/// link to itself. From then on it gets as much of the link as it needs.
 pub(crate) const LAST_SECONDS: f64 = 1.0;
 
 /// What is left at least to a pre-copy beside one that is about to end, as a part of its equal share.

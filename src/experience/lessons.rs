@@ -143,7 +143,7 @@ fn share(migrated: &Migrated) -> Option<f64> {
 /// What a domain writes of its own, by the passes of its migrations: within t seconds a guest writes to `min(rate t, set)` bytes.
 ///
 /// The rate is the one in the middle of those that each migration showed. Whether a migration showed all of the set is then judged by
-/// that rate: what wrote slowly for once has not shown that the set has no end.
+/// that rate, if it is higher than its own: what wrote slowly for once has not shown that the set has no end.
 fn writes(migrations: &[&Migrated]) -> Option<Writes> {
     let seen: Vec<Written> = migrations.iter().filter_map(|migrated| Written::of(migrated)).collect();
     let rate = median(seen.iter().map(|written| written.bytes_per_second))?;
@@ -185,7 +185,7 @@ impl Written {
 
     /// The set in bytes, of a guest that writes at `rate`: all of its memory if that could not be seen.
     fn most_at(&self, rate: f64) -> u64 {
-        let without_end = rate * self.longest_seconds;
+        let without_end = rate.max(self.bytes_per_second) * self.longest_seconds;
         let whole = without_end > 0.0 && without_end >= SEEN_WHOLE * self.most;
         if whole { self.most as u64 } else { self.memory }
     }
@@ -324,5 +324,8 @@ mod tests {
             let both = writes(&[&seen(&[(20.0, slow)]), &seen(&[(10.0, 3), (1.0, 2)])]).unwrap();
             assert_eq!((both.bytes_per_second, both.most_bytes), (2.0 * MIB as f64, 3 * MIB), "{slow}");
         }
+        // And what one has shown whole stays known though the others wrote more slowly.
+        let one = [seen(&[(2.0, 4)]), seen(&[(5.0, 6), (1.0, 2)]), seen(&[(3.0, 6), (1.0, 4)])];
+        assert_eq!(writes(&one.each_ref()).unwrap().most_bytes, 6 * MIB);
     }
 }

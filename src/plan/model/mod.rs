@@ -298,6 +298,8 @@ struct Nics<'a> {
     loads: Vec<Load>,
     /// Bits per second that guests in flight would exchange and do not, being down or slowed.
     suspended: f64,
+    /// How many guests pull their memory.
+    pulling: usize,
 }
 
 impl<'a> Nics<'a> {
@@ -308,6 +310,7 @@ impl<'a> Nics<'a> {
             destination: scene.destination_nic.clone(),
             loads: scene.loads.clone(),
             suspended: 0.0,
+            pulling: 0,
         };
         for flight in &scene.in_flight {
             if !matches!(flight.at.leg, Leg::Setup | Leg::Pass | Leg::Stalled) {
@@ -333,6 +336,7 @@ impl<'a> Nics<'a> {
 
     fn start_pulling(&mut self, guest: usize) {
         let Guest { outbound, inbound, .. } = self.scene.guests[guest];
+        self.pulling += 1;
         self.destination.add(self.scene.places[guest].pulling);
         for (place, demand, kept) in &self.scene.shares[guest].at_destination {
             self.loads[*place].demand += demand * kept;
@@ -342,6 +346,7 @@ impl<'a> Nics<'a> {
 
     fn stop_pulling(&mut self, guest: usize) {
         let Guest { outbound, inbound, .. } = self.scene.guests[guest];
+        self.pulling -= 1;
         self.destination.remove(self.scene.places[guest].pulling);
         for (place, demand, kept) in &self.scene.shares[guest].at_destination {
             self.loads[*place].demand -= demand * kept;
@@ -365,9 +370,9 @@ impl<'a> Nics<'a> {
     }
 
     /// The rate by which a pre-copy with `next` bits to send again is judged that gets `rate` as its share: what would soon be
-    /// through gets as much of the link as ends it (`src/engine/bandwidth.rs`).
+    /// through gets as much of the link as ends it, but for what post-copies have (`src/engine/bandwidth.rs`).
     fn rate_of_last_passes(&self, next: f64, rate: f64) -> f64 {
-        if next <= DOWNTIME_LIMIT * rate {
+        if next <= DOWNTIME_LIMIT * rate || self.pulling > 0 || !self.scene.sets_shares {
             return rate;
         }
         let alone = (1.0 - HELD_BACK) * self.goodput(1);
@@ -479,23 +484,28 @@ fn advance(flight: &mut Simulated, nics: &mut Nics, rate: f64) {
         (Leg::Setup, _) => flight.enter(Leg::Pass, nics.scene.guests[guest].image),
         (Leg::Pass, _) => {
             let dirties = &nics.scene.guests[guest];
-            let raised = flight.at.stop_bits.take();
+            let raised = flight.at.stop_bits.take().filter(|bits| bits.is_finite());
             let next = raised.unwrap_or_else(|| dirties.dirtied(flight.at.leg_seconds));
             let share = rate;
-            let rate = if dirties.is_seen_to_end { nics.rate_of_last_passes(next, share) } else { share };
+            let rate = if dirties.set_is_known { nics.rate_of_last_passes(next, share) } else { share };
             // A saved plan may say less than QEMU allows by itself.
             let limit = raised.and(dirties.max_downtime_ms).map_or(0.0, |limit| limit as f64 / 1000.0);
             let limit = limit.max(DOWNTIME_LIMIT);
             if next <= limit * rate {
                 nics.stop(guest);
-                flight.enter(Leg::Stop, next);
+                // As long as it takes at that rate; the rest crosses beside its share.
+                let at_share = if next > 0.0 { next * (share / rate).min(1.0) } else { 0.0 };
+                flight.at.transferred_bits += next - at_share;
+                flight.enter(Leg::Stop, at_share);
             } else {
-                let makes_headway = dirties.dirtied(next / rate) < NO_HEADWAY * next;
-                let last = match makes_headway {
-                    // The rates may change before it ends.
-                    true if rate <= share => Some((next, None)),
-                    true => passes_to_the_end(dirties, next, rate).map(|(sent, stop)| (sent, Some(stop))),
-                    false => more_downtime_ends(dirties, next, rate).map(|(sent, stop)| (sent, Some(stop))),
+                let settled = |(sent, stop)| (sent, Some(stop));
+                let last = if dirties.dirtied(next / rate) >= NO_HEADWAY * next {
+                    more_downtime_ends(dirties, next, rate).map(settled)
+                } else if rate > share {
+                    passes_to_the_end(dirties, next, rate).map(settled)
+                } else {
+                    // At its own share it goes pass by pass, since that may change.
+                    Some((next, None))
                 };
                 match last {
                     Some((sent, stop)) => {
@@ -529,9 +539,10 @@ fn advance(flight: &mut Simulated, nics: &mut Nics, rate: f64) {
 mod tests {
     use super::*;
     use crate::domain::DomainState;
-    use crate::plan::{Demands, Plan, Rule, plan};
+    use crate::plan::{Demands, Move, Plan, Rule, Situation, plan};
     use crate::profile::learned::{Learned, Teacher, Writes};
     use crate::profile::{Profile, fixture};
+    use crate::topology::{CapacityOrigin, Port};
 
     /// A guest that sends so much that its buffers of 1 MiB take about 0.7 s to copy.
     fn hosts() -> [Profile; 2] {
@@ -570,16 +581,32 @@ mod tests {
 
     #[test]
     fn a_limit_below_that_of_qemu_is_none() {
-        let [mut source, destination] = hosts();
-        let writes = Some(Writes { bytes_per_second: 2e6, most_bytes: 400 << 10 });
-        source.domains[0].learned =
-            Some(Learned { crossing_bytes: 64 << 20, writes, migrations: 2, of: Teacher::Itself });
-        let technique = Some(Technique::PreCopy);
-        let seconds = |max_downtime_ms| {
-            let rule = Rule { technique, max_downtime_ms, ..Rule::default() };
-            plan(&source, &destination, &[rule], &Demands::default()).predicted.total_seconds
+        // Two at once, each of which leaves more than it may stop for at half the link, and less than at most of it.
+        let guests = ["g", "h"].map(|name| (name, name, DomainState::Running));
+        let [mut source, mut destination] = [fixture::host("a", &guests), fixture::host("b", &[])];
+        let writes = Some(Writes { bytes_per_second: 5.8e6, most_bytes: 5_000_000 });
+        for domain in &mut source.domains {
+            (domain.memory_bytes, domain.resident_bytes) = (64 << 20, 64 << 20);
+            (domain.outbound_bits_per_second, domain.inbound_bits_per_second) = (0.0, 0.0);
+            domain.learned = Some(Learned { crossing_bytes: 64 << 20, writes, migrations: 2, of: Teacher::Itself });
+        }
+        for host in [&mut source, &mut destination] {
+            host.migration_port = Port::unnamed(1e8, CapacityOrigin::Detected);
+        }
+        let moves = [0, 1].map(|domain| Move { domain, technique: Technique::PreCopy, concurrency: 2 });
+        let seconds = |limits: &[(usize, u64)]| {
+            let max_downtimes_ms = limits.iter().copied().collect();
+            let situation = Situation { max_downtimes_ms, ..Situation::default() };
+            situation.predict(&source, &destination, &moves, None).0.total_seconds
         };
-        assert_eq!(seconds(Some(1)), seconds(None));
+        let last_passes_first = seconds(&[]).unwrap();
+        assert_eq!(seconds(&[(0, 1), (1, 1)]), Some(last_passes_first));
+        // Where nobody sets their shares they send more.
+        for host in [&mut source, &mut destination] {
+            host.migration_port.origin = CapacityOrigin::Assumed;
+        }
+        let with_equal_shares = Situation::default().predict(&source, &destination, &moves, None).0;
+        assert!(with_equal_shares.total_seconds.is_none_or(|seconds| seconds > last_passes_first + 0.5));
     }
 
     #[test]

@@ -97,8 +97,8 @@ pub(crate) struct Guest {
     pub(super) setup: f64,
     /// The downtime in milliseconds that its pre-copy may be allowed if it makes no headway.
     pub(super) max_downtime_ms: Option<u64>,
-    /// Whether what it keeps writing to is known by a pre-copy that ended here: the engine gave its last passes most of the link.
-    pub(super) is_seen_to_end: bool,
+    /// Whether it is known by its pre-copies over how much memory it keeps writing.
+    pub(super) set_is_known: bool,
     /// Bits that its traffic keeps dirtying again, at most.
     buffers: f64,
     memory: Dirtying,
@@ -119,12 +119,12 @@ impl Guest {
         let noticed = Some(measured - by_traffic).filter(|own| *own > DIRTY_NOISE).unwrap_or(0.0);
         // How large the set is that the guest itself keeps writing to is not known until it was seen: it may be all of it.
         let writes = domain.learned.and_then(|learned| learned.writes).filter(|_| runs(domain));
+        // A guest that writes faster than it was seen to may write to all of it.
+        let set = writes.filter(|writes| writes.bytes_per_second * 8.0 >= noticed);
+        let set = set.map(|writes| writes.most_bytes as f64 * 8.0);
         let memory = Dirtying {
             bits_per_second: writes.map_or(0.0, |writes| rate(writes.bytes_per_second * 8.0)).max(noticed),
-            // A guest that writes faster than it was seen to may write to all of it.
-            most_bits: writes
-                .filter(|writes| writes.bytes_per_second * 8.0 >= noticed)
-                .map_or(image, |writes| (writes.most_bytes as f64 * 8.0).min(image)),
+            most_bits: set.map_or(image, |set| set.min(image)),
         };
         Self {
             image,
@@ -134,7 +134,7 @@ impl Guest {
             arriving: inbound,
             setup: SETUP + LOOK * (domain.memory_bytes as f64 * 8.0 - image).max(0.0),
             max_downtime_ms: None,
-            is_seen_to_end: writes.is_some(),
+            set_is_known: set.is_some_and(|set| set < image),
             buffers: TRAFFIC_HOT_BITS.min(image),
             memory,
         }
@@ -343,6 +343,8 @@ pub(crate) struct Scene {
     pub(super) turn: f64,
     /// Whether the next is set up while one in flight ends.
     pub(super) launches_ahead: bool,
+    /// Whether the engine sets what each migration gets: it can't where it knows no capacity.
+    pub(super) sets_shares: bool,
     /// By what part of itself what is predicted may be off, either way.
     pub(super) spread: f64,
     /// Of both hosts, with what is asked of them at the start.
@@ -436,6 +438,7 @@ impl Scene {
             pace: *pace * crossing.map_or(1.0, |seen| within(seen.pace, Crossing::PACES)),
             turn: turn.min(setup),
             launches_ahead: *launches_ahead,
+            sets_shares: bandwidth.is_some() || ports.iter().any(|port| port.origin != CapacityOrigin::Assumed),
             spread,
             loads,
             shares,

@@ -127,7 +127,7 @@ impl<'a> Space<'a> {
         self.scene.seconds_alone(one).total_cmp(&self.scene.seconds_alone(other)).then(one.cmp(&other))
     }
 
-    /// Pre-copy wherever it is allowed, and would end with `level` of them sharing what all the traffic leaves.
+    /// Pre-copy wherever it is allowed, and would end with an equal share for each of `level` of what all the traffic leaves.
     pub(crate) fn pre_copy_where_it_ends(&self, level: usize) -> Vec<Technique> {
         let mut techniques = self.all_pre_copy();
         let share = self.scene.least_left_for(level) / level as f64;
