@@ -579,9 +579,8 @@ mod tests {
         assert!((9.0..=12.0).contains(&again), "{again} MiB are sent again");
     }
 
-    #[test]
-    fn a_limit_below_that_of_qemu_is_none() {
-        // Two at once, each of which leaves more than it may stop for at half the link, and less than at most of it.
+    /// Seconds of two at once, each of which leaves more than it may stop for at half the link, and less than at most of it.
+    fn seconds_of_two(origin: CapacityOrigin, max_downtime_ms: Option<u64>) -> Option<f64> {
         let guests = ["g", "h"].map(|name| (name, name, DomainState::Running));
         let [mut source, mut destination] = [fixture::host("a", &guests), fixture::host("b", &[])];
         let writes = Some(Writes { bytes_per_second: 5.8e6, most_bytes: 5_000_000 });
@@ -591,22 +590,26 @@ mod tests {
             domain.learned = Some(Learned { crossing_bytes: 64 << 20, writes, migrations: 2, of: Teacher::Itself });
         }
         for host in [&mut source, &mut destination] {
-            host.migration_port = Port::unnamed(1e8, CapacityOrigin::Detected);
+            host.migration_port = Port::unnamed(1e8, origin);
         }
         let moves = [0, 1].map(|domain| Move { domain, technique: Technique::PreCopy, concurrency: 2 });
-        let seconds = |limits: &[(usize, u64)]| {
-            let max_downtimes_ms = limits.iter().copied().collect();
-            let situation = Situation { max_downtimes_ms, ..Situation::default() };
-            situation.predict(&source, &destination, &moves, None).0.total_seconds
-        };
-        let last_passes_first = seconds(&[]).unwrap();
-        assert_eq!(seconds(&[(0, 1), (1, 1)]), Some(last_passes_first));
-        // Where nobody sets their shares they send more.
-        for host in [&mut source, &mut destination] {
-            host.migration_port.origin = CapacityOrigin::Assumed;
-        }
-        let with_equal_shares = Situation::default().predict(&source, &destination, &moves, None).0;
-        assert!(with_equal_shares.total_seconds.is_none_or(|seconds| seconds > last_passes_first + 0.5));
+        let max_downtimes_ms = [0, 1].into_iter().zip(max_downtime_ms.into_iter().cycle()).collect();
+        let situation = Situation { max_downtimes_ms, ..Situation::default() };
+        situation.predict(&source, &destination, &moves, None).0.total_seconds
+    }
+
+    #[test]
+    fn a_limit_below_that_of_qemu_is_none() {
+        let without = seconds_of_two(CapacityOrigin::Detected, None);
+        assert!(without.is_some());
+        assert_eq!(seconds_of_two(CapacityOrigin::Detected, Some(1)), without);
+    }
+
+    #[test]
+    fn last_passes_come_first_where_the_engine_knows_a_capacity_to_share() {
+        let shared = seconds_of_two(CapacityOrigin::Detected, None).unwrap();
+        let equal = seconds_of_two(CapacityOrigin::Assumed, None);
+        assert!(equal.is_none_or(|equal| equal > shared + 0.5), "{equal:?} s and {shared} s");
     }
 
     #[test]
