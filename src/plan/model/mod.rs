@@ -487,7 +487,7 @@ fn advance(flight: &mut Simulated, nics: &mut Nics, rate: f64) {
             let raised = flight.at.stop_bits.take().filter(|bits| bits.is_finite());
             let next = raised.unwrap_or_else(|| dirties.dirtied(flight.at.leg_seconds));
             let share = rate;
-            let rate = if dirties.set_is_known { nics.rate_of_last_passes(next, share) } else { share };
+            let rate = if dirties.writes_are_known { nics.rate_of_last_passes(next, share) } else { share };
             // A saved plan may say less than QEMU allows by itself.
             let limit = raised.and(dirties.max_downtime_ms).map_or(0.0, |limit| limit as f64 / 1000.0);
             let limit = limit.max(DOWNTIME_LIMIT);

@@ -97,8 +97,9 @@ pub(crate) struct Guest {
     pub(super) setup: f64,
     /// The downtime in milliseconds that its pre-copy may be allowed if it makes no headway.
     pub(super) max_downtime_ms: Option<u64>,
-    /// Whether it is known by its pre-copies over how much memory it keeps writing.
-    pub(super) set_is_known: bool,
+    /// Whether its pre-copies have shown what it writes, and it writes no faster now. That all of the set was seen is not needed: as
+    /// long as it was not, the set counts as all of the memory.
+    pub(super) writes_are_known: bool,
     /// Bits that its traffic keeps dirtying again, at most.
     buffers: f64,
     memory: Dirtying,
@@ -134,7 +135,7 @@ impl Guest {
             arriving: inbound,
             setup: SETUP + LOOK * (domain.memory_bytes as f64 * 8.0 - image).max(0.0),
             max_downtime_ms: None,
-            set_is_known: set.is_some_and(|set| set < image),
+            writes_are_known: set.is_some(),
             buffers: TRAFFIC_HOT_BITS.min(image),
             memory,
         }
