@@ -1,0 +1,129 @@
+//! How far one migration in flight is, as the engine's events tell: which leg of the model it is in, and what it has left.
+
+use crate::domain::{Phase, Technique};
+use crate::engine::migration::Progress;
+use crate::plan::{Leg, Move, Position, image_bits};
+use crate::profile::DomainProfile;
+
+/// Where a migration has gone by so much more memory than crossed, some was blank. Chosen: what is sent has headers.
+const BLANK: f64 = 1.25;
+
+/// After so many seconds a post-copy that has not switched over is taken to go by pre-copy. Chosen: a switch takes about one.
+const SWITCHES_WITHIN_SECONDS: f64 = 5.0;
+
+/// A migration in flight as it was last seen. Bytes unless named otherwise.
+#[derive(Clone, Copy)]
+pub(super) struct Flight {
+    /// Its place in the schedule, if a busy destination turns it away.
+    pub(super) planned: Move,
+    technique: Technique,
+    pub(super) launched_at: f64,
+    pub(super) leg: Leg,
+    leg_since: f64,
+    pub(super) progress: Progress,
+    progress_at: f64,
+    /// When it was compared last with what the model says of this leg, what had crossed then, and what remained.
+    compared: Option<(f64, u64, u64)>,
+    /// All that the first pass goes through, as far as it was seen.
+    whole: u64,
+    /// What had crossed by the end of the first pass.
+    pub(super) first_pass: Option<u64>,
+}
+
+impl Flight {
+    pub(super) fn launched(planned: Move, technique: Technique, now: f64) -> Self {
+        Self {
+            planned,
+            technique,
+            launched_at: now,
+            leg: Leg::Setup,
+            leg_since: now,
+            progress: Progress::default(),
+            progress_at: now,
+            compared: None,
+            whole: 0,
+            first_pass: None,
+        }
+    }
+
+    pub(super) fn phase(&mut self, phase: Phase, now: f64) {
+        let leg = match phase {
+            Phase::Starting => Leg::Setup,
+            // Until it is switched over.
+            Phase::PreCopy if self.technique == Technique::PostCopy => Leg::Switch,
+            Phase::PreCopy => Leg::Pass,
+            Phase::PostCopy | Phase::Recovering => Leg::Pull,
+            Phase::Checking => Leg::Finish,
+        };
+        if leg == Leg::Setup {
+            // What runs before a domain has ended.
+            self.launched_at = now;
+        }
+        self.enter(leg, now);
+    }
+
+    fn enter(&mut self, leg: Leg, now: f64) {
+        (self.leg, self.leg_since, self.compared) = (leg, now, None);
+    }
+
+    pub(super) fn progress(&mut self, progress: &Progress, now: f64) {
+        // It was to go by post-copy, and what it needs for that is not there.
+        let stays = progress.pass > 1 || now - self.leg_since > SWITCHES_WITHIN_SECONDS;
+        if self.leg == Leg::Switch && stays {
+            self.technique = Technique::PreCopy;
+            self.enter(Leg::Pass, now);
+        }
+        if progress.pass <= 1 {
+            self.whole = self.whole.max(progress.transferred.saturating_add(progress.remaining));
+        } else if self.leg == Leg::Pass && progress.pass > self.progress.pass {
+            self.first_pass.get_or_insert(progress.transferred);
+            self.enter(Leg::Pass, now);
+        }
+        (self.progress, self.progress_at) = (*progress, now);
+    }
+
+    /// Bits per second that have crossed since it was asked last, within the same leg. A mean rate would lag behind. `None` where
+    /// it went by blank memory, which takes time of its own in the model.
+    pub(super) fn since_compared(&mut self) -> Option<f64> {
+        let now = (self.progress_at, self.progress.transferred, self.progress.remaining);
+        let (then, crossed, remained) = self.compared.replace(now)?;
+        let crossed = now.1.saturating_sub(crossed);
+        let is_blank = remained.saturating_sub(now.2) as f64 > BLANK * crossed as f64;
+        (now.0 > then && !is_blank).then(|| crossed as f64 * 8.0 / (now.0 - then))
+    }
+
+    /// Whether memory was seen to cross.
+    pub(super) fn flows(&self) -> bool {
+        self.progress.transferred > 0
+    }
+
+    pub(super) fn position(&self, domain: &DomainProfile, now: f64) -> Position {
+        Position {
+            technique: self.technique,
+            leg: self.leg,
+            seconds: now - self.launched_at,
+            leg_seconds: now - self.leg_since,
+            remaining_bits: self.left(domain),
+            transferred_bits: self.progress.transferred as f64 * 8.0,
+            downtime_seconds: 0.0,
+            stop_bits: None,
+        }
+    }
+
+    /// Bits that the leg has still to send. QEMU counts pages of zeros, too, until it has come by them: how many are left is
+    /// taken from the profile at first, and more and more from those that it has come by.
+    fn left(&self, domain: &DomainProfile) -> f64 {
+        let bits = |bytes: u64| bytes as f64 * 8.0;
+        let Progress { pass, transferred, remaining, .. } = self.progress;
+        if self.leg == Leg::Pass && pass > 1 {
+            return bits(remaining);
+        }
+        let (image, whole) = (image_bits(domain), bits(self.whole));
+        let come_by = whole - bits(remaining);
+        if transferred == 0 || come_by <= 0.0 {
+            return image;
+        }
+        let (share, seen, expected) = (come_by / whole, bits(transferred) / come_by, image / whole);
+        bits(remaining) * (share * seen + (1.0 - share) * expected).min(1.0)
+    }
+}

@@ -1,0 +1,76 @@
+//! How fast memory crosses in a run, against what the model says.
+
+use crate::plan::Position;
+
+use super::flight::Flight;
+
+/// Seconds of the model's time over which what crosses is compared.
+pub(super) const COMPARED_SECONDS: f64 = 0.5;
+
+/// So many comparisons are needed before a run says how fast memory crosses.
+const FEWEST_COMPARISONS: usize = 3;
+
+/// Weight of the newest comparison in the pace; the last ten seconds count most.
+const NEWEST_WEIGHT: f64 = 0.3;
+
+/// How much slower or faster than by the model memory may be taken to cross. Chosen: a tenth of what was said is believed, and a
+/// burst is not, unless the capacity of a link was only assumed.
+const PACES: (f64, f64) = (0.1, 1.5);
+/// See [`PACES`].
+const FASTEST_IF_ASSUMED: f64 = 100.0;
+
+/// How fast memory crossed in a run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Pace {
+    /// As a part of what the model says without any experience.
+    pub(crate) pace: f64,
+    /// Over how many seconds it was compared.
+    pub(crate) seconds: f64,
+    /// Capacity of the slower of the two links.
+    pub(crate) link_bits_per_second: f64,
+}
+
+/// What crossed from one forecast to the next, as a part of what the model says, time after time.
+#[derive(Default)]
+pub(super) struct Paces(Vec<f64>);
+
+impl Paces {
+    /// Takes in what was `seen` last; the pace from now on, which was `before`. Of a link of which the capacity is only assumed
+    /// more is believed.
+    pub(super) fn take(&mut self, seen: f64, before: f64, is_assumed: bool) -> f64 {
+        self.0.push(seen);
+        let seen = seen.clamp(PACES.0, if is_assumed { FASTEST_IF_ASSUMED } else { PACES.1 });
+        before + NEWEST_WEIGHT * (seen - before)
+    }
+
+    /// The one in the middle, since less crosses for a moment when few pages are left, or few are not blank; and among how many.
+    /// `None` if they are too few.
+    pub(super) fn middle(&self) -> Option<(f64, usize)> {
+        let mut seen = self.0.clone();
+        seen.sort_by(f64::total_cmp);
+        let middle = seen.get(seen.len() / 2).filter(|_| seen.len() >= FEWEST_COMPARISONS)?;
+        Some((*middle, seen.len()))
+    }
+}
+
+/// What has crossed of `flights` since it was compared last, as a part of what the model says: by it they are in these positions
+/// `now`, and [`COMPARED_SECONDS`] `later` in those. `None` if there is nothing to compare.
+pub(super) fn compare<'a>(
+    flights: impl Iterator<Item = &'a mut Flight>,
+    now: &[(usize, Position)],
+    later: &[(usize, Position)],
+) -> Option<f64> {
+    let (mut measured, mut expected) = (0.0, 0.0);
+    for flight in flights.filter(|flight| flight.progress.bits_per_second > 0.0) {
+        let of = |positions: &[(usize, Position)]| {
+            positions.iter().find(|(domain, _)| *domain == flight.planned.domain).map(|(_, position)| *position)
+        };
+        if let Some((now, later)) = of(now).zip(of(later)).filter(|(now, later)| now.leg == later.leg) {
+            if let Some(seen) = flight.since_compared() {
+                measured += seen;
+                expected += (later.transferred_bits - now.transferred_bits) / COMPARED_SECONDS;
+            }
+        }
+    }
+    (expected > 0.0).then(|| measured / expected)
+}
