@@ -6,12 +6,15 @@
 //! closed form. `docs/model.md` says how well that matches measurements.
 
 pub(super) mod bound;
+mod passes;
 mod port;
 pub(super) mod scene;
 
+pub(super) use self::passes::can_converge;
 pub(super) use super::launch::Launch;
 use super::{Extreme, StepPrediction, Totals};
-use crate::domain::{DOWNTIME_MS, HELD_BACK, LAST_SECONDS, Technique, more_downtime};
+use crate::domain::{HELD_BACK, LAST_SECONDS, Technique};
+use crate::plan::model::passes::{DOWNTIME_LIMIT, Next, after_pass};
 use crate::plan::model::port::Nic;
 use crate::plan::model::scene::{Guest, INBOUND_KEPT, Load, OUTBOUND_KEPT, Scene};
 
@@ -42,17 +45,6 @@ pub(super) const FINISH: f64 = 0.2;
 /// page checking", version 5), which is 0.10 s/GiB; an idle guest of 192 GiB takes 8.8 s with everything, at most
 /// 0.046 s/GiB (QEMU 8.2.2 on a Xeon Gold 6430). Chosen between the two.
 pub(super) const LOOK: f64 = 0.07 / (1024.0 * 1024.0 * 1024.0 * 8.0);
-
-/// Pre-copy stops the guest for the rest as soon as that takes no longer than this many seconds: QEMU's
-/// `downtime-limit`, which libvirt leaves at its default.
-const DOWNTIME_LIMIT: f64 = DOWNTIME_MS as f64 / 1000.0;
-
-/// Passes without headway, and seconds of them, before the engine allows more downtime.
-const STALL: (u32, f64) = (3, 5.0);
-
-/// A pass that leaves more than this part of what it sent makes no headway. Chosen: at 0.98 a migration would
-/// need a hundred passes where a good one needs three, and QEMU's own estimates are not that exact.
-const NO_HEADWAY: f64 = 0.98;
 
 /// What a simulated evacuation comes to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -93,50 +85,6 @@ impl Prediction {
             high: at(1.0 + scene.spread),
         }
     }
-}
-
-/// Whether a pre-copy of `guest` ends when it gets `wire` bits per second of the link.
-pub(super) fn can_converge(scene: &Scene, guest: usize, wire: f64) -> bool {
-    let guest = &scene.guests[guest];
-    let rate = scene.goodput(wire, 1);
-    if rate <= 0.0 {
-        return false;
-    }
-    passes_to_the_end(guest, guest.image, rate).is_some()
-}
-
-/// What a pre-copy sends at `rate`, from a pass of `next` bits on, until it may stop, and what it then stops for, in bits; `None` if
-/// it never may.
-fn passes_to_the_end(guest: &Guest, mut next: f64, rate: f64) -> Option<(f64, f64)> {
-    let mut sent = 0.0;
-    loop {
-        let after = guest.dirtied(next / rate);
-        sent += next;
-        if after <= DOWNTIME_LIMIT * rate {
-            return Some((sent, after));
-        }
-        if after >= NO_HEADWAY * next {
-            return more_downtime_ends(guest, after, rate).map(|(more, stop)| (sent + more, stop));
-        }
-        next = after;
-    }
-}
-
-/// What a pre-copy without headway sends, from a pass of `next` bits on, until it is allowed a downtime that lets it end, and
-/// what it then stops for, in bits; `None` if no downtime does that it may be allowed.
-fn more_downtime_ends(guest: &Guest, mut next: f64, rate: f64) -> Option<(f64, f64)> {
-    let limit = guest.max_downtime_ms;
-    let (mut passes, mut sent, mut allowed) = (0, 0.0, DOWNTIME_MS);
-    more_downtime(allowed, limit)?;
-    while next > allowed as f64 / 1000.0 * rate {
-        if passes >= STALL.0 && sent / rate >= STALL.1 {
-            allowed = more_downtime(allowed, limit)?;
-        }
-        passes += 1;
-        sent += next;
-        next = guest.dirtied(next / rate);
-    }
-    Some((sent, next))
 }
 
 /// Simulates what is in flight, and `launches` in order; the outcome, and what becomes of each guest.
@@ -488,32 +436,19 @@ fn advance(flight: &mut Simulated, nics: &mut Nics, rate: f64) {
             let next = raised.unwrap_or_else(|| dirties.dirtied(flight.at.leg_seconds));
             let share = rate;
             let rate = if dirties.writes_are_known { nics.rate_of_last_passes(next, share) } else { share };
-            // A saved plan may say less than QEMU allows by itself.
-            let limit = raised.and(dirties.max_downtime_ms).map_or(0.0, |limit| limit as f64 / 1000.0);
-            let limit = limit.max(DOWNTIME_LIMIT);
-            if next <= limit * rate {
-                nics.stop(guest);
-                // As long as it takes at that rate; the rest crosses beside its share.
-                let at_share = if next > 0.0 { next * (share / rate).min(1.0) } else { 0.0 };
-                flight.at.transferred_bits += next - at_share;
-                flight.enter(Leg::Stop, at_share);
-            } else {
-                let settled = |(sent, stop)| (sent, Some(stop));
-                let last = if dirties.dirtied(next / rate) >= NO_HEADWAY * next {
-                    more_downtime_ends(dirties, next, rate).map(settled)
-                } else if rate > share {
-                    passes_to_the_end(dirties, next, rate).map(settled)
-                } else {
-                    // At its own share it goes pass by pass, since that may change.
-                    Some((next, None))
-                };
-                match last {
-                    Some((sent, stop)) => {
-                        flight.enter(Leg::Pass, sent);
-                        flight.at.stop_bits = stop;
-                    }
-                    None => flight.enter(Leg::Stalled, next),
+            match after_pass(dirties, next, raised.is_some(), share, rate) {
+                Next::Stop => {
+                    nics.stop(guest);
+                    // As long as it takes at that rate; the rest crosses beside its share.
+                    let at_share = if next > 0.0 { next * (share / rate).min(1.0) } else { 0.0 };
+                    flight.at.transferred_bits += next - at_share;
+                    flight.enter(Leg::Stop, at_share);
                 }
+                Next::Pass { bits, stop_bits } => {
+                    flight.enter(Leg::Pass, bits);
+                    flight.at.stop_bits = stop_bits;
+                }
+                Next::Stalled => flight.enter(Leg::Stalled, next),
             }
         }
         (Leg::Stop, _) => flight.enter(Leg::Switch, SWITCH),
