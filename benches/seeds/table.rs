@@ -92,6 +92,29 @@ fn summary(kept: &[Kept]) -> String {
              {most:.2}).",
         ));
     }
+    let endless = kept.iter().filter(|kept| best_plain(kept).is_some_and(f64::is_infinite)).count();
+    if endless > 0 {
+        lines.push(format!("Neither of the two ended on {endless} more, where tsmig did."));
+    }
+    // What does not end loses for as long as it is let run.
+    let both: Vec<[f64; 2]> = kept.iter().filter_map(losses).collect();
+    if !both.is_empty() {
+        let sum = |of: usize| both.iter().map(|lost| lost[of]).sum::<f64>();
+        lines.push(format!(
+            "Of the traffic that the paper's rule lost where it ended, tsmig lost {:.0} %, {:.0} instead of {:.0} Mbit.",
+            100.0 * sum(0) / sum(1),
+            sum(0),
+            sum(1)
+        ));
+    }
+    let watching: Vec<f64> =
+        kept.iter().flat_map(|kept| &kept.runs).filter(|run| run.policy == TSMIG).filter_map(before_launch).collect();
+    if let Some(middle) = median(watching.clone()) {
+        let most = watching.iter().copied().fold(0.0, f64::max);
+        lines.push(format!(
+            "From the command to the first launch tsmig took {middle:.1} s in the middle, {most:.1} s at most; the plain policies nothing.",
+        ));
+    }
     let runs = || kept.iter().flat_map(|kept| &kept.runs);
     lines.push(format!(
         "{} domains arrived by tsmig and were watched afterwards; {} false alarms. {}",
@@ -120,8 +143,24 @@ fn plain(kept: &Kept) -> Vec<(Vec<&Run>, &str)> {
 
 /// How long tsmig took of the fastest plain policy's time.
 fn ratio(kept: &Kept) -> Option<f64> {
-    let plain = plain(kept).iter().filter_map(|(runs, _)| median(totals(runs))).reduce(f64::min)?;
-    Some(median(totals(&tsmig(kept, KNOWN)))? / plain).filter(|ratio| ratio.is_finite() && *ratio > 0.0)
+    Some(median(totals(&tsmig(kept, KNOWN)))? / best_plain(kept)?).filter(|ratio| ratio.is_finite() && *ratio > 0.0)
+}
+
+/// How long the fastest plain policy took, in seconds: infinitely if none ended.
+fn best_plain(kept: &Kept) -> Option<f64> {
+    plain(kept).iter().filter_map(|(runs, _)| median(totals(runs))).reduce(f64::min)
+}
+
+/// What was lost by tsmig and by the paper's rule, in Mbit, if both ended.
+fn losses(kept: &Kept) -> Option<[f64; 2]> {
+    let (by_rule, ours) = (plain(kept).into_iter().next()?.0, tsmig(kept, KNOWN));
+    let ended = |runs: &[&Run]| median(totals(runs)).is_some_and(f64::is_finite);
+    (ended(&ours) && ended(&by_rule)).then(|| [lost(&ours), lost(&by_rule)])
+}
+
+/// Seconds from the command to the first launch.
+fn before_launch(run: &Run) -> Option<f64> {
+    Some(run.command_seconds? - run.total_seconds?)
 }
 
 fn totals(runs: &[&Run]) -> Vec<f64> {

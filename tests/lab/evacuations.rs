@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use tsmig_lab::{DEFAULT_LINK, Lab, Node, Rate};
 
 use crate::harness::{Guests, Test, assert_states, idle, info, receiver, run, sender, start};
@@ -22,6 +23,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("the_same_machine_under_two_names_is_refused", same_machine),
     ("an_interrupted_pre_copy_stays_at_the_source", interrupted),
     ("hosts_set_up_as_debian_ships_them_evacuate_by_pre_copy", as_debian_ships),
+    ("what_waits_is_launched_sooner_where_setting_up_takes_long", slow_destination),
 ];
 
 /// The test that no other runs beside: while thirty guests boot, the hosts of other labs do not answer in time.
@@ -215,6 +217,39 @@ fn thirty(lab: &Lab) -> Result<()> {
         most = most.max(in_flight);
     }
     ensure!(most > 6, "{most} at once");
+    for guest in &specs {
+        run.expect(0, &guest.name, "migrated")?;
+        assert_states(lab, &guest.name, None, Some("running"))?;
+    }
+    booted.iter().try_for_each(|guests| guests.assert_alive(lab))
+}
+
+/// The plan knows nothing of a destination that takes seconds before it lets a domain in. Over a fast link few are launched at once,
+/// and it would lie idle most of the time.
+fn slow_destination(lab: &Lab) -> Result<()> {
+    const DELAY_SECONDS: u32 = 5;
+    let specs: Vec<_> = (1..=10).map(|number| idle(&format!("g{number}")).memory_mib(96)).collect();
+    let booted = specs.chunks(5).map(|few| Guests::boot(lab, few.to_vec())).collect::<Result<Vec<_>>>()?;
+    let set_links = |rate| lab.hosts().iter().try_for_each(|&host| lab.set_rate(host, rate));
+    set_links(Rate::mbit(1000))?;
+    lab.delay_arrivals(Node::HostB, Some(DELAY_SECONDS))?;
+    let run = run(lab, &["evacuate", "host-a", "host-b", "--link", "1Gbit", "--output", "json"]);
+    lab.delay_arrivals(Node::HostB, None)?;
+    set_links(DEFAULT_LINK)?;
+    let run = run?;
+    let events = run.events()?;
+    let replanned =
+        events.iter().position(|event| event["kind"] == "replanned").context("nothing was planned anew")?;
+    let seen = events[replanned]["setup_seconds"].as_f64().context("what it was for")?;
+    ensure!(seen >= f64::from(DELAY_SECONDS), "{}", events[replanned]);
+    let most = |events: &[Value]| {
+        let in_flight = events.iter().scan(0, |now, event| {
+            *now += i32::from(event["event"] == "launch") - i32::from(event["event"] == "done");
+            Some(*now)
+        });
+        in_flight.max()
+    };
+    ensure!(most(&events) > most(&events[..replanned]), "{} {}", run.stdout, run.stderr);
     for guest in &specs {
         run.expect(0, &guest.name, "migrated")?;
         assert_states(lab, &guest.name, None, Some("running"))?;
