@@ -23,8 +23,9 @@ const FEWEST_OTHERS: usize = 3;
 /// make any plan look short.
 const SHARES: (f64, f64) = (0.02, 1.0);
 
-/// A pass that is shorter, in seconds, tells too little of how fast memory is written to.
-const SHORTEST_PASS: f64 = 0.25;
+/// Passes that are shorter, in seconds, even taken together, tell too little of how fast memory is written to: when each began is
+/// known to within a tenth of a second or more.
+const SHORTEST_SPELL: f64 = 0.5;
 
 /// A set that would have been written to so many times over by the end of the longest pass was seen whole.
 const SEEN_WHOLE: f64 = 1.5;
@@ -153,7 +154,7 @@ fn writes(migrations: &[&Migrated]) -> Option<Writes> {
 
 /// What the passes of one migration showed of what the guest writes of its own.
 struct Written {
-    /// The most that any pass showed.
+    /// The most that any pass showed, or short ones that followed each other.
     bytes_per_second: f64,
     /// The most that was written to in any pass, in bytes.
     most: f64,
@@ -167,16 +168,15 @@ impl Written {
         if !(traffic.is_finite() && traffic >= 0.0) {
             return None;
         }
-        let possible = |pass: &&Dirtied| {
-            pass.seconds.is_finite() && pass.seconds >= SHORTEST_PASS && pass.bytes <= migrated.memory
-        };
+        let possible =
+            |pass: &&Dirtied| pass.seconds.is_finite() && pass.seconds > 0.0 && pass.bytes <= migrated.memory;
         let own = |pass: &Dirtied| {
             let by_traffic = crate::plan::dirtied_by_traffic(traffic, pass.seconds);
             (pass.seconds, (pass.bytes as f64 - by_traffic).max(0.0))
         };
         let passes: Vec<(f64, f64)> = migrated.dirtied.iter().filter(possible).map(own).collect();
         Some(Self {
-            bytes_per_second: passes.iter().map(|(seconds, bytes)| bytes / seconds).reduce(f64::max)?,
+            bytes_per_second: fastest(&passes)?,
             most: passes.iter().map(|(_, bytes)| *bytes).fold(0.0, f64::max),
             longest_seconds: passes.iter().map(|(seconds, _)| *seconds).fold(0.0, f64::max),
             memory: migrated.memory,
@@ -189,6 +189,21 @@ impl Written {
         let whole = without_end > 0.0 && without_end >= SEEN_WHOLE * self.most;
         if whole { self.most as u64 } else { self.memory }
     }
+}
+
+/// The highest rate in bytes per second over any pass, or over short ones together, each with its seconds and bytes; `None` if all of
+/// them are too short.
+fn fastest(passes: &[(f64, f64)]) -> Option<f64> {
+    let (mut spell, mut fastest) = ((0.0, 0.0), None::<f64>);
+    for (seconds, bytes) in passes {
+        spell = (spell.0 + seconds, spell.1 + bytes);
+        if spell.0 >= SHORTEST_SPELL {
+            let rate = spell.1 / spell.0;
+            fastest = Some(fastest.map_or(rate, |fastest| fastest.max(rate)));
+            spell = (0.0, 0.0);
+        }
+    }
+    fastest
 }
 
 /// The value in the middle, of an even number the larger of the two.
@@ -319,6 +334,9 @@ mod tests {
         assert_eq!(passes(&[(10.0, 0), (1.0, 0)]).most_bytes, 100 * MIB, "what was never written to was never seen");
         let open = passes(&[(10.0, 20), (2.0, 4)]);
         assert_eq!((open.bytes_per_second, open.most_bytes), (2.0 * MIB as f64, 100 * MIB));
+        // How long short passes took is not known well; together they tell.
+        assert_eq!(passes(&[(10.0, 6), (0.25, 3), (0.5, 0), (0.125, 9)]).bytes_per_second, 4.0 * MIB as f64);
+        assert!(writes(&[&seen(&[(0.25, 6), (0.125, 1)])]).is_none());
         // That it wrote slowly, or nothing, for once does not make a set without end of what is written fast.
         for slow in [2, 0] {
             let both = writes(&[&seen(&[(20.0, slow)]), &seen(&[(10.0, 3), (1.0, 2)])]).unwrap();

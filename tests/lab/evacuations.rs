@@ -238,8 +238,7 @@ fn slow_destination(lab: &Lab) -> Result<()> {
     set_links(DEFAULT_LINK)?;
     let run = run?;
     let events = run.events()?;
-    let replanned =
-        events.iter().position(|event| event["kind"] == "replanned").context("nothing was planned anew")?;
+    let replanned = events.iter().position(|event| event["kind"] == "replanned").context("nothing was planned anew")?;
     let seen = events[replanned]["setup_seconds"].as_f64().context("what it was for")?;
     ensure!(seen >= f64::from(DELAY_SECONDS), "{}", events[replanned]);
     let most = |events: &[Value]| {
