@@ -82,26 +82,32 @@ fn summary(kept: &[Kept]) -> String {
         "When a quarter had crossed, the end was foretold within 10 % in {good} of {} runs.",
         etas.len()
     ));
-    let ratios: Vec<f64> = kept.iter().filter_map(ratio).collect();
-    if !ratios.is_empty() {
+    for (trips, what) in [(NEW, "new guests"), (KNOWN, "guests that went there and back")] {
+        let ratios: Vec<f64> = kept.iter().filter_map(|kept| ratio(kept, trips)).collect();
+        if ratios.is_empty() {
+            continue;
+        }
         let mean = (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp();
         let (least, most) =
             (ratios.iter().copied().fold(f64::INFINITY, f64::min), ratios.iter().copied().fold(0.0, f64::max));
         lines.push(format!(
-            "Against the faster of the two plain policies tsmig took {mean:.2} of the time in the geometric mean ({least:.2} to \
+            "Against the faster of the two plain policies, {what}: {mean:.2} of the time in the geometric mean ({least:.2} to \
              {most:.2}).",
         ));
     }
-    let endless = kept.iter().filter(|kept| best_plain(kept).is_some_and(f64::is_infinite)).count();
+    let only_we = |kept: &&Kept| best_plain(kept).is_some_and(f64::is_infinite) && ends(&tsmig(kept, KNOWN));
+    let endless = kept.iter().filter(only_we).count();
     if endless > 0 {
-        lines.push(format!("Neither of the two ended on {endless} more, where tsmig did."));
+        let seeds = if endless == 1 { "1 more seed" } else { &format!("{endless} more seeds") };
+        lines.push(format!("On {seeds} neither of the two ended, and tsmig did."));
     }
-    // What does not end loses for as long as it is let run.
+    // What does not end loses over another time.
     let both: Vec<[f64; 2]> = kept.iter().filter_map(losses).collect();
     if !both.is_empty() {
         let sum = |of: usize| both.iter().map(|lost| lost[of]).sum::<f64>();
         lines.push(format!(
-            "Of the traffic that the paper's rule lost where it ended, tsmig lost {:.0} %, {:.0} instead of {:.0} Mbit.",
+            "Of the traffic that the paper's rule lost where it ended, tsmig lost {:.0} % once it knew the guests, {:.0} instead of \
+             {:.0} Mbit.",
             100.0 * sum(0) / sum(1),
             sum(0),
             sum(1)
@@ -112,7 +118,8 @@ fn summary(kept: &[Kept]) -> String {
     if let Some(middle) = median(watching.clone()) {
         let most = watching.iter().copied().fold(0.0, f64::max);
         lines.push(format!(
-            "From the command to the first launch tsmig took {middle:.1} s in the middle, {most:.1} s at most; the plain policies nothing.",
+            "From the command to the first launch tsmig took {middle:.1} s in the median, {most:.1} s at most. The plain policies are \
+             told who sends, and need not watch.",
         ));
     }
     let runs = || kept.iter().flat_map(|kept| &kept.runs);
@@ -141,9 +148,9 @@ fn plain(kept: &Kept) -> Vec<(Vec<&Run>, &str)> {
     policies
 }
 
-/// How long tsmig took of the fastest plain policy's time.
-fn ratio(kept: &Kept) -> Option<f64> {
-    Some(median(totals(&tsmig(kept, KNOWN)))? / best_plain(kept)?).filter(|ratio| ratio.is_finite() && *ratio > 0.0)
+/// How long tsmig took of the fastest plain policy's time, after so many trips.
+fn ratio(kept: &Kept, trips: usize) -> Option<f64> {
+    Some(median(totals(&tsmig(kept, trips)))? / best_plain(kept)?).filter(|ratio| ratio.is_finite() && *ratio > 0.0)
 }
 
 /// How long the fastest plain policy took, in seconds: infinitely if none ended.
@@ -154,8 +161,12 @@ fn best_plain(kept: &Kept) -> Option<f64> {
 /// What was lost by tsmig and by the paper's rule, in Mbit, if both ended.
 fn losses(kept: &Kept) -> Option<[f64; 2]> {
     let (by_rule, ours) = (plain(kept).into_iter().next()?.0, tsmig(kept, KNOWN));
-    let ended = |runs: &[&Run]| median(totals(runs)).is_some_and(f64::is_finite);
-    (ended(&ours) && ended(&by_rule)).then(|| [lost(&ours), lost(&by_rule)])
+    (ends(&ours) && ends(&by_rule)).then(|| [lost(&ours), lost(&by_rule)])
+}
+
+/// Whether it ends, in the median.
+fn ends(runs: &[&Run]) -> bool {
+    median(totals(runs)).is_some_and(f64::is_finite)
 }
 
 /// Seconds from the command to the first launch.

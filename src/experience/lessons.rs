@@ -23,9 +23,10 @@ const FEWEST_OTHERS: usize = 3;
 /// make any plan look short.
 const SHARES: (f64, f64) = (0.02, 1.0);
 
-/// Passes that are shorter, in seconds, even taken together, tell too little of how fast memory is written to: when each began is
-/// known to within a tenth of a second or more.
-const SHORTEST_SPELL: f64 = 0.5;
+/// Passes that are shorter, in seconds, even taken together, tell too little of how fast memory is written to. Chosen: when a pass
+/// began is known only to a tenth of a second or worse, which is a quarter of this; and a small set that is written to fast is full
+/// within little more.
+const SHORTEST_SPELL: f64 = 0.4;
 
 /// A set that would have been written to so many times over by the end of the longest pass was seen whole.
 const SEEN_WHOLE: f64 = 1.5;
@@ -172,7 +173,7 @@ impl Written {
             |pass: &&Dirtied| pass.seconds.is_finite() && pass.seconds > 0.0 && pass.bytes <= migrated.memory;
         let own = |pass: &Dirtied| {
             let by_traffic = crate::plan::dirtied_by_traffic(traffic, pass.seconds);
-            (pass.seconds, (pass.bytes as f64 - by_traffic).max(0.0))
+            (pass.seconds, pass.bytes as f64 - by_traffic)
         };
         let passes: Vec<(f64, f64)> = migrated.dirtied.iter().filter(possible).map(own).collect();
         Some(Self {
@@ -191,19 +192,24 @@ impl Written {
     }
 }
 
-/// The highest rate in bytes per second over any pass, or over short ones together, each with its seconds and bytes; `None` if all of
-/// them are too short.
+/// The highest rate in bytes per second over any pass, or over neighbours that are short together; each with its seconds, and the
+/// bytes beyond those of its traffic. `None` if all of them are too short. How much a pass was to send is known well, if not when it
+/// began, so that what one of two neighbours has too much the other lacks.
 fn fastest(passes: &[(f64, f64)]) -> Option<f64> {
-    let (mut spell, mut fastest) = ((0.0, 0.0), None::<f64>);
-    for (seconds, bytes) in passes {
-        spell = (spell.0 + seconds, spell.1 + bytes);
-        if spell.0 >= SHORTEST_SPELL {
-            let rate = spell.1 / spell.0;
-            fastest = Some(fastest.map_or(rate, |fastest| fastest.max(rate)));
-            spell = (0.0, 0.0);
+    let from = |first: usize| {
+        let (mut seconds, mut bytes) = (0.0, 0.0);
+        for (place, pass) in passes[first..].iter().enumerate() {
+            if place > 0 && pass.0 >= SHORTEST_SPELL {
+                return None;
+            }
+            (seconds, bytes) = (seconds + pass.0, bytes + pass.1);
+            if seconds >= SHORTEST_SPELL {
+                return Some((bytes / seconds).max(0.0));
+            }
         }
-    }
-    fastest
+        None
+    };
+    (0..passes.len()).filter_map(from).reduce(f64::max)
 }
 
 /// The value in the middle, of an even number the larger of the two.
@@ -335,7 +341,9 @@ mod tests {
         let open = passes(&[(10.0, 20), (2.0, 4)]);
         assert_eq!((open.bytes_per_second, open.most_bytes), (2.0 * MIB as f64, 100 * MIB));
         // How long short passes took is not known well; together they tell.
-        assert_eq!(passes(&[(10.0, 6), (0.25, 3), (0.5, 0), (0.125, 9)]).bytes_per_second, 4.0 * MIB as f64);
+        let short = passes(&[(10.0, 6), (0.25, 3), (0.125, 0), (0.125, 1), (0.5, 0), (0.125, 9)]);
+        assert_eq!((short.bytes_per_second, short.most_bytes), (8.0 * MIB as f64, 9 * MIB));
+        assert_eq!(passes(&[(0.25, 9), (0.5, 1)]).bytes_per_second, 2.0 * MIB as f64, "a long one by itself");
         assert!(writes(&[&seen(&[(0.25, 6), (0.125, 1)])]).is_none());
         // That it wrote slowly, or nothing, for once does not make a set without end of what is written fast.
         for slow in [2, 0] {

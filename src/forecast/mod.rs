@@ -90,7 +90,7 @@ impl Forecaster {
         &self.profiles.source
     }
 
-    /// How fast memory has crossed; `None` if that was seen for too short. A capacity that is only assumed, or a cap, is no measure.
+    /// How fast memory has crossed; `None` if that was seen for too short a time. A capacity that is only assumed, or a cap, is no measure.
     pub(crate) fn pace(&self) -> Option<Pace> {
         let Both { source, destination } = &self.profiles;
         let is_measure = self.bandwidth_bits_per_second.is_none() && !is_assumed(&self.profiles);
@@ -186,7 +186,7 @@ impl Forecaster {
             domain.learned = domain.learned.map(|learned| Learned { crossing_bytes: image as u64, ..learned });
         }
         let (totals, _) = self.situation.predict(&source, destination, &moves, self.bandwidth_bits_per_second);
-        let leeway = if moves.is_empty() { None } else { self.replanner.leeway(now) };
+        let leeway = if moves.is_empty() { None } else { self.replanner.leeway_if_due(now) };
         let sooner = leeway.and_then(|leeway| {
             self.situation.sooner((&source, destination), &moves, self.bandwidth_bits_per_second, leeway)
         });

@@ -1,4 +1,4 @@
-//! Whether what waits had better be launched otherwise than planned, and how.
+//! When to look for a better schedule than the planned one, how much it must gain, and the one that was found.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use crate::engine::{Replanned, Schedule, Scheduled};
 use crate::plan::{Leeway, Move, Plan, Totals};
 
 /// Seconds between two looks for a better schedule. Chosen: long enough to see what the last one came to.
-const PAUSE_SECONDS: f64 = 4.0;
+const REPLAN_SECONDS: f64 = 4.0;
 
 /// What waits is launched otherwise only if that gains more than this, in seconds, and more than what the prediction may be off.
 /// Chosen: equal runs differ by about as much.
@@ -29,9 +29,9 @@ impl Replanner {
         Self { leeway, planned: plan.migrations.iter().map(planned).collect(), looked_at: 0.0, better: None }
     }
 
-    /// What may change, if it is time to look for something better.
-    pub(super) fn leeway(&mut self, now: f64) -> Option<Leeway> {
-        let leeway = self.leeway.filter(|_| now - self.looked_at >= PAUSE_SECONDS)?;
+    /// What may change, if it is time to look for something better. The next time is a while later.
+    pub(super) fn leeway_if_due(&mut self, now: f64) -> Option<Leeway> {
+        let leeway = self.leeway.filter(|_| now - self.looked_at >= REPLAN_SECONDS)?;
         self.looked_at = now;
         Some(leeway)
     }
