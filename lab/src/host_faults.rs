@@ -21,21 +21,6 @@ impl Lab {
         Ok(())
     }
 
-    /// Has a host's libvirt take so many seconds more before it takes a domain in, or, by `None`, none. It is started anew for that;
-    /// the guests run on.
-    pub fn delay_arrivals(&self, host: Node, seconds: Option<u32>) -> Result<()> {
-        let script = match seconds {
-            // What it writes would be the domain's new definition.
-            Some(seconds) => format!(
-                "mkdir -p /etc/libvirt/hooks && cd /etc/libvirt/hooks && \
-                 printf '#!/bin/sh\\ncat > /dev/null\\ntest \"$2\" != migrate || sleep {seconds}\\n' > qemu && chmod 755 qemu"
-            ),
-            None => "rm -f /etc/libvirt/hooks/qemu".to_owned(),
-        };
-        self.run(host, &["sh", "-c", &script]).with_context(|| format!("the hook of {host}"))?;
-        self.restart_libvirtd(host)
-    }
-
     /// Sets one option of a host's `libvirtd.conf`, in its syntax (`auth_tcp = "sasl"`), and starts libvirtd anew. The
     /// guests run on.
     pub fn set_libvirtd_option(&self, host: Node, line: &str) -> Result<()> {
@@ -54,10 +39,6 @@ impl Lab {
             let script = format!("sed -i '/^{key} /d' {path} && printf '%s\\n' '{line}' >> {path}");
             self.run(host, &["sh", "-c", &script]).with_context(|| format!("configuring the libvirtd of {host}"))?;
         }
-        self.restart_libvirtd(host)
-    }
-
-    fn restart_libvirtd(&self, host: Node) -> Result<()> {
         kill(self.libvirtd_pid(host)?, Signal::SIGKILL).with_context(|| format!("stopping the libvirtd of {host}"))?;
         self.start_daemons()
     }
