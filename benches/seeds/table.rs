@@ -148,7 +148,7 @@ fn plain(kept: &Kept) -> Vec<(Vec<&Run>, &str)> {
     policies
 }
 
-/// How long tsmig took of the fastest plain policy's time, after so many trips.
+/// tsmig's time after so many trips, as a part of the fastest plain policy's.
 fn ratio(kept: &Kept, trips: usize) -> Option<f64> {
     Some(median(totals(&tsmig(kept, trips)))? / best_plain(kept)?).filter(|ratio| ratio.is_finite() && *ratio > 0.0)
 }

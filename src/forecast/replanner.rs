@@ -52,7 +52,7 @@ impl Replanner {
     }
 }
 
-/// More seconds than this must be gained for a change, where this is predicted without it.
+/// How many seconds a change must gain at least: by as much the prediction without it may be off.
 pub(super) fn worth_a_change(predicted: &Totals) -> f64 {
     let spread = predicted.high.zip(predicted.total_seconds).map(|(high, total)| high.total_seconds - total);
     spread.unwrap_or(0.0).max(LEAST_GAIN_SECONDS)
