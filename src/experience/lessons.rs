@@ -145,12 +145,20 @@ fn share(migrated: &Migrated) -> Option<f64> {
 /// What a domain writes of its own, by the passes of its migrations: within t seconds a guest writes to `min(rate t, set)` bytes.
 ///
 /// The rate is the one in the middle of those that each migration showed. Whether a migration showed all of the set is then judged by
-/// that rate, if it is higher than its own: what wrote slowly for once has not shown that the set has no end.
+/// that rate, if it is higher than its own: what wrote slowly for once has not shown that the set has no end. If half of the migrations
+/// showed all of it, all of it was seen.
 fn writes(migrations: &[&Migrated]) -> Option<Writes> {
     let seen: Vec<Written> = migrations.iter().filter_map(|migrated| Written::of(migrated)).collect();
     let rate = median(seen.iter().map(|written| written.bytes_per_second))?;
-    let most = median(seen.iter().map(|written| written.most_at(rate) as f64))?;
-    Some(Writes { bytes_per_second: rate, most_bytes: most as u64 })
+    let most = median(seen.iter().map(|written| written.most))?;
+    let mut open: Vec<&Written> = seen.iter().filter(|written| !written.shows_all_at(rate)).collect();
+    open.sort_by(|a, b| a.growth().total_cmp(&b.growth()));
+    let of_most = open.get(open.len() / 2).filter(|_| 2 * open.len() > seen.len());
+    Some(Writes {
+        bytes_per_second: rate,
+        most_bytes: of_most.map_or(most, |written| written.most) as u64,
+        open_after_seconds: of_most.map(|written| written.longest_seconds),
+    })
 }
 
 /// What the passes of one migration showed of what the guest writes of its own.
@@ -160,7 +168,6 @@ struct Written {
     /// The most that was written to in any pass, in bytes.
     most: f64,
     longest_seconds: f64,
-    memory: u64,
 }
 
 impl Written {
@@ -180,15 +187,18 @@ impl Written {
             bytes_per_second: fastest(&passes)?,
             most: passes.iter().map(|(_, bytes)| *bytes).fold(0.0, f64::max),
             longest_seconds: passes.iter().map(|(seconds, _)| *seconds).fold(0.0, f64::max),
-            memory: migrated.memory,
         })
     }
 
-    /// The set in bytes, of a guest that writes at `rate`: all of its memory if that could not be seen.
-    fn most_at(&self, rate: f64) -> u64 {
+    /// Whether all of the set was seen, of a guest that writes at `rate`.
+    fn shows_all_at(&self, rate: f64) -> bool {
         let without_end = rate.max(self.bytes_per_second) * self.longest_seconds;
-        let whole = without_end > 0.0 && without_end >= SEEN_WHOLE * self.most;
-        if whole { self.most as u64 } else { self.memory }
+        without_end > 0.0 && without_end >= SEEN_WHOLE * self.most
+    }
+
+    /// How fast the set grows that was not seen whole, as the model takes it: with the square root of the time.
+    fn growth(&self) -> f64 {
+        self.most / self.longest_seconds.sqrt()
     }
 }
 
@@ -336,10 +346,12 @@ mod tests {
         };
         let passes = |list: &[(f64, u64)]| writes(&[&seen(list)]).unwrap();
         let whole = passes(&[(10.0, 6), (1.0, 2)]);
-        assert_eq!((whole.bytes_per_second, whole.most_bytes), (2.0 * MIB as f64, 6 * MIB));
-        assert_eq!(passes(&[(10.0, 0), (1.0, 0)]).most_bytes, 100 * MIB, "what was never written to was never seen");
+        let expected = Writes { bytes_per_second: 2.0 * MIB as f64, most_bytes: 6 * MIB, open_after_seconds: None };
+        assert_eq!(whole, expected);
+        let none = passes(&[(10.0, 0), (1.0, 0)]).open_after_seconds;
+        assert_eq!(none, Some(10.0), "what was never written to was never seen");
         let open = passes(&[(10.0, 20), (2.0, 4)]);
-        assert_eq!((open.bytes_per_second, open.most_bytes), (2.0 * MIB as f64, 100 * MIB));
+        assert_eq!(open, Writes { most_bytes: 20 * MIB, open_after_seconds: Some(10.0), ..expected });
         // How long short passes took is not known well; together they tell.
         let short = passes(&[(10.0, 6), (0.25, 3), (0.125, 0), (0.125, 1), (0.5, 0), (0.125, 9)]);
         assert_eq!((short.bytes_per_second, short.most_bytes), (8.0 * MIB as f64, 9 * MIB));
@@ -348,10 +360,17 @@ mod tests {
         // That it wrote slowly, or nothing, for once does not make a set without end of what is written fast.
         for slow in [2, 0] {
             let both = writes(&[&seen(&[(20.0, slow)]), &seen(&[(10.0, 3), (1.0, 2)])]).unwrap();
-            assert_eq!((both.bytes_per_second, both.most_bytes), (2.0 * MIB as f64, 3 * MIB), "{slow}");
+            assert_eq!(both, Writes { most_bytes: 3 * MIB, ..expected }, "{slow}");
         }
         // And what one has shown whole stays known though the others wrote more slowly.
         let one = [seen(&[(2.0, 4)]), seen(&[(5.0, 6), (1.0, 2)]), seen(&[(3.0, 6), (1.0, 4)])];
-        assert_eq!(writes(&one.each_ref()).unwrap().most_bytes, 6 * MIB);
+        assert_eq!(writes(&one.each_ref()), Some(Writes { open_after_seconds: None, ..expected }));
+        // Of two that have shown an end of it or none, one is enough; and none says how far it was seen.
+        let [short, long] = [seen(&[(8.0, 4)]), seen(&[(20.0, 5)])];
+        let rate = 0.5 * MIB as f64;
+        let both = Writes { bytes_per_second: rate, most_bytes: 5 * MIB, open_after_seconds: None };
+        assert_eq!(writes(&[&short, &long]), Some(both));
+        let open = Writes { most_bytes: 4 * MIB, open_after_seconds: Some(8.0), ..both };
+        assert_eq!(writes(&[&short, &short]), Some(open));
     }
 }

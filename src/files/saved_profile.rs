@@ -66,6 +66,8 @@ fn check(text: &Text<'_>, prefix: &str, profile: &Profile) -> Result<(), FileErr
         }
         if let Some(writes) = domain.learned.and_then(|learned| learned.writes) {
             text.check_number(&key("learned.writes.bytes_per_second"), writes.bytes_per_second)?;
+            let open_after = writes.open_after_seconds.unwrap_or_default();
+            text.check_number(&key("learned.writes.open_after_seconds"), open_after)?;
         }
         text.check_uuid(&mut uuids, &domain.uuid, key("uuid"))?;
         text.check_unique(&mut names, domain.name.clone(), &domain.name, key("name"))?;

@@ -32,8 +32,11 @@ pub enum Teacher {
 pub struct Writes {
     /// How fast, in bytes per second: of whole pages.
     pub bytes_per_second: f64,
-    /// How much memory at the most that is, however long it goes on, in bytes.
+    /// How much memory that was at the most, in bytes; however long it goes on, if [`Self::open_after_seconds`] is not there.
     pub most_bytes: u64,
+    /// So many seconds of writing showed no end of that: in more of them it is more. `None` if all of it was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_after_seconds: Option<f64>,
 }
 
 /// How migrations from this host to the other were seen to cross.

@@ -209,7 +209,10 @@ pub(crate) fn known(known: &Known) -> String {
                 domain.domain.clone(),
                 format!("{:.0} %", 100.0 * domain.lesson.crosses),
                 of(|writes| format!("{}/s", size(writes.bytes_per_second as u64))),
-                of(|writes| size(writes.most_bytes)),
+                of(|writes| match writes.open_after_seconds {
+                    Some(_) => format!("{} or more", size(writes.most_bytes)),
+                    None => size(writes.most_bytes),
+                }),
                 domain.lesson.migrations.to_string(),
                 domain.at.clone(),
             ],

@@ -87,7 +87,11 @@ fn nothing_is_believed_beyond_what_can_be() {
                     link_bits_per_second,
                     runs: 1,
                 });
-                let writes = Some(Writes { bytes_per_second: value.min(1e3), most_bytes: u64::MAX });
+                let writes = Some(Writes {
+                    bytes_per_second: value.min(1e3),
+                    most_bytes: u64::MAX,
+                    open_after_seconds: Some(value),
+                });
                 source.domains[0].learned = learned(IMAGE, writes);
                 let plan = planned(&source, &destination);
                 let (total, bound) = (seconds(&plan), plan.bound_seconds.expect("it ends"));
@@ -103,7 +107,7 @@ fn a_guest_that_was_seen_to_write_too_fast_for_pre_copy_goes_by_post_copy() {
     let (mut source, destination) = lone();
     assert_eq!(by(&planned(&source, &destination), Technique::PostCopy), [] as [&str; 0]);
     // 11 MiB/s: less than a measurement of dirty rates errs by on two guests, and as much as the link carries.
-    let writes = |most_bytes| Some(Writes { bytes_per_second: 12e6, most_bytes });
+    let writes = |most_bytes| Some(Writes { bytes_per_second: 12e6, most_bytes, open_after_seconds: None });
     source.domains[0].learned = learned(IMAGE, writes(64 << 20));
     assert_eq!(by(&planned(&source, &destination), Technique::PostCopy), ["x"]);
     // A set that crosses within the downtime is no obstacle.

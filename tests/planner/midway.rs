@@ -32,14 +32,14 @@ proptest! {
     fn the_rest_ends_as_the_whole(
         (source, destination) in hosts(1..=7, ordinary), all in moves(7), cap in prop_oneof![Just(None), Just(Some(3e7))],
         (setups_apart_seconds, launches_ahead) in prop_oneof![Just((0.0, true)), (0.0..0.7, Just(false))],
-        writes in prop::collection::vec(prop::option::of((1e5..1e7, 1u64 << 18..1 << 23)), 7),
+        writes in prop::collection::vec(prop::option::of((1e5..1e7, 1u64 << 18..1 << 23, prop::option::of(0.5..20.0))), 7),
     ) {
         let [here, there] = [&source, &destination].map(|host| host.migration_port.bits_per_second);
         let link_bits_per_second = here.min(there);
         let crossing = Crossing { pace: 1.0, setup_seconds: 0.5, setups_apart_seconds: Some(setups_apart_seconds), link_bits_per_second, runs: 1 };
         let mut source = Profile { crossing: Some(crossing), ..source };
         for (domain, writes) in source.domains.iter_mut().zip(writes) {
-            let seen = writes.map(|(bytes_per_second, most_bytes)| Writes { bytes_per_second, most_bytes });
+            let seen = writes.map(|(bytes_per_second, most_bytes, open_after_seconds)| Writes { bytes_per_second, most_bytes, open_after_seconds });
             let learned = |_| Learned { crossing_bytes: domain.resident_bytes, writes: seen, migrations: 1, of: Teacher::Itself };
             domain.learned = seen.map(learned);
         }

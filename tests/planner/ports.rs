@@ -92,13 +92,15 @@ fn on_a_wire_of_their_own_all_go_by_pre_copy_at_full_speed() {
 fn pre_copies_that_share_a_wire_of_their_own_end_since_the_last_passes_get_most_of_it() {
     // What receiving 30 Mbit/s was seen to write to, beside what is expected of the traffic: once a set that was seen whole, once so
     // little at a time that it was not.
-    for (mib_per_second, most_bytes) in [(3.1, 2_400_000), (0.2, u64::MAX)] {
-        let writes = Some(Writes { bytes_per_second: mib_per_second * 1048576.0, most_bytes });
+    for case in [(3.1, 2_400_000, None), (0.2, 2_100_000, Some(10.0))] {
+        let (mib_per_second, most_bytes, open_after_seconds) = case;
+        let writes = Writes { bytes_per_second: mib_per_second * 1048576.0, most_bytes, open_after_seconds };
         let mut hosts = all_on("br0", &balanced());
-        let learned = |crossing_bytes| Learned { crossing_bytes, writes, migrations: 2, of: Teacher::Itself };
+        let learned =
+            |crossing_bytes| Learned { crossing_bytes, writes: Some(writes), migrations: 2, of: Teacher::Itself };
         hosts.0.domains.iter_mut().for_each(|domain| domain.learned = Some(learned(domain.resident_bytes)));
         let plan = planned(&hosts);
-        assert_eq!(by(&plan, Technique::PostCopy), Vec::<&str>::new(), "{mib_per_second}");
+        assert_eq!(by(&plan, Technique::PostCopy), Vec::<&str>::new(), "{case:?}");
         let all_at_once = plan.alternatives.iter().find(|other| other.policy == "pre-copy-only").unwrap();
         assert!(all_at_once.predicted.total_seconds.is_some(), "{all_at_once:?}");
     }

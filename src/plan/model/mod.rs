@@ -518,7 +518,7 @@ mod tests {
     fn seconds_of_two(origin: CapacityOrigin, max_downtime_ms: Option<u64>) -> Option<f64> {
         let guests = ["g", "h"].map(|name| (name, name, DomainState::Running));
         let [mut source, mut destination] = [fixture::host("a", &guests), fixture::host("b", &[])];
-        let writes = Some(Writes { bytes_per_second: 5.8e6, most_bytes: 5_000_000 });
+        let writes = Some(Writes { bytes_per_second: 5.8e6, most_bytes: 5_000_000, open_after_seconds: None });
         for domain in &mut source.domains {
             (domain.memory_bytes, domain.resident_bytes) = (64 << 20, 64 << 20);
             (domain.outbound_bits_per_second, domain.inbound_bits_per_second) = (0.0, 0.0);
@@ -531,6 +531,24 @@ mod tests {
         let max_downtimes_ms = [0, 1].into_iter().zip(max_downtime_ms.into_iter().cycle()).collect();
         let situation = Situation { max_downtimes_ms, ..Situation::default() };
         situation.predict(&source, &destination, &moves, None).0.total_seconds
+    }
+
+    #[test]
+    fn a_set_of_which_no_end_was_seen_grows_with_the_root_of_the_time_and_never_faster_than_it_is_written_to() {
+        let dirtied = |open_after_seconds, seconds| {
+            let mut source = fixture::host("a", &[("g", "g", DomainState::Running)]);
+            let domain = &mut source.domains[0];
+            (domain.memory_bytes, domain.resident_bytes) = (64 << 20, 64 << 20);
+            (domain.outbound_bits_per_second, domain.inbound_bits_per_second) = (0.0, 0.0);
+            let writes = Some(Writes { bytes_per_second: 1e6, most_bytes: 5_000_000, open_after_seconds });
+            domain.learned = Some(Learned { crossing_bytes: 64 << 20, writes, migrations: 2, of: Teacher::Itself });
+            Guest::new(domain).dirtied(seconds) / 8e6
+        };
+        let open = [1.0, 5.0, 10.0, 40.0].map(|seconds| dirtied(Some(10.0), seconds));
+        assert_eq!(open, [1.0, 5.0, 5.0, 10.0]);
+        assert_eq!(dirtied(Some(2.0), 6.0), 6.0);
+        assert_eq!(dirtied(Some(1.0), 1e9), 64.0 * 1.048576, "all of its memory");
+        assert_eq!(dirtied(None, 1e9), 5.0);
     }
 
     #[test]

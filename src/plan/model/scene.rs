@@ -79,6 +79,18 @@ const ENOUGH_MIGRATIONS: usize = 2;
 struct Dirtying {
     bits_per_second: f64,
     most_bits: f64,
+    /// From so many seconds on the set is larger; infinite if it never is.
+    open_after: f64,
+}
+
+impl Dirtying {
+    /// Bits that are dirtied within `seconds`. A set of which no end was seen is taken to grow with the square root of the time.
+    /// Chosen: programs come back to what they wrote to before, so that it grows less than the time does; and that it does
+    /// not grow at all was not seen.
+    fn within(&self, seconds: f64) -> f64 {
+        let grown = if seconds > self.open_after { (seconds / self.open_after).sqrt() } else { 1.0 };
+        (self.bits_per_second * seconds).min(self.most_bits * grown)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -97,8 +109,7 @@ pub(crate) struct Guest {
     pub(super) setup: f64,
     /// The downtime in milliseconds that its pre-copy may be allowed if it makes no headway.
     pub(super) max_downtime_ms: Option<u64>,
-    /// Whether its pre-copies have shown what it writes, and it writes no faster now. That all of the set was seen is not needed: as
-    /// long as it was not, the set counts as all of the memory.
+    /// Whether its pre-copies have shown what it writes, and it writes no faster now. That all of the set was seen is not needed.
     pub(super) writes_are_known: bool,
     /// Bits that its traffic keeps dirtying again, at most.
     buffers: f64,
@@ -122,10 +133,10 @@ impl Guest {
         let writes = domain.learned.and_then(|learned| learned.writes).filter(|_| runs(domain));
         // A guest that writes faster than it was seen to may write to all of it.
         let set = writes.filter(|writes| writes.bytes_per_second * 8.0 >= noticed);
-        let set = set.map(|writes| writes.most_bytes as f64 * 8.0);
         let memory = Dirtying {
             bits_per_second: writes.map_or(0.0, |writes| rate(writes.bytes_per_second * 8.0)).max(noticed),
-            most_bits: set.map_or(image, |set| set.min(image)),
+            most_bits: set.map_or(image, |set| (set.most_bytes as f64 * 8.0).min(image)),
+            open_after: set.and_then(|set| set.open_after_seconds).unwrap_or(f64::INFINITY),
         };
         Self {
             image,
@@ -148,8 +159,7 @@ impl Guest {
     pub(crate) fn dirtied(&self, seconds: f64) -> f64 {
         let by_traffic = DIRTIED_BY_TRAFFIC * (self.outbound + self.inbound);
         let traffic = (by_traffic * seconds).min(self.buffers);
-        let memory = (self.memory.bits_per_second * seconds).min(self.memory.most_bits);
-        (traffic + memory).min(self.image)
+        (traffic + self.memory.within(seconds)).min(self.image)
     }
 
     /// Bits per second that it dirties over a short time.
