@@ -24,8 +24,9 @@ fn the_readme_shows_the_kept_results() {
 fn the_readme_shows_the_kept_seeds() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let kept = record::whole(root, draw::REPORTED, table::TRIPS).expect("readable");
+    let unseen = record::whole(root, draw::UNSEEN..=draw::UNSEEN, table::TRIPS).expect("readable");
     let readme = include_str!("../README.md");
-    let shown = table::into_readme(readme, &kept);
+    let shown = table::into_readme(readme, &kept, &unseen);
     if std::env::var_os("UPDATE_GENERATED").is_some() {
         std::fs::write(root.join("README.md"), shown.expect("a table")).expect("written");
         return;
@@ -37,7 +38,7 @@ fn the_readme_shows_the_kept_seeds() {
 #[test]
 fn kept_scenarios_are_those_of_their_seeds() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for seed in draw::FITTED.chain(draw::REPORTED) {
+    for seed in draw::FITTED.chain(draw::REPORTED).chain([draw::UNSEEN]) {
         if let Some(kept) = record::read(root, seed).expect("readable") {
             assert_eq!(kept.scenario, draw::draw(seed));
         }

@@ -24,7 +24,7 @@ use tsmig::domain::Technique;
 use tsmig_lab::{Lab, LabSpec, Node, Rate};
 
 use crate::baseline::{Baseline, Moved, Way};
-use crate::draw::{REPORTED, Scenario, draw};
+use crate::draw::{REPORTED, Scenario, UNSEEN, draw};
 use crate::record::{Migration, Run};
 
 /// Guests that have just booted have more empty memory than any that is in use.
@@ -69,7 +69,8 @@ fn main() -> Result<()> {
     let replays = arguments().any(|argument| argument == "--replay");
     let named = arguments().filter(|argument| !argument.starts_with("--"));
     let wanted: Vec<RangeInclusive<u64>> = named.map(|text| range(&text)).collect::<Result<_>>()?;
-    let seeds: Vec<u64> = if wanted.is_empty() { REPORTED.collect() } else { wanted.into_iter().flatten().collect() };
+    let seeds: Vec<u64> =
+        if wanted.is_empty() { REPORTED.chain([UNSEEN]).collect() } else { wanted.into_iter().flatten().collect() };
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     if replays {
         seeds.iter().try_for_each(|seed| replay_all(root, *seed))?;
@@ -90,11 +91,12 @@ fn main() -> Result<()> {
     keep(root)
 }
 
-/// The README's table of the seeds that are only reported.
+/// The README's table of the seeds that are only reported, and of the host that was not drawn.
 fn keep(root: &Path) -> Result<()> {
     let kept = record::whole(root, REPORTED, TRIPS.len())?;
+    let unseen = record::whole(root, UNSEEN..=UNSEEN, TRIPS.len())?;
     let readme = root.join("README.md");
-    let text = table::into_readme(&fs::read_to_string(&readme)?, &kept).context("README.md has no table")?;
+    let text = table::into_readme(&fs::read_to_string(&readme)?, &kept, &unseen).context("README.md has no table")?;
     Ok(fs::write(&readme, text)?)
 }
 
