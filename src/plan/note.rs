@@ -85,6 +85,8 @@ pub enum Note {
         /// The ports that it may be.
         ports: Vec<String>,
     },
+    /// Domains say nothing of their free memory, and none was seen to move: all that their host backs is taken to cross.
+    MemoryAssumed { domains: Vec<String> },
     /// The source's libvirt can't connect to the destination's, so it can't drive the migrations.
     NoLogin {
         source: String,

@@ -434,7 +434,10 @@ mod tests {
                 let domain = DomainProfile { name: "new".to_owned(), uuid: "new".to_owned(), ..s.domains[0].clone() };
                 s.domains.push(domain);
             }),
-            ("db: now", |s, _| s.domains[0].resident_bytes <<= 2),
+            ("db: now", |s, _| {
+                let domain = &mut s.domains[0];
+                (domain.memory_bytes, domain.resident_bytes) = (domain.memory_bytes << 2, domain.resident_bytes << 2);
+            }),
             ("host-a: its link carries 100 Mbit/s instead of", |s, _| s.migration_port.bits_per_second = 1e8),
             ("the plan is for host-a, not for host-c", |s, _| s.host = "host-c".to_owned()),
         ] {

@@ -19,7 +19,7 @@ pub mod way;
 
 use std::collections::BTreeSet;
 
-use crate::domain::Technique;
+use crate::domain::{DomainState, Technique};
 use crate::libvirt::facts::Cluster;
 use crate::manager::Manager;
 use crate::obstacle::Obstacle;
@@ -60,7 +60,7 @@ pub fn assess(profiles: Both, facts: Option<&Facts>, planner: &Planner<'_>) -> A
         filling = memory::fill(draft.arrivals(), &source, &destination, facts);
     }
     let Draft { plan, differences, .. } = draft;
-    let notes = notes(facts, &plan).into_iter().chain(filling.notes).collect();
+    let notes = notes(&source, facts, &plan).into_iter().chain(filling.notes).collect();
     Assessment { plan: Plan { notes, ..plan }, differences }
 }
 
@@ -137,7 +137,7 @@ fn blocked(facts: &Facts) -> Vec<HostRefusal> {
 }
 
 /// What is worth knowing, and no bar.
-fn notes(facts: &Facts, plan: &Plan) -> Vec<Note> {
+fn notes(source: &Profile, facts: &Facts, plan: &Plan) -> Vec<Note> {
     let mut notes = Vec::new();
     if is_older(facts) {
         let (source, destination) = (&facts.source, &facts.destination);
@@ -176,6 +176,7 @@ fn notes(facts: &Facts, plan: &Plan) -> Vec<Note> {
         notes.push(Note::NotKnown { destination: destination(), domains });
     }
     notes.extend(plan.hosts.iter().filter_map(route_assumed));
+    notes.extend(memory_assumed(source, plan));
     if !plan.migrations.is_empty() {
         notes.extend(facts.passage.notes(&facts.source.name, &facts.destination.name));
     }
@@ -190,6 +191,16 @@ fn route_assumed(ports: &HostPorts) -> Option<Note> {
     let least = if ports.migration_port.name == UPLINK { 1 } else { 2 };
     let unsure = ports.route == RouteOrigin::Assumed && names.len() >= least;
     unsure.then(|| Note::RouteAssumed { host: ports.host.clone(), ports: names.into_iter().collect() })
+}
+
+/// That it is not known how much memory of some domains is free. One that does not run can't say it.
+fn memory_assumed(source: &Profile, plan: &Plan) -> Option<Note> {
+    let says_nothing = |step: &&Step| {
+        let found = source.domain(&step.uuid).filter(|domain| domain.state == DomainState::Running);
+        found.is_some_and(|domain| domain.unused_bytes.is_none() && domain.learned.is_none())
+    };
+    let domains: Vec<_> = plan.migrations.iter().filter(says_nothing).map(|step| step.domain.clone()).collect();
+    (!domains.is_empty()).then_some(Note::MemoryAssumed { domains })
 }
 
 /// A difference that several domains meet is told once: by the network, not by the NIC.
@@ -262,6 +273,7 @@ mod tests {
     use crate::obstacle::NetworkDifference;
     use crate::plan::{Basis, Demands};
     use crate::profile::fixture;
+    use crate::profile::learned::{Learned, Teacher};
 
     fn plan(source: Profile, destination: &Profile, rules: &[Rule], demands: &Demands, facts: Option<&Facts>) -> Plan {
         let profiles = Both { source, destination: destination.clone() };
@@ -301,6 +313,18 @@ mod tests {
             "{reason}"
         );
         assert!(plan.blocked.is_empty() && plan.notes.is_empty());
+    }
+
+    #[test]
+    fn who_does_not_say_how_much_memory_is_free_is_named_unless_it_was_seen_to_move() {
+        let running = |name: &'static str| (name, name, DomainState::Running);
+        let domains = [running("says"), running("silent"), running("known"), ("off", "off", DomainState::ShutOff)];
+        let mut source = fixture::host("a", &domains);
+        source.domains[1..].iter_mut().for_each(|domain| domain.unused_bytes = None);
+        let learned = Learned { crossing_bytes: 1, writes: None, migrations: 1, of: Teacher::Itself };
+        source.domains[2].learned = Some(learned);
+        let plan = plan(source, &fixture::host("b", &[]), &[], &Demands::default(), Some(&facts()));
+        assert_eq!(plan.notes, [Note::MemoryAssumed { domains: vec!["silent".to_owned()] }]);
     }
 
     #[test]

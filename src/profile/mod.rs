@@ -246,7 +246,7 @@ pub(crate) mod fixture {
     use super::*;
     use crate::topology::CapacityOrigin;
 
-    /// A host with these domains, each idle and of one byte.
+    /// A host with these domains, each idle and of one byte, which is not free.
     pub(crate) fn host(name: &str, domains: &[(&str, &str, DomainState)]) -> Profile {
         let domain = |(name, uuid, state): &(&str, &str, DomainState)| DomainProfile {
             name: (*name).to_owned(),
@@ -255,7 +255,7 @@ pub(crate) mod fixture {
             persistent: true,
             memory_bytes: 1,
             resident_bytes: 1,
-            unused_bytes: None,
+            unused_bytes: Some(0),
             dirty_bytes_per_second: 0.0,
             outbound_bits_per_second: 0.0,
             inbound_bits_per_second: 0.0,

@@ -9,6 +9,17 @@ use crate::units::{size, span};
 /// How many domains are named of those that one note is about. Chosen: about a line of a terminal.
 const NAMED: usize = 6;
 
+/// The first of them by name, and how many there are beside.
+fn named(domains: &[String]) -> String {
+    let (first, others) = domains.split_at(domains.len().min(NAMED));
+    let first = first.join(", ");
+    match others.len() {
+        0 => first,
+        1 => format!("{first} and 1 other"),
+        count => format!("{first} and {count} others"),
+    }
+}
+
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -88,14 +99,7 @@ impl fmt::Display for Note {
                 "{host} is in a Pacemaker cluster that can't be asked from here: see that it runs none of these domains \
                  (`crm_mon --one-shot` there), since it would start them a second time"
             ),
-            Self::Differs { domains, difference } => {
-                let (named, others) = domains.split_at(domains.len().min(NAMED));
-                f.write_str(&named.join(", "))?;
-                if !others.is_empty() {
-                    write!(f, " and {} others", others.len())?;
-                }
-                write!(f, ": {difference}")
-            }
+            Self::Differs { domains, difference } => write!(f, "{}: {difference}", named(domains)),
             Self::HostsDiffer { difference } => write!(f, "{difference}"),
             Self::NotKnown { destination, domains } => write!(
                 f,
@@ -108,6 +112,13 @@ impl fmt::Display for Note {
                 "it is not known which port of {host} migrations cross (known: {}), so all traffic that leaves it counts as \
                  beside them; `migration_port` in the configuration says it",
                 ports.join(", ")
+            ),
+            Self::MemoryAssumed { domains } => write!(
+                f,
+                "how much of their memory is free these do not say, and nothing was learned of it yet, so all that is backed is \
+                 taken to cross, which may be too much: {}; a guest with a balloon driver says it after \
+                 `virsh dommemstat DOMAIN --period 5 --live`",
+                named(domains)
             ),
             Self::NoLogin { source, destination, uri, words } => write!(
                 f,
