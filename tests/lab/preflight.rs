@@ -30,6 +30,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("what_changes_while_profiling_is_no_fault", profiling),
     ("a_link_that_nobody_told_of_is_assumed_with_a_warning", link),
     ("a_host_without_libvirts_interface_driver_is_planned_for_as_one_with_it", interface_driver),
+    ("a_guest_that_does_not_say_what_it_has_free_is_named_until_it_does_what_the_note_says", free_memory),
 ];
 
 /// On host-a alone: local files, a bridge, a libvirt network, which is but a name for the bridge that is there.
@@ -719,5 +720,29 @@ fn interface_driver(lab: &Lab) -> Result<()> {
         let asked = run(lab, &["profile", &format!("qemu+tcp://{from}-mgmt/system")])?;
         ensure!(asked.status == 0 && asked.stderr.contains("is assumed"), "{} {}", asked.stdout, asked.stderr);
     }
+    Ok(())
+}
+
+fn free_memory(lab: &Lab) -> Result<()> {
+    let _guests = Guests::boot(lab, vec![idle("telling"), idle("silent")])?;
+    // Of what was seen to move, or is like others that were, nobody needs to say it.
+    lab.run(Node::Client, &[env!("CARGO_BIN_EXE_tsmig"), "model", "forget", "--migrations"])?;
+    let period = |seconds: &str| {
+        lab.run(Node::HostA, &["virsh", "dommemstat", "silent", "--period", seconds, "--live"]).map(drop)
+    };
+    let named = || {
+        // Longer than the usual period, so that a guest that tells has told in it.
+        let plan = run(lab, &["plan", "host-a", "host-b", "--window", "11s", "--output", "json"])?.plan()?;
+        let notes = plan["notes"].as_array().into_iter().flatten();
+        let named: Vec<_> = notes.filter(|note| note["kind"] == "memory-assumed").cloned().collect();
+        Ok::<_, anyhow::Error>(named)
+    };
+    period("0")?;
+    let silent = named()?;
+    let words = silent.first().and_then(|note| note["message"].as_str()).unwrap_or_default();
+    ensure!(silent.len() == 1 && silent[0]["domains"] == serde_json::json!(["silent"]), "{silent:?}");
+    ensure!(words.contains("virsh dommemstat DOMAIN --period 5 --live"), "{words}");
+    period("5")?;
+    ensure!(named()?.is_empty(), "it tells");
     Ok(())
 }
