@@ -27,6 +27,15 @@ pub enum Cause {
         /// What was left to send when it began.
         remaining_bytes: u64,
     },
+    /// Passes gain, but slowly: by post-copy it is there sooner.
+    Slower {
+        /// The pass that was looked at last.
+        pass: u64,
+        /// What was left to send when it began.
+        remaining_bytes: u64,
+        /// How much longer it would take by pre-copy.
+        seconds: f64,
+    },
     /// No byte of it has crossed for [`SILENCE_SECONDS`](crate::engine::migration::convergence::SILENCE_SECONDS).
     Silent,
     /// No byte of this domain has crossed for as long, nor of any other.

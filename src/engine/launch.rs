@@ -52,6 +52,7 @@ fn adopted(launch: &Launch, before: &Definition, options: &Options) -> Attempt {
         technique: launch.transfer.technique,
         post_copy: false,
         on_stall: None,
+        switch_early: false,
         timeout_seconds: None,
         max_downtime_ms: None,
     };
@@ -112,8 +113,11 @@ fn prepare<F: Fn(Update)>(
     let timeout = options.timeouts.get(uuid).copied().unwrap_or(options.timeout);
     let timeout_seconds = Some(timeout.seconds(before.memory_bytes));
     let max_downtime_ms = transfer.max_downtime_ms;
-    let course = Course { technique, post_copy, on_stall: Some(on_stall), timeout_seconds, max_downtime_ms };
-    let auto_converge = technique == Technique::PreCopy && on_stall == OnStall::AutoConverge;
+    // Who lets it stop for longer wants no post-copy as long as that helps.
+    let switch_early = options.replan && !forced && post_copy && max_downtime_ms.is_none();
+    let on_stall = Some(on_stall);
+    let course = Course { technique, post_copy, on_stall, switch_early, timeout_seconds, max_downtime_ms };
+    let auto_converge = technique == Technique::PreCopy && on_stall == Some(OnStall::AutoConverge);
     let request = MigrationRequest { post_copy, auto_converge, ..request(launch, technique, &before, options) };
     driver.still_wanted().map_err(Instead::NotWanted)?;
     Ok((before, Attempt::new(request, course, launch.insists)))

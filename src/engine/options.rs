@@ -26,6 +26,8 @@ pub struct Options {
     /// What is done about a pre-copy that does not converge; `None`: post-copy if the planner chose pre-copy, and
     /// a cancellation if the user did.
     pub on_stall: Option<OnStall>,
+    /// Whether a pre-copy of the planner's choice may be switched to post-copy for the sake of time alone.
+    pub replan: bool,
     /// Whether a domain that has arrived is watched for a while.
     pub watch_arrivals: bool,
     /// Where it is remembered what a migration has proven.

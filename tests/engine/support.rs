@@ -80,6 +80,7 @@ pub(crate) fn options() -> Options {
         route: Route::PeerToPeer,
         timeout: Timeout::Auto,
         on_stall: None,
+        replan: false,
         watch_arrivals: true,
         timeouts: HashMap::new(),
         proofs: None,

@@ -229,6 +229,7 @@ impl Run<'_> {
             timeout: arguments.timeout,
             timeouts: timeouts(context.config, &self.plan),
             on_stall: arguments.on_stall,
+            replan: !arguments.no_replan,
             watch_arrivals: arguments.watch_arrivals,
             hooks: Arc::clone(&self.hooks),
             ..self.claim.options(arguments.migration_uri.as_deref())

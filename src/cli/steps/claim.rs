@@ -88,6 +88,7 @@ impl<'a> Claim<'a> {
             timeout: Timeout::Auto,
             timeouts: HashMap::new(),
             on_stall: None,
+            replan: false,
             watch_arrivals: false,
             proofs: Some(Arc::clone(&self.proofs)),
             hooks: Arc::default(),

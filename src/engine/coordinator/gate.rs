@@ -161,6 +161,11 @@ impl Coordinator {
         }
     }
 
+    /// Whether one in flight by pre-copy may be switched although nothing is wrong with that: on proven ground, and at once.
+    pub(super) fn may_switch_early(&self, uuid: &str) -> bool {
+        self.tasks.get(uuid).is_some_and(|task| self.is_proven(task)) && self.passage_of_switch(uuid) == Passage::Open
+    }
+
     /// Whether as many are in post-copy, or may switch, as are allowed to, without this one.
     fn is_full(&self, flight: &Flight) -> bool {
         let counts = |other: &Flight| other.technique == Technique::PostCopy && (other.switched || other.may_switch);

@@ -489,7 +489,9 @@ impl Coordinator {
             Update::Busy(error) => self.busy(uuid, error),
             Update::Silent => self.silent(domain),
             Update::AllowingDowntime(milliseconds) => self.notice(Notice::AllowingDowntime { domain, milliseconds }),
+            Update::Switching(Cause::Slower { .. }) if !self.may_switch_early(uuid) => {}
             Update::Switching(cause) => {
+                let Some(flight) = self.flight_mut(uuid) else { return };
                 flight.technique = Technique::PostCopy;
                 if self.passage_of_switch(uuid) != Passage::Shut {
                     self.notice(Notice::Switching { domain, cause });

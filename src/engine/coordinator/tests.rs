@@ -10,7 +10,7 @@ use super::{Coordinator, Effect, Input, Run, Start, Task};
 use crate::domain::{Condition, DomainState, Fault, Presence, Route, Technique, Transfer};
 use crate::engine::events::{Event, Notice};
 use crate::engine::launch_queue::{Replanned, Schedule, Scheduled};
-use crate::engine::migration::attempt::{Action, Attempt, Ended, Seen, Update};
+use crate::engine::migration::attempt::{Action, Attempt, Ended, Instruction, Seen, Update};
 use crate::engine::migration::{Course, OnStall, Progress, Verdict};
 use crate::failure::{Cause, Distress};
 use crate::libvirt::{HostError, HostErrorKind, JobStats, Listed, MigrationRequest};
@@ -265,6 +265,7 @@ impl World {
             technique,
             post_copy,
             on_stall: Some(OnStall::PostCopy),
+            switch_early: post_copy && self.rng.bool(),
             timeout_seconds: Some(500.0),
             max_downtime_ms: self.rng.bool().then_some(1000),
         };
@@ -536,6 +537,30 @@ fn after_a_loss_nothing_is_launched_and_what_has_not_switched_is_cancelled() {
     assert!(launched(&effects) == 0 && effects.contains(&Effect::Watch("d1".to_owned())), "{effects:?}");
     let effects = coordinator.handle(Input::Watched("d1".to_owned(), None), now);
     assert!(launched(&effects) == 0 && effects.contains(&Effect::ListBoth), "{effects:?}");
+}
+
+#[test]
+fn a_slow_pre_copy_is_switched_on_proven_ground_only_and_cancelled_nowhere() {
+    for proven in [true, false] {
+        let kinds = Kinds { of: vec![0, 0], loads: vec![true], trust: true };
+        let mut coordinator = of_kinds(&[(Technique::PreCopy, 2); 2], &kinds);
+        let now = Duration::from_secs(1);
+        coordinator.handle(Input::Begin, now);
+        coordinator.handle(Input::Begun(Vec::new()), now);
+        if proven {
+            let ended =
+                Ended { verdict: Verdict::Migrated, ..Ended::not_wanted(Technique::PreCopy, Cause::Unreported) };
+            coordinator.handle(Input::From("d0".to_owned(), Update::Ended(ended)), now);
+        }
+        let cause = Cause::Slower { pass: 3, remaining_bytes: 1 << 24, seconds: 14.0 };
+        let effects = coordinator.handle(Input::From("d1".to_owned(), Update::Switching(cause)), now);
+        let may_switch = Effect::Instruct("d1".to_owned(), Instruction::MaySwitch(true));
+        assert_eq!(effects.contains(&may_switch), proven, "{effects:?}");
+        let is_told = |effect: &Effect| format!("{effect:?}").contains("Switching");
+        assert_eq!(effects.iter().any(is_told), proven, "{effects:?}");
+        let is_cancelled = |effect: &Effect| matches!(effect, Effect::Instruct(_, Instruction::Abort(_)));
+        assert!(!effects.iter().any(is_cancelled), "{effects:?}");
+    }
 }
 
 #[test]

@@ -364,6 +364,7 @@ impl Attempt {
         let (source, destination) = (&seen.source, seen.destination.as_ref());
         let has_loaded = self.loads(source) && destination.is_some_and(runs_in_post_copy);
         let (phase, cause) = (self.phase(), self.migration.cause().cloned());
+        let slower = self.migration.slower().cloned();
         let sight = Sight { calling: self.calling, source, destination, job };
         let next = self.migration.observe(now, &sight, self.error.is_some());
         if self.phase() != phase {
@@ -382,6 +383,8 @@ impl Attempt {
         if let Some(cause @ Cause::Stalled { .. }) = new.filter(|_| self.migration.switches()) {
             actions.push(Action::Tell(Update::Switching(cause.clone())));
         }
+        let slower = self.migration.slower().filter(|new| Some(*new) != slower.as_ref());
+        actions.extend(slower.map(|cause| Action::Tell(Update::Switching(cause.clone()))));
         match next {
             None => {}
             Some(Move::StartPostCopy) => actions.push(Action::StartPostCopy),

@@ -18,6 +18,13 @@ pub(crate) const GAIN: f64 = 0.9;
 /// those are within one burst of writes.
 const STALL_SECONDS: f64 = 5.0;
 
+/// A pre-copy that would take so many seconds longer from here than pulling what is left is slow. Chosen: twice
+/// [`STALL_SECONDS`]; less is not worth the loss of traffic while memory is pulled, nor sure by two passes.
+const SLOWER_SECONDS: f64 = 10.0;
+
+/// A pass is taken to leave no more than this part of what it began with: one that leaves more may have met a busy moment.
+const MOST_LEFT: f64 = 0.9;
+
 /// Seconds without a single byte after which the network counts as broken. The slowest migration that libvirt can be
 /// asked for sends 1 MiB/s.
 pub const SILENCE_SECONDS: f64 = 10.0;
@@ -26,6 +33,16 @@ pub const SILENCE_SECONDS: f64 = 10.0;
 /// answer is not known.
 const LONGEST_LOOK: f64 = 2.0;
 
+/// A pre-copy that ends, but late.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Slow {
+    pub(super) pass: u64,
+    /// What was left in bytes when the pass began.
+    pub(super) remaining: u64,
+    /// How much longer it takes from there than pulling that.
+    pub(super) seconds: f64,
+}
+
 /// What a pre-copy did so far.
 #[derive(Debug, Clone, Default)]
 pub struct Convergence {
@@ -33,6 +50,9 @@ pub struct Convergence {
     /// The pass that began with the least, what that was, and when it was seen; from the second pass on.
     best: Option<(u64, u64, f64)>,
     stalled: Option<(u64, u64)>,
+    /// The last pass, when it began, and with what; from the second on.
+    last: Option<(u64, f64, u64)>,
+    slow: Option<Slow>,
     /// Among how many the link is shared.
     many: usize,
     /// Whether it has so little of it, for a while, that it can't be judged.
@@ -66,7 +86,7 @@ impl Convergence {
     pub fn share_again(&mut self, many: usize, held_back: bool) {
         if (many, held_back) != (self.many, self.held_back) {
             (self.many, self.held_back) = (many, held_back);
-            (self.best, self.stalled) = (None, None);
+            (self.best, self.stalled, self.last, self.slow) = (None, None, None, None);
         }
     }
 
@@ -75,11 +95,23 @@ impl Convergence {
         self.stalled
     }
 
+    /// Whether passes go on for long, by the last of them.
+    pub(super) fn slow(&self) -> Option<Slow> {
+        self.slow
+    }
+
     fn begin_pass(&mut self, now: f64, remaining: u64) {
         // The first pass is the whole memory: nothing to compare with.
         if self.pass < 2 || self.held_back {
             return;
         }
+        let last = self.last.replace((self.pass, now, remaining)).filter(|(pass, ..)| pass + 1 == self.pass);
+        self.slow = last.and_then(|(_, began, before)| {
+            // Each pass takes this part of the one before it: what is left takes `took * part` once, or that and all that follow.
+            let (took, part) = (now - began, (remaining as f64 / before.max(1) as f64).min(MOST_LEFT));
+            let seconds = took * part * part / (1.0 - part);
+            (seconds >= SLOWER_SECONDS).then_some(Slow { pass: self.pass, remaining, seconds })
+        });
         match self.best {
             Some((_, least, _)) if remaining as f64 >= least as f64 * GAIN => {}
             _ => self.best = Some((self.pass, remaining, now)),
@@ -166,6 +198,21 @@ mod tests {
     #[test]
     fn one_pass_that_gains_is_the_end_of_a_stall() {
         assert_eq!(run(&[1000, 400, 400, 400, 400, 100]).stalled(), None);
+    }
+
+    #[test]
+    fn what_ends_much_later_than_a_pull_is_slow() {
+        // Each pass takes three seconds, whatever it sends.
+        let seconds = |passes: &[u64]| run(passes).slow().map(|slow| (slow.pass, slow.remaining, slow.seconds.round()));
+        assert_eq!(seconds(&[1000, 400]), None, "how fast it writes is not known from a first pass, which may be long");
+        assert_eq!(seconds(&[1000, 400, 400]), Some((3, 400, 24.0)));
+        assert_eq!(seconds(&[1000, 400, 800]), Some((3, 800, 24.0)), "no worse than a busy moment");
+        assert_eq!(seconds(&[1000, 400, 340]), Some((3, 340, 14.0)));
+        assert_eq!(seconds(&[1000, 400, 300]), None);
+        assert_eq!(seconds(&[1000, 400, 400, 100]), None, "it was a busy moment");
+        let mut shared = run(&[1000, 400, 400]);
+        shared.share_again(2, false);
+        assert_eq!(shared.slow(), None, "with another share of the link");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{Condition, LAST_SECONDS, Phase, Places, Presence, Technique};
 use crate::engine::bandwidth::LAST_PASS;
-use crate::engine::migration::convergence::{Convergence, Downtime, Stall};
+use crate::engine::migration::convergence::{Convergence, Downtime, Slow, Stall};
 use crate::failure::{Cause, Trouble};
 use crate::libvirt::JobStats;
 
@@ -61,6 +61,8 @@ pub struct Course {
     pub post_copy: bool,
     /// What is done if pre-copy does not converge; `None`: nothing.
     pub on_stall: Option<OnStall>,
+    /// Whether a pre-copy that is only slow is switched, too.
+    pub switch_early: bool,
     /// Limit to the time at the source, in seconds.
     pub timeout_seconds: Option<f64>,
     /// The most downtime that it may be allowed if pre-copy does not converge, before anything else is done, in milliseconds.
@@ -116,6 +118,8 @@ pub struct Migration {
     /// Once the switch was seen, for good.
     post_copied: bool,
     cause: Option<Cause>,
+    /// Why it had better be switched, though nothing is wrong.
+    slower: Option<Cause>,
     passes: Passes,
     gauge: Gauge,
     convergence: Convergence,
@@ -141,6 +145,7 @@ impl Migration {
             may_switch: false,
             post_copied: false,
             cause: None,
+            slower: None,
             passes: Passes::default(),
             gauge: Gauge::default(),
             convergence: Convergence::default(),
@@ -155,7 +160,8 @@ impl Migration {
 
     /// The same migration from its beginning, without post-copy: the destination can't.
     pub fn without_post_copy(&mut self) {
-        self.course = Course { technique: Technique::PreCopy, post_copy: false, ..self.course };
+        let without = Course { technique: Technique::PreCopy, post_copy: false, switch_early: false, ..self.course };
+        (self.course, self.slower) = (without, None);
         self.phase = Phase::Starting;
         self.downtime = Downtime::up_to(self.course.max_downtime_ms);
     }
@@ -183,6 +189,11 @@ impl Migration {
     /// Why it was cancelled, or switched although pre-copy was planned.
     pub fn cause(&self) -> Option<&Cause> {
         self.cause.as_ref()
+    }
+
+    /// Why it had better be switched although its passes gain, as of the last of them.
+    pub fn slower(&self) -> Option<&Cause> {
+        self.slower.as_ref()
     }
 
     /// For how long its post-copy has been broken without a byte that crossed, in seconds.
@@ -215,7 +226,7 @@ impl Migration {
         let stalled = matches!(self.cause, Some(Cause::Stalled { .. }))
             && self.course.on_stall == Some(OnStall::PostCopy)
             && self.course.post_copy;
-        self.course.technique == Technique::PostCopy || stalled
+        self.course.technique == Technique::PostCopy || stalled || self.slower.is_some()
     }
 
     /// From now on it is to be cancelled, as long as that is possible.
@@ -275,6 +286,14 @@ impl Migration {
         let mut more_downtime = None;
         if let Some(job) = job {
             let silent = self.convergence.look(now, job);
+            if self.course.switch_early && !self.may_switch {
+                let slow = self.convergence.slow();
+                self.slower = slow.map(|Slow { pass, remaining, seconds }| Cause::Slower {
+                    pass,
+                    remaining_bytes: remaining,
+                    seconds,
+                });
+            }
             let out_of_time = self.course.timeout_seconds.filter(|limit| now - self.started > *limit);
             let timed_out = out_of_time.map(|limit_seconds| Cause::TimedOut { limit_seconds });
             let stalled = self.convergence.stalled().filter(|_| self.course.technique == Technique::PreCopy);
@@ -373,6 +392,7 @@ mod tests {
             technique,
             post_copy: true,
             on_stall: Some(OnStall::PostCopy),
+            switch_early: true,
             timeout_seconds: None,
             max_downtime_ms: None,
         }
@@ -441,8 +461,7 @@ mod tests {
 
     /// A guest that writes as fast as the link carries: each pass begins with the same.
     fn action_on_a_stall(on_stall: Option<OnStall>, post_copy: bool) -> Option<Action> {
-        let course =
-            Course { technique: Technique::PreCopy, post_copy, on_stall, timeout_seconds: None, max_downtime_ms: None };
+        let course = Course { post_copy, on_stall, switch_early: false, ..course(Technique::PreCopy) };
         let mut migration = Migration::new(course, 0.0);
         migration.allow_switch(true);
         (1..=8_u32).find_map(|pass| {
@@ -458,6 +477,27 @@ mod tests {
         assert_eq!(action_on_a_stall(Some(OnStall::Abort), true), Some(Action::Abort));
         assert_eq!(action_on_a_stall(Some(OnStall::AutoConverge), true), None, "QEMU does it");
         assert_eq!(action_on_a_stall(None, true), None);
+    }
+
+    /// A guest whose passes of three seconds leave as much as they began with, from the second on; what is done in the third.
+    fn action_on_slow_passes(course: Course, may_switch: bool) -> (Option<Action>, bool) {
+        let mut migration = Migration::new(course, 0.0);
+        let mut action = None;
+        for (now, pass, remaining) in [(1.0, 1, 900), (21.0, 2, 400), (24.0, 3, 400), (24.5, 3, 350)] {
+            let job = job(1000 * pass - remaining, remaining, pass);
+            action = migration.observe(now, &during(&Present(Running), Some(&job)), false);
+            migration.allow_switch(may_switch && migration.slower().is_some());
+        }
+        (action, migration.slower().is_some())
+    }
+
+    #[test]
+    fn a_slow_pre_copy_is_switched_once_it_may_be() {
+        let asked = course(Technique::PreCopy);
+        assert_eq!(action_on_slow_passes(asked, true), (Some(Action::StartPostCopy), true));
+        assert_eq!(action_on_slow_passes(asked, false), (None, true));
+        let plain = Course { switch_early: false, ..asked };
+        assert_eq!(action_on_slow_passes(plain, true), (None, false));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::domain::DomainState;
 use crate::engine::migration::convergence::SILENCE_SECONDS;
 use crate::failure::{Cause, Distress, HookFailure, HookProblem, PostCopyEnd};
-use crate::units::{rate, size};
+use crate::units::{rate, size, span};
 
 /// In one clause.
 impl fmt::Display for Cause {
@@ -21,6 +21,12 @@ impl fmt::Display for Cause {
             Self::Stalled { pass, remaining_bytes } => write!(
                 f,
                 "pre-copy does not converge: pass {pass} began with {} left, which is no less than passes before it",
+                size(*remaining_bytes)
+            ),
+            Self::Slower { pass, remaining_bytes, seconds } => write!(
+                f,
+                "pre-copy would take {} longer than post-copy: pass {pass} began with {} left, little less than the one before it",
+                span(*seconds),
                 size(*remaining_bytes)
             ),
             Self::Silent => write!(f, "no byte has crossed for {SILENCE_SECONDS} s, so it was cancelled"),
