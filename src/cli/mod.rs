@@ -127,7 +127,7 @@ pub(crate) struct EvacuateArgs {
     pub watch_arrivals: bool,
     /// Launch in the order and as many at once as planned, whatever is seen meanwhile. Otherwise what waits is launched otherwise as
     /// soon as that is expected to end all sooner, by more than the prediction may be off; and a pre-copy of the planner's choice is
-    /// switched to post-copy if its passes show that it takes ten seconds longer, where its kind is proven.
+    /// switched to post-copy if its passes show that it takes five seconds longer, where its kind is proven.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOLEAN", default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
     pub no_replan: bool,
     /// Write the report to a file as JSON, too.

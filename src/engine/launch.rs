@@ -113,8 +113,9 @@ fn prepare<F: Fn(Update)>(
     let timeout = options.timeouts.get(uuid).copied().unwrap_or(options.timeout);
     let timeout_seconds = Some(timeout.seconds(before.memory_bytes));
     let max_downtime_ms = transfer.max_downtime_ms;
-    // Who lets it stop for longer wants no post-copy as long as that helps.
-    let switch_early = options.replan && !forced && post_copy && max_downtime_ms.is_none();
+    // Never against the user's word. Who lets it stop for longer wants no post-copy as long as that helps.
+    let asked = forced || options.on_stall.is_some() || max_downtime_ms.is_some();
+    let switch_early = options.replan && !asked && post_copy && technique == Technique::PreCopy;
     let on_stall = Some(on_stall);
     let course = Course { technique, post_copy, on_stall, switch_early, timeout_seconds, max_downtime_ms };
     let auto_converge = technique == Technique::PreCopy && on_stall == Some(OnStall::AutoConverge);

@@ -154,6 +154,9 @@ fn writes(migrations: &[&Migrated]) -> Option<Writes> {
     let mut open: Vec<&Written> = seen.iter().filter(|written| !written.shows_all_at(rate)).collect();
     open.sort_by(|a, b| a.growth().total_cmp(&b.growth()));
     let of_most = open.get(open.len() / 2).filter(|_| 2 * open.len() > seen.len());
+    // What the others were seen to write to is the least.
+    let most_seen = seen.iter().max_by(|a, b| a.growth().total_cmp(&b.growth())).filter(|most| most.shows_all_at(rate));
+    let of_most = of_most.map(|open| most_seen.unwrap_or(open));
     Some(Writes {
         bytes_per_second: rate,
         most_bytes: of_most.map_or(most, |written| written.most) as u64,
@@ -372,5 +375,9 @@ mod tests {
         assert_eq!(writes(&[&short, &long]), Some(both));
         let open = Writes { most_bytes: 4 * MIB, open_after_seconds: Some(8.0), ..both };
         assert_eq!(writes(&[&short, &short]), Some(open));
+        // It is no less than what any was seen to write to.
+        let [brief, long] = [seen(&[(2.0, 4)]), seen(&[(60.0, 50)])];
+        let both = writes(&[&brief, &brief, &brief, &long, &long]).unwrap();
+        assert_eq!((both.most_bytes, both.open_after_seconds), (50 * MIB, Some(60.0)));
     }
 }

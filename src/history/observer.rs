@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use crate::domain::Technique;
+use crate::domain::{Phase, Technique};
 use crate::engine::events::{Event, Timed};
 use crate::engine::migration::Progress;
 use crate::experience::record::{Dirtied, Hosts, Migrated, Record, Shown};
@@ -31,7 +31,11 @@ struct Flight {
     begun_at: Option<f64>,
     /// Of each pass that has ended: when, and bytes that had crossed by then.
     ends: Vec<(u64, f64, u64)>,
+    /// The pass that was begun last, and bytes that will have crossed by its end.
+    begun: Option<(u64, u64)>,
     last: Option<(f64, Progress)>,
+    /// Whether it is in post-copy, which makes no passes.
+    pulls: bool,
 }
 
 impl Observer {
@@ -45,9 +49,19 @@ impl Observer {
         let now = timed.elapsed_seconds;
         match &timed.event {
             Event::Launch { domain, technique, .. } => {
-                let flight =
-                    Flight { technique: *technique, launched_at: now, begun_at: None, ends: Vec::new(), last: None };
+                let flight = Flight {
+                    technique: *technique,
+                    launched_at: now,
+                    begun_at: None,
+                    ends: Vec::new(),
+                    begun: None,
+                    last: None,
+                    pulls: false,
+                };
                 self.in_flight.insert(domain.clone(), flight);
+            }
+            Event::Phase { domain, phase: Phase::PostCopy } => {
+                self.in_flight.get_mut(domain).into_iter().for_each(|flight| flight.pulls = true);
             }
             Event::Progress { domain, progress } => {
                 self.in_flight.get_mut(domain).into_iter().for_each(|flight| flight.progress(now, progress));
@@ -101,12 +115,16 @@ impl Flight {
         if progress.transferred > 0 {
             self.begun_at.get_or_insert(first_byte_at(now, progress).max(self.launched_at));
         }
+        if self.pulls && self.last.is_some() {
+            return;
+        }
         if let Some((at, last)) = self.last.filter(|(_, last)| progress.pass > last.pass && last.pass > 0) {
             // Somewhere between the two: no later than what was left of it had crossed.
             let crossed = progress.transferred.min(last.transferred.saturating_add(last.remaining));
             let span = progress.transferred.saturating_sub(last.transferred) as f64;
             let part = if span > 0.0 { (crossed - last.transferred) as f64 / span } else { 1.0 };
             self.ends.push((last.pass, at + part * (now - at), crossed));
+            self.begun = Some((progress.pass, progress.transferred.saturating_add(progress.remaining)));
         }
         self.last = Some((now, *progress));
     }
@@ -122,8 +140,10 @@ impl Flight {
         let begun = self.begun_at.unwrap_or(self.launched_at);
         let mut dirtied = Vec::new();
         let mut before = (1, begun, first_end, first_pass);
-        // The end of the last pass is that of the migration, unless the guest pulled the rest.
-        let last = Some((last_seen.pass, f64::NAN, all)).filter(|_| technique == Technique::PreCopy);
+        // The end of the last pass is that of the migration, or would have been, if the guest pulled the rest.
+        let would_have =
+            self.begun.filter(|(pass, _)| *pass == last_seen.pass).map(|(pass, crossed)| (pass, f64::NAN, crossed));
+        let last = if technique == Technique::PreCopy { Some((last_seen.pass, f64::NAN, all)) } else { would_have };
         let ends = self.ends[1..].iter().copied().chain(last);
         for (pass, end, crossed) in ends.take(PASSES) {
             let (earlier, from, to, sent) = before;
@@ -186,6 +206,35 @@ mod tests {
         assert_eq!(bytes, [20, 4]);
         let seconds: Vec<_> = migrated.dirtied.iter().map(|pass| pass.seconds).collect();
         assert!((seconds[0] - 10.0).abs() < 0.01 && (seconds[1] - 2.2).abs() < 0.2, "{seconds:?}");
+    }
+
+    #[test]
+    fn a_pre_copy_that_was_switched_shows_what_the_passes_before_that_left() {
+        let mut observer = Observer::new(hosts("a", "b"), fixture::host("a", &[("x", "x", DomainState::Running)]));
+        let mut hear = |elapsed_seconds, event| observer.hear(&Timed { elapsed_seconds, event });
+        let domain = || "x".to_owned();
+        let technique = Technique::PreCopy;
+        hear(1.0, Event::Launch { domain: domain(), destination: "b".to_owned(), technique });
+        let seen = [(2.0, 1, 5, 95), (11.0, 1, 95, 5), (12.0, 2, 105, 15), (13.0, 2, 115, 5), (14.0, 3, 121, 16)];
+        let mut progress = |at, pass, transferred: u64, remaining: u64| {
+            let (transferred, remaining) = (transferred * MIB, remaining * MIB);
+            let progress = Progress { pass, transferred, remaining, bits_per_second: 8e7, ..Progress::default() };
+            hear(at, Event::Progress { domain: domain(), progress });
+        };
+        seen.into_iter().for_each(|(at, pass, transferred, remaining)| progress(at, pass, transferred, remaining));
+        observer
+            .hear(&Timed { elapsed_seconds: 14.1, event: Event::Phase { domain: domain(), phase: Phase::PostCopy } });
+        // What is counted when it is switched tells of no pass.
+        let pulled = Progress { pass: 4, transferred: 130 * MIB, remaining: 12 * MIB, ..Progress::default() };
+        observer.hear(&Timed { elapsed_seconds: 15.0, event: Event::Progress { domain: domain(), progress: pulled } });
+        let report = DomainReport::new("x", "x", DomainOutcome::Migrated);
+        let report = DomainReport { technique: Some(Technique::PostCopy), bytes: 142 * MIB, ..report };
+        observer.hear(&Timed { elapsed_seconds: 17.0, event: Event::Done(Box::new(report)) });
+        let [Record { shown: Shown::Migration(migrated), .. }] = &observer.finish(None)[..] else {
+            panic!("no record")
+        };
+        let bytes: Vec<_> = migrated.dirtied.iter().map(|pass| pass.bytes / MIB).collect();
+        assert_eq!((migrated.crossed / MIB, bytes), (100, vec![20, 17]));
     }
 
     #[test]

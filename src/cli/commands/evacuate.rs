@@ -28,7 +28,7 @@ use crate::history::Recorder;
 use crate::history::observer::Observer;
 use crate::history::traffic_monitor::{Reading, watch};
 use crate::libvirt::Endpoint;
-use crate::plan::{Difference, Leeway, Plan, Step};
+use crate::plan::{Difference, Leeway, Objective, Plan, Step};
 use crate::profile::Both;
 use crate::render::feed::Feed;
 use crate::render::{leave, post_line, say, tables};
@@ -229,7 +229,7 @@ impl Run<'_> {
             timeout: arguments.timeout,
             timeouts: timeouts(context.config, &self.plan),
             on_stall: arguments.on_stall,
-            replan: !arguments.no_replan,
+            replan: !arguments.no_replan && self.plan.objective == Objective::Time,
             watch_arrivals: arguments.watch_arrivals,
             hooks: Arc::clone(&self.hooks),
             ..self.claim.options(arguments.migration_uri.as_deref())

@@ -124,7 +124,9 @@ impl Coordinator {
         for uuid in self.unswitched() {
             let passage = self.passage_of_switch(&uuid);
             let Some(flight) = self.flight_mut(&uuid) else { continue };
-            if passage == Passage::Shut {
+            if flight.early && passage != Passage::Open {
+                self.keep_to_pre_copy(&uuid);
+            } else if passage == Passage::Shut {
                 // A pre-copy that does not converge.
                 flight.technique = Technique::PreCopy;
                 self.instruct(&uuid, Instruction::Abort(Cause::Unproven));
@@ -163,7 +165,18 @@ impl Coordinator {
 
     /// Whether one in flight by pre-copy may be switched although nothing is wrong with that: on proven ground, and at once.
     pub(super) fn may_switch_early(&self, uuid: &str) -> bool {
-        self.tasks.get(uuid).is_some_and(|task| self.is_proven(task)) && self.passage_of_switch(uuid) == Passage::Open
+        let task = self.tasks.get(uuid).filter(|task| self.is_proven(task));
+        let by_pre_copy = task.and_then(Task::flight).is_some_and(|flight| flight.technique == Technique::PreCopy);
+        by_pre_copy && self.interrupts == 0 && self.passage_of_switch(uuid) == Passage::Open
+    }
+
+    /// One that was to switch for the sake of time may not any more, and nothing is wrong with its pre-copy.
+    fn keep_to_pre_copy(&mut self, uuid: &str) {
+        let Some(flight) = self.flight_mut(uuid) else { return };
+        (flight.technique, flight.early) = (Technique::PreCopy, false);
+        if std::mem::replace(&mut flight.may_switch, false) {
+            self.instruct(uuid, Instruction::MaySwitch(false));
+        }
     }
 
     /// Whether as many are in post-copy, or may switch, as are allowed to, without this one.
@@ -180,7 +193,10 @@ impl Coordinator {
         }
         let cause = Cause::PostCopyEnded { domain: domain.clone(), end };
         for uuid in self.unswitched() {
-            self.instruct(&uuid, Instruction::Abort(cause.clone()));
+            match self.flight_mut(&uuid).is_some_and(|flight| flight.early) {
+                true => self.keep_to_pre_copy(&uuid),
+                false => self.instruct(&uuid, Instruction::Abort(cause.clone())),
+            }
         }
         self.halted = Some(cause);
         let (source, destination) = (self.run.source.clone(), self.run.destination.clone());

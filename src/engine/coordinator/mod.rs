@@ -351,6 +351,7 @@ impl Coordinator {
             switched: false,
             loaded: false,
             may_switch: false,
+            early: false,
             progress: Progress::default(),
             route,
             awaited_at: None,
@@ -493,6 +494,7 @@ impl Coordinator {
             Update::Switching(cause) => {
                 let Some(flight) = self.flight_mut(uuid) else { return };
                 flight.technique = Technique::PostCopy;
+                flight.early = matches!(cause, Cause::Slower { .. });
                 if self.passage_of_switch(uuid) != Passage::Shut {
                     self.notice(Notice::Switching { domain, cause });
                 }

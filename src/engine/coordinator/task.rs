@@ -63,6 +63,8 @@ pub(super) struct Flight {
     pub(super) loaded: bool,
     /// Whether its driver was told that it may switch to post-copy.
     pub(super) may_switch: bool,
+    /// Whether it is to switch for the sake of time alone: it goes on by pre-copy where it may not.
+    pub(super) early: bool,
     pub(super) progress: Progress,
     pub(super) route: Route,
     /// Since when the destination waits for its memory.

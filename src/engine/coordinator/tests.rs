@@ -539,28 +539,48 @@ fn after_a_loss_nothing_is_launched_and_what_has_not_switched_is_cancelled() {
     assert!(launched(&effects) == 0 && effects.contains(&Effect::ListBoth), "{effects:?}");
 }
 
+/// What comes of a wish of d1's to be switched since it is slow, after d0 of its kind has come through or has not.
+fn slow_after(d0_arrived: bool, tasks: &[(Technique, usize)]) -> (Coordinator, Vec<Effect>) {
+    let kinds = Kinds { of: vec![0; tasks.len()], loads: vec![true], trust: false };
+    let mut coordinator = of_kinds(tasks, &kinds);
+    let now = Duration::from_secs(1);
+    coordinator.handle(Input::Begin, now);
+    coordinator.handle(Input::Begun(Vec::new()), now);
+    let ended = Ended::not_wanted(Technique::PreCopy, Cause::Unreported);
+    let verdict = if d0_arrived { Verdict::Migrated } else { ended.verdict.clone() };
+    coordinator.handle(Input::From("d0".to_owned(), Update::Ended(Ended { verdict, ..ended })), now);
+    let cause = Cause::Slower { pass: 3, remaining_bytes: 1 << 24, seconds: 14.0 };
+    let effects = coordinator.handle(Input::From("d1".to_owned(), Update::Switching(cause)), now);
+    (coordinator, effects)
+}
+
+fn is_cancelled(effects: &[Effect], uuid: &str) -> bool {
+    effects.iter().any(|effect| matches!(effect, Effect::Instruct(of, Instruction::Abort(_)) if of == uuid))
+}
+
 #[test]
 fn a_slow_pre_copy_is_switched_on_proven_ground_only_and_cancelled_nowhere() {
     for proven in [true, false] {
-        let kinds = Kinds { of: vec![0, 0], loads: vec![true], trust: true };
-        let mut coordinator = of_kinds(&[(Technique::PreCopy, 2); 2], &kinds);
-        let now = Duration::from_secs(1);
-        coordinator.handle(Input::Begin, now);
-        coordinator.handle(Input::Begun(Vec::new()), now);
-        if proven {
-            let ended =
-                Ended { verdict: Verdict::Migrated, ..Ended::not_wanted(Technique::PreCopy, Cause::Unreported) };
-            coordinator.handle(Input::From("d0".to_owned(), Update::Ended(ended)), now);
-        }
-        let cause = Cause::Slower { pass: 3, remaining_bytes: 1 << 24, seconds: 14.0 };
-        let effects = coordinator.handle(Input::From("d1".to_owned(), Update::Switching(cause)), now);
+        let (_, effects) = slow_after(proven, &[(Technique::PreCopy, 2); 2]);
         let may_switch = Effect::Instruct("d1".to_owned(), Instruction::MaySwitch(true));
         assert_eq!(effects.contains(&may_switch), proven, "{effects:?}");
         let is_told = |effect: &Effect| format!("{effect:?}").contains("Switching");
         assert_eq!(effects.iter().any(is_told), proven, "{effects:?}");
-        let is_cancelled = |effect: &Effect| matches!(effect, Effect::Instruct(_, Instruction::Abort(_)));
-        assert!(!effects.iter().any(is_cancelled), "{effects:?}");
+        assert!(!is_cancelled(&effects, "d1"), "{effects:?}");
     }
+}
+
+#[test]
+fn what_was_to_switch_for_the_sake_of_time_goes_on_by_pre_copy_after_a_loss() {
+    let (pre, post) = ((Technique::PreCopy, 3), (Technique::PostCopy, 3));
+    let (mut coordinator, effects) = slow_after(true, &[pre, pre, post]);
+    assert!(effects.contains(&Effect::Instruct("d1".to_owned(), Instruction::MaySwitch(true))), "{effects:?}");
+    let (source, destination) = Place::Lost.seen();
+    let verdict = Verdict::Lost(crate::failure::Loss::BothHalves, crate::domain::Places { source, destination });
+    let ended = Ended { verdict, ..Ended::not_wanted(Technique::PostCopy, Cause::Unreported) };
+    let effects = coordinator.handle(Input::From("d2".to_owned(), Update::Ended(ended)), Duration::from_secs(2));
+    assert!(effects.contains(&Effect::Instruct("d1".to_owned(), Instruction::MaySwitch(false))), "{effects:?}");
+    assert!(!is_cancelled(&effects, "d1"), "{effects:?}");
 }
 
 #[test]

@@ -25,7 +25,7 @@ impl fmt::Display for Cause {
             ),
             Self::Slower { pass, remaining_bytes, seconds } => write!(
                 f,
-                "pre-copy would take {} longer than post-copy: pass {pass} began with {} left, little less than the one before it",
+                "pre-copy would take {} longer than post-copy: pass {pass} began with {} left, and passes shrink slowly",
                 span(*seconds),
                 size(*remaining_bytes)
             ),
