@@ -60,7 +60,7 @@ fn of_unseen(kept: &[Kept]) -> String {
     let line = |kept: &Kept| {
         let part = |trips| ratio(kept, trips).map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
         format!(
-            "- Not drawn, but chosen: {} guests, one of which writes 6 MiB/s, too little for a profile to show. tsmig took {} the first \
+            "- Not drawn, but chosen: {} guests, one of which writes 5 MiB/s, too little for a profile to show. tsmig took {} the first \
              time and {} once it knew them, {} and {} of the time of the faster plain policy.\n",
             kept.scenario.guests.len(),
             predicted(&tsmig(kept, NEW)),
