@@ -18,8 +18,8 @@ pub(crate) const GAIN: f64 = 0.9;
 /// those are within one burst of writes.
 const STALL_SECONDS: f64 = 5.0;
 
-/// A pre-copy that would take so many seconds longer from here than pulling what is left is slow: what is waited for without gain
-/// is too long with little gain, too.
+/// A pre-copy is slow if its passes would take so many seconds longer than pulling what is left. Chosen: as long as a stall has to
+/// last.
 const SLOWER_SECONDS: f64 = STALL_SECONDS;
 
 /// A pass that took fewer seconds does not tell that. Chosen: of guests that only had traffic, passes of up to 1.2 s left more than
