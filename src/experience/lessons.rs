@@ -375,7 +375,7 @@ mod tests {
         assert_eq!(writes(&[&short, &long]), Some(both));
         let open = Writes { most_bytes: 4 * MIB, open_after_seconds: Some(8.0), ..both };
         assert_eq!(writes(&[&short, &short]), Some(open));
-        // It is no less than what any was seen to write to.
+        // Where one migration showed more than the others let expect, that counts.
         let [brief, long] = [seen(&[(2.0, 4)]), seen(&[(60.0, 50)])];
         let both = writes(&[&brief, &brief, &brief, &long, &long]).unwrap();
         assert_eq!((both.most_bytes, both.open_after_seconds), (50 * MIB, Some(60.0)));

@@ -32,9 +32,9 @@ pub enum Teacher {
 pub struct Writes {
     /// How fast, in bytes per second: of whole pages.
     pub bytes_per_second: f64,
-    /// How much memory that was at the most, in bytes; however long it goes on, if [`Self::open_after_seconds`] is not there.
+    /// How much memory that was at the most, in bytes.
     pub most_bytes: u64,
-    /// So many seconds of writing showed no end of that: in more of them it is more. `None` if all of it was seen.
+    /// After so many seconds of writing it was still growing. `None` if it grows no more, however long the writing goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_after_seconds: Option<f64>,
 }

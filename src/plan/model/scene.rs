@@ -79,7 +79,7 @@ const ENOUGH_MIGRATIONS: usize = 2;
 struct Dirtying {
     bits_per_second: f64,
     most_bits: f64,
-    /// From so many seconds on the set is larger; infinite if it never is.
+    /// Seconds after which the set grows beyond that; infinite if it never does.
     open_after: f64,
 }
 
