@@ -5,11 +5,14 @@ use std::sync::mpsc::Receiver;
 use std::thread;
 
 use crate::scripted::{STALLED_MS, Script, Scripted};
-use crate::support::{await_all, await_phase, journal, notices, options, outcomes, plan, reaches, run, says, start};
+use crate::support::{
+    await_all, await_phase, journal, notices, options, outcomes, plan, reaches, run, says, start, start_with,
+};
 use tsmig::domain::{Condition, Phase, Presence, Technique};
-use tsmig::engine::Evacuation;
-use tsmig::engine::events::Event;
-use tsmig::plan::Plan;
+use tsmig::engine::events::{Event, Notice};
+use tsmig::engine::migration::OnStall;
+use tsmig::engine::{Evacuation, Options};
+use tsmig::plan::{Plan, Reason};
 use tsmig::report::{DomainOutcome, DomainReport, Outcome};
 
 #[test]
@@ -119,6 +122,58 @@ fn a_stalled_pre_copy_is_switched_only_if_the_downtime_that_it_may_have_is_not_e
     };
     assert_eq!(course(STALLED_MS, Phase::Checking), (vec![600, 1000], false));
     assert_eq!(course(800, Phase::PostCopy), (vec![600, 800], true));
+}
+
+/// Of pre-copies that end, but slowly, which are switched to post-copy for that, by their fifth pass. A guest has proven their
+/// ground, and another is in post-copy all the time.
+fn switched_early<const N: usize>(options: Options, names: [&str; N], edit: impl FnOnce(&mut Plan)) -> [bool; N] {
+    let scripts = names.map(|name| (name, Script::EndsSlowly));
+    let others = [("proof", Script::Arrives), ("pulls", Script::Copies)];
+    let hosts = Arc::new(Scripted::new(&[&others[..], &scripts].concat()));
+    let others = [("proof", Technique::PreCopy, 1), ("pulls", Technique::PostCopy, 4)];
+    let mut plan = plan(&[&others[..], &names.map(|name| (name, Technique::PreCopy, 4))].concat());
+    edit(&mut plan);
+    let (events, _, thread) = start_with(options, plan, &hosts);
+    let in_its_fifth = |event: &Event, name: &str| matches!(event, Event::Progress { domain, progress } if domain == name && progress.pass >= 5);
+    let (mut notices, mut open) = (0, names.to_vec());
+    while !open.is_empty() {
+        let event = events.recv().unwrap();
+        notices += usize::from(matches!(event, Event::Notice(Notice::Switching { .. })));
+        open.retain(|name| !in_its_fifth(&event, name) && !reaches(name, Phase::PostCopy)(&event));
+    }
+    let asked = names.map(|name| hosts.with(name, |domain| domain.post_copy_requests > 0));
+    assert_eq!(notices, asked.iter().filter(|asked| **asked).count());
+    ["pulls"].iter().chain(&names).for_each(|name| hosts.finish(name));
+    assert_eq!(outcomes(&thread.join().unwrap()), vec![DomainOutcome::Migrated; N + 2]);
+    asked
+}
+
+#[test]
+fn a_slow_pre_copy_is_switched_unless_the_user_has_said_anything_else() {
+    let replan = || Options { replan: true, ..options() };
+    thread::scope(|scope| {
+        let plain = scope.spawn(|| {
+            switched_early(replan(), ["chosen", "forced", "may-stop"], |plan| {
+                plan.migrations[3].reason = Reason::Forced { origin: "--technique".to_owned() };
+                plan.migrations[4].transfer.max_downtime_ms = Some(300);
+            })
+        });
+        let refused = [
+            (Options { on_stall: Some(OnStall::PostCopy), ..replan() }, None),
+            (options(), None),
+            // The other takes the only place.
+            (replan(), Some(1)),
+        ];
+        let refused = refused.map(|(options, post_copy_limit)| {
+            let said = format!("on stall {:?}, replan {}, limit {post_copy_limit:?}", options.on_stall, options.replan);
+            let limit = move |plan: &mut Plan| plan.post_copy_limit = post_copy_limit;
+            (said, scope.spawn(move || switched_early(options, ["chosen"], limit)))
+        });
+        assert_eq!(plain.join().unwrap(), [true, false, false]);
+        for (said, run) in refused {
+            assert_eq!(run.join().unwrap(), [false], "{said}");
+        }
+    });
 }
 
 #[test]

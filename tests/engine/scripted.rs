@@ -45,6 +45,8 @@ pub(crate) enum Script {
     CannotBeLoaded,
     /// It copies the same again in each pass.
     Stalls,
+    /// Each pass takes a while, and leaves little less than it began with.
+    EndsSlowly,
     /// It is in a last pass, with 40 MiB to go.
     NearlyConverged,
     /// It is not at the source any more when its turn comes.
@@ -73,6 +75,9 @@ pub(crate) struct Domain {
 
 /// What remains of a [`Script::Stalls`] takes this long to copy, in milliseconds: with so much downtime it arrives.
 pub(crate) const STALLED_MS: u64 = 1000;
+
+/// A pass of a [`Script::EndsSlowly`].
+const SLOW_PASS_SECONDS: f64 = 2.2;
 
 /// Two hosts that follow a script.
 pub(crate) struct Scripted {
@@ -240,6 +245,7 @@ impl Hosts for Scripted {
             | Script::LoadsSlowly
             | Script::CannotBeLoaded
             | Script::Stalls
+            | Script::EndsSlowly
             | Script::NearlyConverged
             | Script::HasLeft
             | Script::Unreadable
@@ -287,6 +293,12 @@ impl Hosts for Scripted {
             (Some(_), _) if domain.script == Script::Stalls => {
                 domain.looks += 1;
                 Some(JobStats { transferred: 10 * domain.looks, pass: domain.looks, ..job })
+            }
+            (Some(_), _) if domain.script == Script::EndsSlowly => {
+                domain.looks += 1;
+                let passes = (self.up_since.elapsed().as_secs_f64() / SLOW_PASS_SECONDS) as i32;
+                let remaining = (2e9 * 0.85_f64.powi(passes)) as u64;
+                Some(JobStats { transferred: 10 * domain.looks, remaining, pass: passes as u64 + 1, ..job })
             }
             (Some(_), _) => Some(job),
         }))

@@ -112,11 +112,20 @@ pub(crate) fn start(
     plan: Plan,
     hosts: &Arc<Scripted>,
 ) -> (Receiver<Event>, impl Fn() + use<>, thread::JoinHandle<Report>) {
+    start_with(options(), plan, hosts)
+}
+
+/// The same, otherwise than by [`options`].
+pub(crate) fn start_with(
+    options: Options,
+    plan: Plan,
+    hosts: &Arc<Scripted>,
+) -> (Receiver<Event>, impl Fn() + use<>, thread::JoinHandle<Report>) {
     let (sender, events) = channel();
     let (interrupters, interrupter) = channel();
     let hosts = hosts.clone();
     let thread = thread::spawn(move || {
-        let evacuation = Evacuation::new(&plan, Vec::new(), hosts, journal(), options());
+        let evacuation = Evacuation::new(&plan, Vec::new(), hosts, journal(), options);
         interrupters.send(evacuation.control()).unwrap();
         evacuation.run(&mut |timed: &Timed| drop(sender.send(timed.event.clone())))
     });

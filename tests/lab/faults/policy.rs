@@ -18,6 +18,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("fault_a_guest_that_never_converges_is_slowed_down", stalled_to_auto_converge),
     ("fault_a_guest_that_never_converges_is_left_where_it_is", stalled_to_abort),
     ("fault_a_guest_that_never_converges_goes_by_who_chose_pre_copy", stalled_by_default),
+    ("fault_a_guest_that_converges_slowly_is_switched_to_post_copy", slow_to_post_copy),
 ];
 
 /// Runs a test with options of the destination's qemu.conf, which then are put back.
@@ -162,6 +163,42 @@ fn stalled_to_abort(lab: &Lab) -> Result<()> {
     let error = run.expect(1, "busy", "remains")?;
     ensure!(error.contains("it is at host-a as before") && error.contains("does not converge"), "{error}");
     assert_stayed(lab, &guests, "busy")
+}
+
+/// A guest that writes nearly as fast as memory crosses, which is too little for a profile to show.
+fn slow_to_post_copy(lab: &Lab) -> Result<()> {
+    let rate = Rate::mbit(48);
+    let guests = Guests::boot(lab, vec![idle("first").memory_mib(96), idle("writes").dirty(Rate::mbit(36), 32)])?;
+    let set_links = |rate| lab.hosts().iter().try_for_each(|&host| lab.set_rate(host, rate));
+    set_links(rate)?;
+    let run = slowly_to_the_end(lab);
+    set_links(DEFAULT_LINK)?;
+    let run = run?;
+    run.expect(0, "first", "migrated")?;
+    run.expect(0, "writes", "migrated")?;
+    let switched = |notice: &String| notice.starts_with("writes: ") && notice.contains("longer than post-copy");
+    ensure!(run.notices()?.iter().any(switched), "{:?}", run.notices());
+    let report = run.report()?;
+    for (name, technique) in [("first", "pre-copy"), ("writes", "post-copy")] {
+        let domains = report["domains"].as_array().context("domains")?;
+        let domain = domains.iter().find(|domain| domain["domain"] == name).context("one of them")?;
+        ensure!(domain["technique"] == technique, "{name}: {}", run.stdout);
+        assert_moved(lab, &guests, name)?;
+    }
+    Ok(())
+}
+
+/// By pre-copy as if the planner had chosen it, whatever the profile shows. The first to arrive proves the ground for the other.
+fn slowly_to_the_end(lab: &Lab) -> Result<Run> {
+    let hosts = ["host-a", "host-b", "--link", "48Mbit", "--output", "json"];
+    let mut plan = run(lab, &[&["plan"], hosts.as_slice(), &["--technique", "pre-copy"]].concat())?.plan()?;
+    for step in plan["migrations"].as_array_mut().context("steps")? {
+        step["kind"] = "chosen".into();
+    }
+    let mut file = tempfile::NamedTempFile::new()?;
+    write!(file, "{plan}")?;
+    let path = file.path().to_str().context("a path")?;
+    run(lab, &[&["evacuate"], hosts.as_slice(), &["--plan", path, "--accept-drift"]].concat())
 }
 
 fn stalled_by_default(lab: &Lab) -> Result<()> {
