@@ -134,7 +134,10 @@ fn switched_early<const N: usize>(options: Options, names: [&str; N], edit: impl
     let mut plan = plan(&[&others[..], &names.map(|name| (name, Technique::PreCopy, 4))].concat());
     edit(&mut plan);
     let (events, _, thread) = start_with(options, plan, &hosts);
-    let in_its_fifth = |event: &Event, name: &str| matches!(event, Event::Progress { domain, progress } if domain == name && progress.pass >= 5);
+    let in_its_fifth = |event: &Event, name: &str| match event {
+        Event::Progress { domain, progress } => domain == name && progress.pass >= 5,
+        _ => false,
+    };
     let (mut notices, mut open) = (0, names.to_vec());
     while !open.is_empty() {
         let event = events.recv().unwrap();

@@ -167,10 +167,9 @@ fn stalled_to_abort(lab: &Lab) -> Result<()> {
 
 /// A guest that writes nearly as fast as memory crosses, which is too little for a profile to show.
 fn slow_to_post_copy(lab: &Lab) -> Result<()> {
-    let rate = Rate::mbit(48);
     let guests = Guests::boot(lab, vec![idle("first").memory_mib(96), idle("writes").dirty(Rate::mbit(36), 32)])?;
     let set_links = |rate| lab.hosts().iter().try_for_each(|&host| lab.set_rate(host, rate));
-    set_links(rate)?;
+    set_links(Rate::mbit(48))?;
     let run = slowly_to_the_end(lab);
     set_links(DEFAULT_LINK)?;
     let run = run?;
