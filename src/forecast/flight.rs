@@ -98,20 +98,23 @@ impl Flight {
     }
 
     pub(super) fn position(&self, domain: &DomainProfile, now: f64) -> Position {
+        // What was seen is up to half a second old.
+        let since = self.progress.bits_per_second * (now - self.progress_at);
         Position {
             technique: self.technique,
             leg: self.leg,
             seconds: now - self.launched_at,
             leg_seconds: now - self.leg_since,
-            remaining_bits: self.left(domain),
-            transferred_bits: self.progress.transferred as f64 * 8.0,
+            remaining_bits: (self.left(domain) - since).max(0.0),
+            transferred_bits: self.progress.transferred as f64 * 8.0 + since,
             downtime_seconds: 0.0,
             stop_bits: None,
         }
     }
 
     /// Bits that the leg has still to send. QEMU counts pages of zeros, too, until it has come by them: how many are left is
-    /// taken from the profile at first, and more and more from those that it has come by.
+    /// taken from the profile at first, and more and more from those that it has come by. Zeros lie together, so that those say
+    /// less than what crossed when the domain itself moved earlier.
     fn left(&self, domain: &DomainProfile) -> f64 {
         let bits = |bytes: u64| bytes as f64 * 8.0;
         let Progress { pass, transferred, remaining, .. } = self.progress;
@@ -123,7 +126,12 @@ impl Flight {
         if transferred == 0 || come_by <= 0.0 {
             return image;
         }
-        let (share, seen, expected) = (come_by / whole, bits(transferred) / come_by, image / whole);
-        bits(remaining) * (share * seen + (1.0 - share) * expected).min(1.0)
+        let share = come_by / whole;
+        let seen = bits(remaining) * bits(transferred) / come_by;
+        let (weight, expected) = match domain.earlier_migrations() {
+            0 => (share, bits(remaining) * image / whole),
+            _ => (share * share, (image - bits(transferred)).max(0.0)),
+        };
+        (weight * seen + (1.0 - weight) * expected).min(bits(remaining))
     }
 }

@@ -181,6 +181,9 @@ impl Forecaster {
         let fullness = (1.0 + self.fullness.iter().sum::<f64>()) / (1.0 + self.fullness.len() as f64);
         for next in &moves {
             let domain = &mut source.domains[next.domain];
+            if domain.earlier_migrations() > 0 {
+                continue; // It has shown itself how full it is.
+            }
             let image = (image_bits(domain) * fullness / 8.0).min(domain.memory_bytes as f64);
             (domain.resident_bytes, domain.unused_bytes) = (image as u64, None);
             domain.learned = domain.learned.map(|learned| Learned { crossing_bytes: image as u64, ..learned });
@@ -261,5 +264,7 @@ fn is_assumed(profiles: &Both) -> bool {
     [&profiles.source, &profiles.destination].iter().any(|host| host.migration_port.origin == CapacityOrigin::Assumed)
 }
 
+#[cfg(test)]
+mod replayed;
 #[cfg(test)]
 mod tests;

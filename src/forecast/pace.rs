@@ -61,16 +61,21 @@ pub(super) fn compare<'a>(
     later: &[(usize, Position)],
 ) -> Option<f64> {
     let (mut measured, mut expected) = (0.0, 0.0);
+    let mut is_whole = true;
     for flight in flights.filter(|flight| flight.progress.bits_per_second > 0.0) {
         let of = |positions: &[(usize, Position)]| {
             positions.iter().find(|(domain, _)| *domain == flight.planned.domain).map(|(_, position)| *position)
         };
         if let Some((now, later)) = of(now).zip(of(later)).filter(|(now, later)| now.leg == later.leg) {
-            if let Some(seen) = flight.since_compared() {
-                measured += seen;
-                expected += (later.transferred_bits - now.transferred_bits) / COMPARED_SECONDS;
+            match flight.since_compared() {
+                Some(seen) => {
+                    measured += seen;
+                    expected += (later.transferred_bits - now.transferred_bits) / COMPARED_SECONDS;
+                }
+                None => is_whole = false,
             }
         }
     }
-    (expected > 0.0).then(|| measured / expected)
+    // What one of them leaves of the link the others take.
+    (is_whole && expected > 0.0).then(|| measured / expected)
 }

@@ -5,6 +5,7 @@ use crate::domain::{DomainState, Phase};
 use crate::engine::migration::Progress;
 use crate::plan::{Demands, plan};
 use crate::profile::fixture;
+use crate::profile::learned::Teacher;
 
 /// A plan to move idle guests of 100 MiB over links of 100 Mbit/s, one after the other.
 fn forecaster(names: &[&str]) -> (Plan, Forecaster) {
@@ -218,4 +219,41 @@ fn one_that_stays_is_not_waited_for() {
     let stays = DomainReport::new("y", "y", DomainOutcome::Remains);
     assert_eq!(hear(&mut forecaster, 0.0, Event::Done(Box::new(stays))), None);
     assert_eq!(forecaster.waiting.len(), 1);
+}
+
+#[test]
+fn a_stretch_of_zeros_says_little_of_a_domain_that_has_moved_before() {
+    let rest = |learned: Option<u64>| {
+        let (_, mut forecaster) = forecaster(&["x"]);
+        let domain = &mut forecaster.profiles.source.domains[0];
+        let of_itself = |mib| Learned { crossing_bytes: mib << 20, writes: None, migrations: 1, of: Teacher::Itself };
+        domain.learned = learned.map(of_itself);
+        hear(&mut forecaster, 0.0, launch("x"));
+        hear(&mut forecaster, 1.0, Event::Phase { domain: "x".to_owned(), phase: Phase::PreCopy });
+        hear(&mut forecaster, 1.1, progress("x", 0, 100, 0.0));
+        // Of 30 MiB that it has come by, 10 crossed.
+        hear(&mut forecaster, 3.1, progress("x", 10, 80, 95.7)).unwrap()
+    };
+    let seconds = |mib: f64| mib * 1.048576 * 8.0 / 95.7;
+    let knows = rest(Some(80)) - rest(Some(60));
+    assert!((knows - seconds(20.0)).abs() < 0.25, "{knows} s for 20 MiB more");
+    assert!(rest(None) < rest(Some(80)), "one that has not moved may be as empty everywhere");
+}
+
+#[test]
+fn what_one_domain_leaves_of_a_link_makes_it_no_faster_for_the_other() {
+    let (_, mut forecaster) = forecaster(&["x", "y"]);
+    for name in ["x", "y"] {
+        hear(&mut forecaster, 0.0, launch(name));
+        hear(&mut forecaster, 1.0, Event::Phase { domain: name.to_owned(), phase: Phase::PreCopy });
+    }
+    // The one goes by zeros, of which few bytes cross; the other has nearly the whole link.
+    let rate = 10.0 * 1.048576 * 8.0;
+    for second in 1..=7 {
+        let now = 1.0 + second as f64;
+        hear(&mut forecaster, now, progress("x", 10 * second, 100, rate));
+        hear(&mut forecaster, now, progress("y", second, 100 - 9 * second, 1.0));
+    }
+    let pace = forecaster.situation.pace;
+    assert!((0.9..1.1).contains(&pace), "{pace}");
 }
