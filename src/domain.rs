@@ -13,8 +13,17 @@ pub enum Technique {
     PreCopy,
     /// It runs at the destination and pulls its memory: contends with its inbound traffic at the destination NIC.
     PostCopy,
+    /// Its memory is copied once while it runs at the source; then it runs at the destination, and pulls what it wrote to meanwhile.
+    Hybrid,
     /// It does not run: only its definition moves.
     Offline,
+}
+
+impl Technique {
+    /// Whether it runs at the destination before all of its memory is there.
+    pub fn pulls(self) -> bool {
+        matches!(self, Self::PostCopy | Self::Hybrid)
+    }
 }
 
 impl fmt::Display for Technique {
@@ -22,6 +31,7 @@ impl fmt::Display for Technique {
         f.pad(match self {
             Self::PreCopy => "pre-copy",
             Self::PostCopy => "post-copy",
+            Self::Hybrid => "hybrid",
             Self::Offline => "offline",
         })
     }

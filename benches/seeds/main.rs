@@ -237,7 +237,7 @@ fn line(run: &Run) -> String {
         seconds(run.predicted_seconds),
         error.map_or_else(|| "-".to_owned(), |error| format!("{:+.0} %", 100.0 * error)),
         run.lost_bits / 1e6,
-        run.migrations.iter().filter(|migration| migration.technique == Technique::PostCopy).count(),
+        run.migrations.iter().filter(|migration| migration.technique.pulls()).count(),
         run.migrations.len(),
         if run.intact { "" } else { ", A GUEST WAS HARMED" },
     )

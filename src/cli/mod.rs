@@ -353,6 +353,8 @@ pub(crate) enum TechniqueArg {
     PreCopy,
     /// Post-copy for all.
     PostCopy,
+    /// A pass of pre-copy, then post-copy, for all.
+    Hybrid,
 }
 
 /// The configured hosts that begin so, for the shells; a configuration that can't be read offers none.

@@ -84,6 +84,7 @@ impl Selection {
                 TechniqueArg::Auto => None,
                 TechniqueArg::PreCopy => Some(Technique::PreCopy),
                 TechniqueArg::PostCopy => Some(Technique::PostCopy),
+                TechniqueArg::Hybrid => Some(Technique::Hybrid),
             },
             offline: arguments.offline,
             owned: arguments.owned,

@@ -311,7 +311,8 @@ fn read_technique(text: &str) -> Result<Option<Technique>, String> {
         "auto" => Ok(None),
         "pre-copy" => Ok(Some(Technique::PreCopy)),
         "post-copy" => Ok(Some(Technique::PostCopy)),
-        _ => Err("write auto, pre-copy, post-copy".to_owned()),
+        "hybrid" => Ok(Some(Technique::Hybrid)),
+        _ => Err("write auto, pre-copy, post-copy, hybrid".to_owned()),
     }
 }
 

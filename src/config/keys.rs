@@ -71,7 +71,7 @@ pub const DOMAINS: [Key; 6] = [
     Key {
         name: "technique",
         value: "TECHNIQUE",
-        about: "pre-copy, post-copy, or auto for the planner's choice. It beats the technique of [defaults]; \
+        about: "pre-copy, post-copy, hybrid (a pass of pre-copy, then post-copy), or auto for the planner's choice. It beats the technique of [defaults]; \
                 --technique, --pre-copy and --post-copy beat it.",
     },
     Key {

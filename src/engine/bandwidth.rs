@@ -56,7 +56,12 @@ impl InFlight {
     /// Whether it leaves the link to the next within this many `seconds`. The next may be launched ahead of that.
     pub(crate) fn is_about_to_end(&self, seconds: f64) -> bool {
         let soon = self.eta_seconds.is_some_and(|eta| eta <= seconds);
-        soon && (self.technique == Technique::PostCopy || self.pass <= LAST_PASS)
+        soon && match self.technique {
+            Technique::PostCopy => true,
+            // What it wrote to meanwhile is still to be pulled.
+            Technique::Hybrid => false,
+            Technique::PreCopy | Technique::Offline => self.pass <= LAST_PASS,
+        }
     }
 
     /// Whether it is set up, and takes what it may of the link.
@@ -125,7 +130,7 @@ pub(crate) fn shares(migrations: &[InFlight], cap: Option<f64>, link: Option<f64
         .iter()
         .map(|m| {
             let of = if counts(m) { of } else { all };
-            let held_back = m.technique == Technique::PreCopy && counts(m) && first.is_some();
+            let held_back = m.technique != Technique::PostCopy && counts(m) && first.is_some();
             let mib = if held_back { others } else { equal(of) };
             Share { mib: mib.floor().max(1.0) as u64, of, held_back: held_back && mib < equal(of) * GAIN }
         })

@@ -92,7 +92,7 @@ fn prepare<F: Fn(Update)>(
     }
     let on_stall = options.on_stall.unwrap_or(if forced { OnStall::Abort } else { OnStall::PostCopy });
     let wanted = match planned {
-        Technique::PostCopy => true,
+        Technique::PostCopy | Technique::Hybrid => true,
         Technique::PreCopy => on_stall == OnStall::PostCopy,
         Technique::Offline => false,
     };
@@ -104,7 +104,7 @@ fn prepare<F: Fn(Update)>(
     }
     let post_copy = wanted && runs && !before.memory_in_file && launch.post_copy_works;
     let technique = match planned {
-        Technique::PostCopy if !post_copy => Technique::PreCopy,
+        Technique::PostCopy | Technique::Hybrid if !post_copy => Technique::PreCopy,
         technique => *technique,
     };
     if technique != *planned {

@@ -85,7 +85,7 @@ pub struct Migrated {
     pub crossed: u64,
     /// What it sent and received before, in bits per second.
     pub traffic_bits_per_second: f64,
-    /// What it had written to by the end of each pass of a pre-copy, as far as that was seen.
+    /// What it had written to by the end of each pass of a pre-copy, or of a hybrid's, as far as that was seen.
     pub dirtied: Vec<Dirtied>,
 }
 

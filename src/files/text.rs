@@ -50,7 +50,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("schema", "the schema's name"),
     ("seconds", "seconds, 0 or more"),
     ("state", "running, paused, in shutdown, shut off, crashed, pmsuspended or no state"),
-    ("technique", "pre-copy, post-copy or offline, and the same as in transfer"),
+    ("technique", "pre-copy, post-copy, hybrid or offline, and the same as in transfer"),
     ("transport", "one connection that is not encrypted, {\"tls\": false, \"channels\": 1}"),
     ("total_seconds", "seconds, 0 or more"),
     ("unused_bytes", "a whole number of bytes, 0 or more, or null where it is not known"),

@@ -73,6 +73,9 @@ impl Flight {
             self.technique = Technique::PreCopy;
             self.enter(Leg::Pass, now);
         }
+        if self.technique == Technique::Hybrid && self.leg == Leg::Pass && progress.pass > 2 {
+            self.technique = Technique::PreCopy;
+        }
         if progress.pass <= 1 {
             self.whole = self.whole.max(progress.transferred.saturating_add(progress.remaining));
         } else if self.leg == Leg::Pass && progress.pass > self.progress.pass {
@@ -118,7 +121,8 @@ impl Flight {
     fn left(&self, domain: &DomainProfile) -> f64 {
         let bits = |bytes: u64| bytes as f64 * 8.0;
         let Progress { pass, transferred, remaining, .. } = self.progress;
-        if self.leg == Leg::Pass && pass > 1 {
+        // A post-copy at once makes no passes.
+        if pass > 1 && self.technique != Technique::PostCopy {
             return bits(remaining);
         }
         let (image, whole) = (image_bits(domain), bits(self.whole));

@@ -134,8 +134,8 @@ impl Flight {
     fn passes(&self, technique: Technique, all: u64) -> Option<(u64, Vec<Dirtied>)> {
         let (_, last_seen) = self.last?;
         // Launched as one, or turned into one for want of what a post-copy needs.
-        let is_pre_copy = [technique, self.technique].contains(&Technique::PreCopy);
-        let first = self.ends.first().filter(|(pass, _, _)| *pass == 1 && is_pre_copy);
+        let makes_passes = [technique, self.technique].iter().any(|technique| *technique != Technique::PostCopy);
+        let first = self.ends.first().filter(|(pass, _, _)| *pass == 1 && makes_passes);
         let Some(&(_, first_end, first_pass)) = first else { return Some((all, Vec::new())) };
         let begun = self.begun_at.unwrap_or(self.launched_at);
         let mut dirtied = Vec::new();

@@ -115,7 +115,7 @@ impl Hosts for Pair {
         })?;
         match request.transfer.technique {
             Technique::Offline => self.give_up_definition(&request.uuid),
-            Technique::PreCopy | Technique::PostCopy => Ok(()),
+            Technique::PreCopy | Technique::PostCopy | Technique::Hybrid => Ok(()),
         }
     }
 

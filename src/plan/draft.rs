@@ -72,7 +72,7 @@ impl Seen<'_> {
             unproven: domains.clone().map(unproven).collect(),
             grounds: grounds.len(),
             unprovable: (0..grounds.len()).filter(|ground| grounds[*ground].key.is_none()).collect(),
-            trusted: domains.map(|domain| trust || self.rule(domain).technique == Some(Technique::PostCopy)).collect(),
+            trusted: domains.map(|domain| trust || self.rule(domain).technique.is_some_and(Technique::pulls)).collect(),
             limit,
         }
     }

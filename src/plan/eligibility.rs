@@ -44,17 +44,15 @@ pub(crate) fn standing(domain: &DomainProfile, rule: &Rule, demands: &Demands) -
     }
     let obstacle = post_copy_obstacle(domain, demands);
     match (rule.technique, obstacle) {
-        (Some(Technique::PostCopy), Some(obstacle)) => Standing::Refused(Obstacle::PostCopyForced {
+        (Some(technique), Some(obstacle)) if technique.pulls() => Standing::Refused(Obstacle::PostCopyForced {
             by: rule.technique_origin.unwrap_or("--post-copy").to_owned(),
             obstacle: Box::new(obstacle),
         }),
-        (Some(Technique::PostCopy), None) => {
-            Standing::Moves(Techniques::Forced(Technique::PostCopy, rule.technique_origin.unwrap_or("--post-copy")))
-        }
-        (Some(Technique::PreCopy), _) => {
-            Standing::Moves(Techniques::Forced(Technique::PreCopy, rule.technique_origin.unwrap_or("--pre-copy")))
-        }
         (Some(Technique::Offline), _) => Standing::Refused(Obstacle::NotAsPlanned { state, offline: true }),
+        (Some(technique), _) => {
+            let option = if technique.pulls() { "--post-copy" } else { "--pre-copy" };
+            Standing::Moves(Techniques::Forced(technique, rule.technique_origin.unwrap_or(option)))
+        }
         (None, Some(obstacle)) => Standing::Moves(Techniques::OnlyPreCopy(obstacle)),
         (None, None) => Standing::Moves(Techniques::Either),
     }

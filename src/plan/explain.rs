@@ -133,7 +133,7 @@ impl Planned<'_> {
         if self.scene.gate.is_shut(&changed) {
             let ground = |launch: &Launch| self.scene.gate.ground(launch.guest);
             let mut later = self.launches[place + 1..].iter().filter(|later| ground(later) == ground(&changed[place]));
-            let proves = later.any(|later| later.technique == Technique::PostCopy);
+            let proves = later.any(|later| later.technique.pulls());
             return Some(if proves { Otherwise::Proves } else { Otherwise::Unproven });
         }
         self.compare(self.launches[place].technique, &model::outcome(&self.scene, &changed, f64::INFINITY))
@@ -150,7 +150,7 @@ impl Planned<'_> {
         let (longer, more) = (other.seconds - planned.seconds, other.lost - planned.lost);
         let idle = self.links.iter().map(|link| idle_below(link.bits_per_second)).fold(0.0, f64::max);
         // A post-copy is worth it by the time that it saves, however short the evacuation.
-        let told_longer = longer.abs() >= TOLD_SECONDS || technique == Technique::PostCopy;
+        let told_longer = longer.abs() >= TOLD_SECONDS || technique.pulls();
         let told_more = more.abs() > TOLD_LOSS * planned.lost && more.abs() > idle * planned.seconds;
         Some(Otherwise::End {
             more_seconds: Some(longer).filter(|_| told_longer),

@@ -139,7 +139,7 @@ impl Chosen<'_> {
     /// What it costs that the guests' grounds are not all proven, beside the best that was found as if they were.
     fn proof_cost(&self, open: &Scene, free: &Found) -> Option<ProofCost> {
         let Planned { scene, launches, outcome, .. } = &self.planned;
-        let waits = |launch: &&Launch| launch.technique == Technique::PostCopy && !scene.gate.is_trusted(launch.guest);
+        let waits = |launch: &&Launch| launch.technique.pulls() && !scene.gate.is_trusted(launch.guest);
         let grounds = |launches: &[Launch]| -> BTreeSet<usize> {
             launches.iter().filter(waits).filter_map(|launch| scene.gate.ground(launch.guest)).collect()
         };

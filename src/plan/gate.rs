@@ -99,7 +99,7 @@ impl Gate {
         in_post_copy: impl Iterator<Item = (usize, bool)>,
         proven: &[bool],
     ) -> bool {
-        if launch.technique != Technique::PostCopy {
+        if !launch.technique.pulls() {
             return true;
         }
         let ground = self.ground(launch.guest).filter(|ground| !proven[*ground]);
@@ -120,7 +120,7 @@ impl Gate {
         let mut proven = self.start();
         launches.iter().any(|launch| {
             let Some(ground) = self.ground(launch.guest) else { return false };
-            let passes = launch.technique != Technique::PostCopy || self.is_trusted(launch.guest) || proven[ground];
+            let passes = !launch.technique.pulls() || self.is_trusted(launch.guest) || proven[ground];
             proven[ground] |= passes;
             !passes
         })
@@ -132,7 +132,7 @@ impl Gate {
             let mut post_copies = false;
             let mut proves = false;
             for guest in (0..techniques.len()).filter(|&guest| self.ground(guest) == Some(ground)) {
-                match techniques[guest] == Technique::PostCopy && !self.is_trusted(guest) {
+                match techniques[guest].pulls() && !self.is_trusted(guest) {
                     true => post_copies = true,
                     false => proves = true,
                 }

@@ -7,7 +7,7 @@ use crate::domain::Technique;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Launch {
     pub(super) guest: usize,
-    /// [`Technique::PreCopy`] or [`Technique::PostCopy`].
+    /// Any but [`Technique::Offline`].
     pub(super) technique: Technique,
     /// It starts as soon as fewer than this many are in flight.
     pub(super) concurrency: usize,
@@ -16,7 +16,7 @@ pub(super) struct Launch {
 impl Launch {
     pub(super) fn flip(&mut self) {
         self.technique = match self.technique {
-            Technique::PostCopy => Technique::PreCopy,
+            Technique::PostCopy | Technique::Hybrid => Technique::PreCopy,
             _ => Technique::PostCopy,
         };
     }

@@ -143,12 +143,12 @@ impl Today {
                 continue;
             };
             step.ground = seen.ground(domain);
-            let forced = step.technique() == Technique::PostCopy && step.is_forced();
+            let forced = step.technique().pulls() && step.is_forced();
             if let Some(ground) = gate.ground(domain) {
                 gate.trusted[domain] |= forced;
                 let provable = seen.findings.grounds[ground].key.is_some();
                 let is_proven = gate.trusted[domain] || provable && proven[ground];
-                if step.technique() == Technique::PostCopy && !is_proven {
+                if step.technique().pulls() && !is_proven {
                     let obstacle = seen.unproven(domain, ground);
                     let domain = step.domain.clone();
                     self.differences.push(Difference::NoPostCopy { domain, obstacle: obstacle.clone() });
@@ -255,7 +255,7 @@ fn step_today(step: &Step, seen: &Seen<'_>) -> StepToday {
         (Technique::Offline, state) => StepToday::Blocked(Obstacle::NotAsPlanned { state, offline: true }),
         (technique, DomainState::Running | DomainState::Paused | DomainState::PmSuspended) => {
             let obstacle = post_copy_obstacle(domain, &Demands::default());
-            match obstacle.filter(|_| technique == Technique::PostCopy) {
+            match obstacle.filter(|_| technique.pulls()) {
                 Some(obstacle) => StepToday::OnlyPreCopy(obstacle),
                 None => StepToday::AsPlanned,
             }

@@ -31,7 +31,7 @@ pub(super) fn simulations(guests: usize) -> usize {
 ///
 /// Very many post-copies are judged in groups, so that the number of simulations stays within [`EFFORT`].
 pub(super) fn without_the_worthless(space: &mut Space<'_>, launches: &[Launch]) -> Option<Vec<Launch>> {
-    let free = |launch: &&Launch| launch.technique == Technique::PostCopy && space.is_free(launch.guest);
+    let free = |launch: &&Launch| launch.technique.pulls() && space.is_free(launch.guest);
     let mut guests: Vec<usize> = launches.iter().filter(free).map(|launch| launch.guest).collect();
     guests.sort_by(|&a, &b| {
         let gain = |guest: usize| space.scene.guests[guest].gain_by_post_copy();
@@ -55,6 +55,11 @@ pub(super) fn without_the_worthless(space: &mut Space<'_>, launches: &[Launch]) 
         }
     }
     changed.then_some(launches)
+}
+
+/// Whether the evacuation gains too little by the post-copies of `group` in `launches`, which come to `outcome`.
+pub(super) fn is_worthless(space: &Space<'_>, launches: &[Launch], group: &[usize], outcome: &Prediction) -> bool {
+    slowdown(outcome, &by_pre_copy(space, launches, group).1) < price(space, group)
 }
 
 /// Seconds that the post-copies of `group` have to gain.

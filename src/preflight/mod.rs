@@ -19,7 +19,7 @@ pub mod way;
 
 use std::collections::BTreeSet;
 
-use crate::domain::{DomainState, Technique};
+use crate::domain::DomainState;
 use crate::libvirt::facts::Cluster;
 use crate::manager::Manager;
 use crate::obstacle::Obstacle;
@@ -153,7 +153,7 @@ fn notes(source: &Profile, facts: &Facts, plan: &Plan) -> Vec<Note> {
         notes.push(Note::ClusterUnseen { host: facts.source.name.clone() });
     }
     let destination = || facts.destination.name.clone();
-    let post_copies = plan.migrations.iter().filter(|step| step.technique() == Technique::PostCopy).count();
+    let post_copies = plan.migrations.iter().filter(|step| step.technique().pulls()).count();
     notes.extend(plan.proof.clone().map(|ProofCost { machines, provers, known, seconds }| Note::Unproven {
         source: facts.source.name.clone(),
         destination: destination(),
@@ -231,7 +231,7 @@ fn trusted_kinds(plan: &Plan) -> usize {
     let mut kinds = 0;
     for step in &plan.migrations {
         let Some(proven) = step.ground.and_then(|ground| proven.get_mut(ground)) else { continue };
-        kinds += usize::from(!*proven && step.technique() == Technique::PostCopy);
+        kinds += usize::from(!*proven && step.technique().pulls());
         *proven = true;
     }
     kinds
@@ -267,7 +267,7 @@ fn version(number: u32) -> String {
 mod tests {
     use super::facts::DomainFacts;
     use super::*;
-    use crate::domain::{DomainState, Fault};
+    use crate::domain::{DomainState, Fault, Technique};
     use crate::libvirt::facts::{HostFacts, Memory};
     use crate::libvirt::xml::domain::Hardware;
     use crate::obstacle::NetworkDifference;

@@ -223,6 +223,9 @@ impl Flight {
             Phase::Checking => return "checking both hosts".to_owned(),
             Phase::Recovering => return "post-copy failed: being resumed".to_owned(),
             Phase::PreCopy if self.technique == Technique::PostCopy => return "post-copy: switching over".to_owned(),
+            Phase::PreCopy if self.technique == Technique::Hybrid && pass > 1 => {
+                return "hybrid: switching over".to_owned();
+            }
             Phase::PreCopy if pass > 1 => format!("extra pass {pass}: {} left", size(remaining)),
             Phase::PreCopy => format!("pre-copy: {} left", size(remaining)),
             Phase::PostCopy => format!("post-copy: {} left", size(remaining)),

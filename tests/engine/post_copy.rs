@@ -30,6 +30,26 @@ fn post_copy_is_enabled_requested_until_it_runs_and_awaited() {
 }
 
 #[test]
+fn a_hybrid_is_switched_once_all_of_its_memory_has_crossed() {
+    let hosts = Arc::new(Scripted::new(&[("o1", Script::EndsSlowly)]));
+    let (events, _, thread) = start(plan(&[("o1", Technique::Hybrid, 1)]), &hosts);
+    let mut passes = Vec::new();
+    loop {
+        match events.recv().unwrap() {
+            Event::Progress { progress, .. } => passes.push(progress.pass),
+            Event::Phase { phase: Phase::PostCopy, .. } => break,
+            _ => {}
+        }
+    }
+    assert_eq!((passes.first(), passes.last()), (Some(&1), Some(&2)), "{passes:?}");
+    hosts.finish("o1");
+    let report = thread.join().unwrap();
+    assert_eq!(outcomes(&report), [DomainOutcome::Migrated]);
+    assert_eq!(report.domains[0].technique, Some(Technique::Hybrid));
+    assert!(hosts.with("o1", |domain| domain.requests.iter().all(|request| request.post_copy)));
+}
+
+#[test]
 fn a_post_copy_that_breaks_is_resumed_until_it_gets_through() {
     let hosts = Arc::new(Scripted::new(&[("o1", Script::Breaks)]));
     let (events, _, thread) = start(plan(&[("o1", Technique::PostCopy, 1)]), &hosts);

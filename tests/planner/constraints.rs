@@ -105,7 +105,7 @@ fn post_copies_at_the_same_time_are_capped() {
         assert_eq!(plan.post_copy_limit, Some(limit), "the engine counts them, too");
         plan
     };
-    let in_post_copy = |plan: &Plan| most_in_flight(plan, |step| step.technique() == Technique::PostCopy);
+    let in_post_copy = |plan: &Plan| most_in_flight(plan, |step| step.technique().pulls());
     assert_eq!(in_post_copy(&limited(3)), 3);
     assert_eq!(in_post_copy(&limited(1)), 1);
     let none = limited(0);

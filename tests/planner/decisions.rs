@@ -225,7 +225,9 @@ fn a_reason_never_speaks_for_the_other_technique() {
             for step in planned(&example(name), objective).migrations {
                 let says = |words: &str| step.to_string().contains(words);
                 let fair = match step.technique() {
-                    Technique::PostCopy => says("would add") || says("would not be predicted to end"),
+                    Technique::PostCopy | Technique::Hybrid => {
+                        says("would add") || says("would not be predicted to end")
+                    }
                     // The other would lose less, or take less time, only at the price of the other of the two.
                     _ => !says(" less") || says("would add") || says("too little for its risk"),
                 };

@@ -41,7 +41,7 @@ fn better(source: &Profile, destination: &Profile, objective: Objective, slack: 
             (0..source.domains.len()).map(|i| Rule { technique: Some(technique(i)), ..Rule::default() }).collect();
         let forced = plan(source, destination, &rules, &demands);
         let comparable = forced.refused.len() == free.refused.len();
-        let taken = by(&free, Technique::PostCopy);
+        let taken = [by(&free, Technique::PostCopy), by(&free, Technique::Hybrid)].concat();
         let more = by(&forced, Technique::PostCopy).into_iter().filter(|name| !taken.contains(name));
         let risk = least_gain(source, more, source.migration_port.bits_per_second);
         (comparable && beats(&forced, &free, slack, risk))

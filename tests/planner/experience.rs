@@ -1,7 +1,8 @@
 //! What earlier migrations have shown takes the place of what is assumed, and nothing of it is believed without limit.
 
 use tsmig::domain::Technique;
-use tsmig::plan::{Demands, Plan, plan};
+use tsmig::obstacle::{Eligibility, Obstacle};
+use tsmig::plan::{Demands, Plan, Rule, plan};
 use tsmig::profile::Profile;
 use tsmig::profile::learned::{Crossing, Learned, Teacher, Writes};
 
@@ -136,4 +137,28 @@ fn the_range_is_narrower_for_what_is_known_and_a_window_has_to_hold_its_upper_en
         source.domains[0].learned = None;
         assert_eq!(plan(&source, &destination, &[], &demands).window.expect("a window").fits, fits, "{limit}");
     }
+}
+
+#[test]
+fn what_writes_too_much_to_little_of_its_memory_makes_a_pass_and_pulls_the_rest() {
+    let (mut source, destination) = lone();
+    // More than the link carries, so that no pass ends it.
+    let writes = |most_bytes| Some(Writes { bytes_per_second: 15e6, most_bytes, open_after_seconds: None });
+    source.domains[0].learned = learned(IMAGE, writes(5 << 20));
+    let free = planned(&source, &destination);
+    let hybrid = step(&free, "x");
+    assert_eq!((hybrid.technique(), hybrid.predicted.bytes), (Technique::Hybrid, Some(IMAGE + (5 << 20))));
+    let reason = "hybrid, a pass of pre-copy and then post-copy (by pre-copy the plan would not be predicted to end)";
+    assert!(hybrid.to_string().contains(reason), "{hybrid}");
+    source.domains[0].learned = learned(IMAGE, writes(IMAGE));
+    assert_eq!(by(&planned(&source, &destination), Technique::PostCopy), ["x"], "all would cross twice");
+    source.domains[0].learned = learned(IMAGE, writes(5 << 20));
+    let forced = Rule { technique: Some(Technique::PostCopy), ..Rule::default() };
+    let forced = plan(&source, &destination, &[forced], &Demands::default());
+    assert_eq!(by(&forced, Technique::PostCopy), ["x"], "the user's word");
+    let asked = Rule { technique: Some(Technique::Hybrid), ..Rule::default() };
+    let asked = plan(&source, &destination, &[asked], &Demands::default());
+    assert_eq!(by(&asked, Technique::Hybrid), ["x"]);
+    source.domains[0].post_copy = Eligibility::no(Obstacle::MemoryInFile);
+    assert_eq!(by(&planned(&source, &destination), Technique::PreCopy), ["x"], "it can't post-copy");
 }

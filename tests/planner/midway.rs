@@ -18,7 +18,7 @@ fn same(one: Option<f64>, other: Option<f64>) -> bool {
 }
 
 pub(crate) fn moves(domains: usize) -> impl Strategy<Value = Vec<Move>> {
-    let technique = prop_oneof![Just(Technique::PreCopy), Just(Technique::PostCopy)];
+    let technique = prop_oneof![Just(Technique::PreCopy), Just(Technique::PostCopy), Just(Technique::Hybrid)];
     prop::collection::vec((technique, 1usize..5), domains).prop_map(|ways| {
         let way = |(domain, (technique, concurrency))| Move { domain, technique, concurrency };
         ways.into_iter().enumerate().map(way).collect()
@@ -96,5 +96,6 @@ fn what_is_in_flight_needs_the_time_of_its_rest() {
     close(seconds(Technique::PreCopy, Leg::Pass), 1.5);
     close(seconds(Technique::PostCopy, Leg::Pull), 1.2);
     close(seconds(Technique::PreCopy, Leg::Switch), 0.4);
+    close(seconds(Technique::Hybrid, Leg::Switch), 1.4);
     close(seconds(Technique::PreCopy, Leg::Finish), 0.1);
 }

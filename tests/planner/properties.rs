@@ -98,8 +98,7 @@ pub(crate) fn hosts(
 }
 
 fn rules() -> impl Strategy<Value = Vec<Rule>> {
-    let technique =
-        prop_oneof![4 => Just(None), 1 => Just(Some(Technique::PreCopy)), 1 => Just(Some(Technique::PostCopy))];
+    let technique = prop_oneof![4 => Just(None), 1 => Just(Some(Technique::PreCopy)), 1 => Just(Some(Technique::PostCopy)), 1 => Just(Some(Technique::Hybrid))];
     let rule = (prop::bool::weighted(0.1), technique, prop_oneof![4 => Just(0), 1 => -1..=1], any::<bool>())
         .prop_map(|(stays, technique, rank, offline)| Rule { stays, technique, rank, offline, ..Rule::default() });
     prop::collection::vec(rule, 16)
@@ -148,14 +147,14 @@ fn check(plan: &Plan, source: &Profile, rules: &[Rule], demands: &Demands) -> Re
         let flying = most_in_flight(plan, |step| step.technique() != Technique::Offline);
         prop_assert!(flying <= 1 || flying as f64 * LEAST_BANDWIDTH <= cap, "{flying} within {cap} bit/s");
     }
-    let post_copies = most_in_flight(plan, |step| step.technique() == Technique::PostCopy);
+    let post_copies = most_in_flight(plan, |step| step.technique().pulls());
     prop_assert!(post_copies <= demands.post_copy_limit.unwrap_or(usize::MAX));
     let mut ranks = Vec::new();
     for step in &plan.migrations {
         let index = source.domains.iter().position(|d| d.name == step.domain).expect("it is the source's");
         let (domain, rule) = (&source.domains[index], rules[index]);
         prop_assert!(domain.migration.obstacle.is_none() && !rule.stays);
-        if step.technique() == Technique::PostCopy {
+        if step.technique().pulls() {
             prop_assert!(domain.post_copy.obstacle.is_none() && domain.state == DomainState::Running);
         }
         if step.technique() != Technique::Offline {
@@ -221,7 +220,7 @@ proptest! {
             domain.dirty_bytes_per_second = 0.0;
         }
         let plan = plan(&source, &destination, &[], &demands);
-        for name in by(&plan, Technique::PostCopy) {
+        for name in [Technique::PostCopy, Technique::Hybrid].into_iter().flat_map(|pulls| by(&plan, pulls)) {
             let index: usize = name[1..].parse().expect("names are d and a number");
             prop_assert_eq!(index % 2, 1);
         }
@@ -237,7 +236,7 @@ proptest! {
         let moves: Vec<Move> = plan.migrations.iter().map(|step| Move {
             domain: index(&step.domain), technique: step.technique(), concurrency: step.concurrency,
         }).collect();
-        for (place, step) in plan.migrations.iter().enumerate().filter(|(_, s)| s.technique() == Technique::PostCopy) {
+        for (place, step) in plan.migrations.iter().enumerate().filter(|(_, s)| s.technique().pulls()) {
             let mut without = moves.clone();
             without[place].technique = Technique::PreCopy;
             let with = predict(&source, &destination, &moves, cap).0.total_seconds;

@@ -34,7 +34,7 @@ impl Coordinator {
     /// Whether a task can be launched as it is to move, as far as post-copies of others matter.
     pub(super) fn passage(&self, uuid: &str) -> Passage {
         let Some(task) = self.tasks.get(uuid) else { return Passage::Open };
-        if task.transfer.technique != Technique::PostCopy || !self.post_copy_works || self.run.adopts() {
+        if !task.transfer.technique.pulls() || !self.post_copy_works || self.run.adopts() {
             return Passage::Open;
         }
         if self.run.post_copy_limit.is_some_and(|limit| self.in_post_copy() >= limit) {
@@ -60,7 +60,7 @@ impl Coordinator {
 
     /// Those in flight by post-copy, switched or not.
     fn in_post_copy(&self) -> usize {
-        self.flights().filter(|(_, flight)| flight.technique == Technique::PostCopy).count()
+        self.flights().filter(|(_, flight)| flight.technique.pulls()).count()
     }
 
     /// Whether a guest is in flight by post-copy whose kind is not proven.
@@ -69,14 +69,14 @@ impl Coordinator {
     }
 
     fn is_unproven(&self, task: &Task, flight: &Flight) -> bool {
-        flight.technique == Technique::PostCopy && !flight.loaded && !self.is_proven(task)
+        flight.technique.pulls() && !flight.loaded && !self.is_proven(task)
     }
 
     /// Whether a guest of that kind is in flight that does not wait for a proof itself.
     fn may_be_proven(&self, ground: Option<usize>) -> bool {
         self.is_provable(ground)
             && self.flights().any(|(task, flight)| {
-                let waits = flight.technique == Technique::PostCopy && !flight.switched && !task.trusted;
+                let waits = flight.technique.pulls() && !flight.switched && !task.trusted;
                 task.ground == ground && !waits
             })
     }
@@ -115,11 +115,11 @@ impl Coordinator {
     /// Those in flight that are to be switched to post-copy.
     fn unswitched(&self) -> Vec<String> {
         let flights = self.flights();
-        let unswitched = flights.filter(|(_, flight)| flight.technique == Technique::PostCopy && !flight.switched);
+        let unswitched = flights.filter(|(_, flight)| flight.technique.pulls() && !flight.switched);
         unswitched.map(|(task, _)| task.uuid.clone()).collect()
     }
 
-    /// Tells each driver whether it may switch, if that has changed. Nothing holds back what a recovery adopts.
+    /// Tells each driver whether it may switch, if that has changed. What a recovery adopts only waits for a broken one to be mended.
     pub(super) fn allow_switches(&mut self) {
         for uuid in self.unswitched() {
             let passage = self.passage_of_switch(&uuid);
@@ -143,7 +143,7 @@ impl Coordinator {
             return Passage::Waits;
         };
         if self.run.adopts() {
-            return Passage::Open;
+            return if self.is_broken() { Passage::Waits } else { Passage::Open };
         }
         if self.halted.is_some() || self.is_broken() || self.is_full(flight) {
             return Passage::Waits;
@@ -181,14 +181,14 @@ impl Coordinator {
 
     /// Whether as many are in post-copy, or may switch, as are allowed to, without this one.
     fn is_full(&self, flight: &Flight) -> bool {
-        let counts = |other: &Flight| other.technique == Technique::PostCopy && (other.switched || other.may_switch);
+        let counts = |other: &Flight| other.technique.pulls() && (other.switched || other.may_switch);
         let others = self.flights().filter(|(_, other)| counts(other)).count();
         !flight.may_switch && self.run.post_copy_limit.is_some_and(|limit| others >= limit)
     }
 
-    /// Launches nothing more, and cancels what was to go by post-copy and has not switched.
+    /// Launches nothing more, and cancels what was to go by post-copy and has not switched. A recovery launches nothing anyway.
     pub(super) fn stop_post_copy(&mut self, domain: String, end: PostCopyEnd) {
-        if self.halted.is_some() || self.run.adopts() {
+        if self.halted.is_some() {
             return;
         }
         let cause = Cause::PostCopyEnded { domain: domain.clone(), end };
@@ -197,6 +197,9 @@ impl Coordinator {
                 true => self.keep_to_pre_copy(&uuid),
                 false => self.instruct(&uuid, Instruction::Abort(cause.clone())),
             }
+        }
+        if self.run.adopts() {
+            return;
         }
         self.halted = Some(cause);
         let (source, destination) = (self.run.source.clone(), self.run.destination.clone());

@@ -340,7 +340,7 @@ impl Coordinator {
         let Some(task) = self.tasks.get_mut(&uuid) else { return };
         let (domain, transfer, start) = (task.domain.clone(), task.transfer.clone(), task.start.clone());
         let planned = transfer.technique;
-        let falls_back = planned == Technique::PostCopy && !post_copy_works && !insists;
+        let falls_back = planned.pulls() && !post_copy_works && !insists;
         let technique = if falls_back { Technique::PreCopy } else { planned };
         let destination = self.run.destination.clone();
         task.stage = Stage::InFlight(Flight {

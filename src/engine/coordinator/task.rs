@@ -112,7 +112,7 @@ impl Task {
     /// The task of a plan's step. Where nothing is known of kinds, no proof can be asked for.
     pub(crate) fn of(plan: &Plan, step: &Step) -> Self {
         let start = Start::Launch { forced: step.is_forced() };
-        let forced = step.is_forced() && step.technique() == Technique::PostCopy;
+        let forced = step.is_forced() && step.technique().pulls();
         Self {
             ground: step.ground,
             trusted: plan.trust_destination || forced || step.ground.is_none(),

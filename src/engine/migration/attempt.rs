@@ -404,9 +404,14 @@ impl Attempt {
 
     /// The limit before a planned switch stays as it is; one that is not planned needs its limit beforehand.
     fn limit_to(&self, mib: u64) -> Action {
-        let technique = self.request.transfer.technique;
-        let falls_back = self.request.post_copy && technique == Technique::PreCopy;
-        Action::Limit([technique].into_iter().chain(falls_back.then_some(Technique::PostCopy)).collect(), mib)
+        Action::Limit(
+            match self.request.transfer.technique {
+                Technique::Hybrid => vec![Technique::PreCopy, Technique::PostCopy],
+                Technique::PreCopy if self.request.post_copy => vec![Technique::PreCopy, Technique::PostCopy],
+                technique => vec![technique],
+            },
+            mib,
+        )
     }
 
     /// Whether the destination can resume the post-copy, which has failed: `Ok(Some)` is why not, in one clause.

@@ -183,7 +183,10 @@ impl Migration {
 
     /// How it moved in the end.
     pub fn technique(&self) -> Technique {
-        if self.post_copied { Technique::PostCopy } else { self.course.technique }
+        match self.course.technique {
+            Technique::PreCopy if self.post_copied => Technique::PostCopy,
+            planned => planned,
+        }
     }
 
     /// Why it was cancelled, or switched although pre-copy was planned.
@@ -228,7 +231,12 @@ impl Migration {
             && self.course.post_copy;
         // What was allowed for that holds, though a pass gains again meanwhile.
         let slower = self.slower.is_some() || self.course.switch_early && self.may_switch;
-        self.course.technique == Technique::PostCopy || stalled || slower
+        let planned = match self.course.technique {
+            Technique::PostCopy => true,
+            Technique::Hybrid => self.progress().pass > 1,
+            Technique::PreCopy | Technique::Offline => false,
+        };
+        planned || stalled || slower
     }
 
     /// From now on it is to be cancelled, as long as that is possible.
@@ -259,7 +267,7 @@ impl Migration {
             }
         }
         if sight.calling || (sight.job.is_some() && !self.post_copied) {
-            return self.steer(now, sight.job);
+            return self.steer(now, sight);
         }
         self.settle(now, sight, broken, failed)
     }
@@ -281,7 +289,8 @@ impl Migration {
     }
 
     /// What to do while it runs.
-    fn steer(&mut self, now: f64, job: Option<&JobStats>) -> Option<Action> {
+    fn steer(&mut self, now: f64, sight: &Sight<'_>) -> Option<Action> {
+        let job = sight.job;
         if self.post_copied {
             return None;
         }
@@ -316,7 +325,9 @@ impl Migration {
             // Asked again until the source is seen in post-copy: success of the request is not the switch, and a
             // request that comes too early fails without harm.
             None | Some(Cause::Stalled { .. }) if self.switches() => {
-                (self.may_switch && job.is_some()).then_some(Action::StartPostCopy)
+                // One that was paused meanwhile ends by itself.
+                let runs = matches!(sight.source, Presence::Present(condition) if condition.can_post_copy());
+                (self.may_switch && job.is_some() && runs).then_some(Action::StartPostCopy)
             }
             Some(_) => Some(Action::Abort),
             None => more_downtime,

@@ -55,6 +55,8 @@ pub(super) struct Prediction {
     pub(super) lost: f64,
     /// The most migrations that were in flight.
     pub(super) peak: usize,
+    /// Bits of memory that guests pull, all of them together.
+    pub(super) pulled: f64,
 }
 
 impl Prediction {
@@ -148,7 +150,7 @@ pub struct Position {
     pub seconds: f64,
     /// Seconds since the leg began: this pass, for one. It is negative while the destination sets up others first.
     pub leg_seconds: f64,
-    /// Bits that the leg has still to send.
+    /// Bits that the leg has still to send; while a hybrid switches over, those that it will pull.
     pub remaining_bits: f64,
     /// Bits that have crossed since its launch.
     pub transferred_bits: f64,
@@ -194,7 +196,12 @@ impl Simulated {
     }
 
     fn position(&self, now: f64) -> Position {
-        let remaining_bits = if self.flows() { self.left } else { 0.0 };
+        let remaining_bits = match self.at.leg {
+            // Of a hybrid: what it will pull.
+            Leg::Switch => self.at.remaining_bits,
+            _ if self.flows() => self.left,
+            _ => 0.0,
+        };
         Position { seconds: now - self.launched_at, remaining_bits, ..self.at }
     }
 
@@ -345,7 +352,8 @@ fn run<'a>(
     let mut nics = Nics::new(scene);
     let mut flights = scene.in_flight.clone();
     let mut waiting = launches;
-    let mut ended = Prediction { unfinished: launches.len() + flights.len(), seconds: 0.0, lost: 0.0, peak: 0 };
+    let mut ended =
+        Prediction { unfinished: launches.len() + flights.len(), seconds: 0.0, lost: 0.0, peak: 0, pulled: 0.0 };
     let (mut now, mut lost, mut rate) = (0.0, 0.0, None);
     let mut proven = scene.gate.start();
     // When the destination can begin to set up the next.
@@ -353,7 +361,7 @@ fn run<'a>(
     let mut free_at = setups.fold(f64::NEG_INFINITY, f64::max);
     loop {
         while let Some((next, others)) = waiting.split_first().filter(|(next, _)| {
-            let in_post_copy = flights.iter().filter(|f| f.at.technique == Technique::PostCopy);
+            let in_post_copy = flights.iter().filter(|f| f.at.technique.pulls());
             let in_post_copy = in_post_copy.map(|f| (f.guest, matches!(f.at.leg, Leg::Pull | Leg::Finish)));
             flights.len() < next.concurrency.max(1) && scene.gate.is_open(next, in_post_copy, &proven)
         }) {
@@ -390,6 +398,7 @@ fn run<'a>(
                 any_ended |= flight.at.leg == Leg::Finish;
                 advance(flight, &mut nics, share);
                 if flight.at.leg == Leg::Pull {
+                    ended.pulled += flight.left;
                     scene.gate.prove(flight.guest, &mut proven);
                 }
             }
@@ -430,6 +439,11 @@ fn advance(flight: &mut Simulated, nics: &mut Nics, rate: f64) {
             flight.enter(Leg::Switch, SWITCH);
         }
         (Leg::Setup, _) => flight.enter(Leg::Pass, nics.scene.guests[guest].image),
+        (Leg::Pass, Technique::Hybrid) => {
+            nics.stop(guest);
+            flight.at.remaining_bits = nics.scene.guests[guest].dirtied(flight.at.leg_seconds);
+            flight.enter(Leg::Switch, SWITCH);
+        }
         (Leg::Pass, _) => {
             let dirties = &nics.scene.guests[guest];
             let raised = flight.at.stop_bits.take().filter(|bits| bits.is_finite());
@@ -455,6 +469,10 @@ fn advance(flight: &mut Simulated, nics: &mut Nics, rate: f64) {
         (Leg::Switch, Technique::PostCopy) => {
             nics.start_pulling(guest);
             flight.enter(Leg::Pull, nics.scene.guests[guest].image);
+        }
+        (Leg::Switch, Technique::Hybrid) => {
+            nics.start_pulling(guest);
+            flight.enter(Leg::Pull, flight.at.remaining_bits);
         }
         (Leg::Switch, _) => {
             nics.arrive(guest);

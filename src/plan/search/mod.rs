@@ -1,9 +1,11 @@
 //! The search for the best plan: technique, order and concurrency, judged by the contention model.
 //!
 //! For up to [`EXACT`] guests every choice of techniques is tried, each searched for orders and levels of concurrency
-//! in the same way whether it is forced or one of many, so that no forced choice can do better than the free one. For
-//! more guests, [`climb`] searches all three together within a fixed number of simulations.
+//! in the same way whether it is forced or one of many, so that no forced choice can do better than the free one, but
+//! for hybrids, which are only made of the post-copies of the best plan. For more guests, [`climb`] searches all three together
+//! within a fixed number of simulations.
 
+mod hybrid;
 mod large;
 mod local;
 pub(super) mod orders;
@@ -16,6 +18,7 @@ use super::{Alternative, Demands};
 use crate::domain::Technique;
 use crate::plan::model::bound::lower_bound;
 use crate::plan::model::scene::{Guest, Scene};
+use crate::plan::search::hybrid::with_passes;
 use crate::plan::search::large::climb;
 use crate::plan::search::local::polish;
 use crate::plan::search::orders::{ALL, orders, patterns};
@@ -38,7 +41,8 @@ pub(super) struct Found {
     pub(super) bound: f64,
 }
 
-/// The best launches for the guests of `scene`, of those in which every post-copy is worth it.
+/// The best launches for the guests of `scene`, of those in which every post-copy is worth it; each after a pass of pre-copy, where
+/// that costs little.
 pub(super) fn best(scene: &Scene, choices: &[Choice], demands: &Demands) -> Found {
     let mut space = Space::new(scene, choices, demands);
     let mut front = Front::new(demands.objective);
@@ -58,11 +62,11 @@ pub(super) fn best(scene: &Scene, choices: &[Choice], demands: &Demands) -> Foun
         }
         fastest = fastest.into_iter().chain(front.fastest()).min_by(f64::total_cmp);
     }
-    Found {
-        fastest,
-        bound: lower_bound(scene, space.most_in_flight),
-        launches: front.pick().map(|best| best.launches.clone()).unwrap_or_default(),
-    }
+    let best = front.pick().map(|best| best.launches.clone()).unwrap_or_default();
+    let (launches, outcome) = with_passes(&space, best, front.deadline());
+    // One that lets the next begin sooner may make it faster.
+    fastest = fastest.map(|fastest| fastest.min(outcome.fast()));
+    Found { fastest, bound: lower_bound(scene, space.most_in_flight), launches }
 }
 
 fn try_all(space: &Space<'_>, front: &mut Front) {
@@ -112,7 +116,7 @@ fn all_assignments(space: &Space<'_>) -> Vec<Vec<Technique>> {
 /// fastest schedules of the best orders if those were not all that there are.
 fn try_schedules(space: &Space<'_>, techniques: &[Technique], front: &mut Front) {
     let guests = techniques.len();
-    let post_copies = techniques.iter().filter(|&&technique| technique == Technique::PostCopy).count();
+    let post_copies = techniques.iter().filter(|technique| technique.pulls()).count();
     let patterns = patterns(guests, post_copies, space.most_in_flight);
     let mut starts: Vec<(f64, Vec<Launch>)> = Vec::new();
     for order in orders(space, techniques) {

@@ -84,7 +84,7 @@ fn sorted(space: &Space<'_>, techniques: &[Technique], view: View) -> Vec<usize>
     let mut keyed: Vec<_> = (0..techniques.len())
         .map(|i| {
             let guest = &space.scene.guests[i];
-            let post_copy = techniques[i] == Technique::PostCopy;
+            let post_copy = techniques[i].pulls();
             let traffic =
                 Traffic { post_copy, image: guest.image.max(1.0), outbound: guest.leaving, inbound: guest.arriving };
             // A pre-copy that can't end goes last, where it is in nobody's way.

@@ -1,6 +1,5 @@
 //! The candidates of a search that may still be the best: those that no other beats in every respect.
 
-use crate::domain::Technique;
 use crate::plan::Objective;
 use crate::plan::model::scene::Scene;
 use crate::plan::model::{self, Launch, Prediction};
@@ -63,7 +62,7 @@ impl Front {
     /// Simulates `launches` up to `deadline`, and keeps them unless others are as good in every respect.
     pub(crate) fn offer(&mut self, scene: &Scene, launches: &[Launch], deadline: f64) -> Prediction {
         let outcome = model::outcome(scene, launches, deadline);
-        let post_copies = launches.iter().filter(|launch| launch.technique == Technique::PostCopy).count();
+        let post_copies = launches.iter().filter(|launch| launch.technique.pulls()).count();
         let covered = |kept: &Candidate| covers((&kept.outcome, kept.post_copies), (&outcome, post_copies));
         if !self.kept.iter().any(covered) {
             self.kept.retain(|kept| !covers((&outcome, post_copies), (&kept.outcome, kept.post_copies)));
@@ -89,13 +88,18 @@ impl Front {
         let fastest = self.kept.iter().map(|c| c.outcome.seconds).min_by(f64::total_cmp)?;
         let eligible = || self.kept.iter().filter(|c| c.outcome.seconds <= self.allowed(fastest));
         let least = eligible().map(|c| c.outcome.lost).min_by(f64::total_cmp)?;
-        let same = (least * SAME_LOSS).max(least + SAME_LOSS_BITS);
+        let same = same_loss(least);
         eligible().filter(|c| c.outcome.lost <= same).min_by(|a, b| {
             (a.post_copies.cmp(&b.post_copies))
                 .then(a.outcome.seconds.total_cmp(&b.outcome.seconds))
                 .then(a.outcome.lost.total_cmp(&b.outcome.lost))
         })
     }
+}
+
+/// The most in bits that counts as no more loss than `least`.
+pub(crate) fn same_loss(least: f64) -> f64 {
+    (least * SAME_LOSS).max(least + SAME_LOSS_BITS)
 }
 
 /// Whether the first is as good as the second in every respect.

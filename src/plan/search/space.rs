@@ -89,7 +89,7 @@ impl<'a> Space<'a> {
         let gate = &self.scene.gate;
         for ground in 0..gate.grounds {
             let of_ground = || (0..techniques.len()).filter(|&guest| gate.ground(guest) == Some(ground));
-            let proves = |&guest: &usize| techniques[guest] != Technique::PostCopy || gate.is_trusted(guest);
+            let proves = |&guest: &usize| !techniques[guest].pulls() || gate.is_trusted(guest);
             if of_ground().any(|guest| proves(&guest)) {
                 continue;
             }
@@ -105,7 +105,7 @@ impl<'a> Space<'a> {
     pub(crate) fn proofs_first(&self, techniques: &[Technique], mut order: Vec<usize>, at_once: bool) -> Vec<usize> {
         let gate = &self.scene.gate;
         for ground in 0..gate.grounds {
-            let waits = |guest: usize| techniques[guest] == Technique::PostCopy && !gate.is_trusted(guest);
+            let waits = |guest: usize| techniques[guest].pulls() && !gate.is_trusted(guest);
             let of_ground = |&guest: &usize| gate.ground(guest) == Some(ground);
             let Some(first) = order.iter().position(&of_ground) else { continue };
             if !waits(order[first]) {

@@ -22,7 +22,8 @@ impl fmt::Display for Step {
             }
             Reason::Chosen { otherwise } => {
                 let comparison = otherwise.as_ref().map(|otherwise| comparison(technique, otherwise));
-                write!(f, "{}: {technique}{}", self.activity, comparison.unwrap_or_default())?;
+                let pass = if technique == Technique::Hybrid { ", a pass of pre-copy and then post-copy" } else { "" };
+                write!(f, "{}: {technique}{pass}{}", self.activity, comparison.unwrap_or_default())?;
             }
         }
         match (self.predicted.start_seconds, self.predicted.end_seconds) {
@@ -53,7 +54,7 @@ impl fmt::Display for Activity {
 /// What the plan would come to with the technique that was not chosen, in brackets.
 fn comparison(chosen: Technique, otherwise: &Otherwise) -> String {
     let name = match chosen {
-        Technique::PostCopy => Technique::PreCopy,
+        Technique::PostCopy | Technique::Hybrid => Technique::PreCopy,
         _ => Technique::PostCopy,
     };
     let (longer, more) = match otherwise {
