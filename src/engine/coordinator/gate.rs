@@ -14,6 +14,7 @@ use crate::engine::launch_queue::Waiting;
 use crate::engine::migration::Verdict;
 use crate::engine::migration::attempt::Instruction;
 use crate::failure::{Cause, PostCopyEnd};
+use crate::report::DomainOutcome;
 
 /// Whether one may go by post-copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,11 @@ impl Coordinator {
     /// Whether a post-copy in flight is broken.
     pub(super) fn is_broken(&self) -> bool {
         self.count(Phase::Recovering) > 0
+    }
+
+    /// Whether a guest was lost.
+    fn has_lost(&self) -> bool {
+        self.tasks.values().any(|task| task.report().is_some_and(|report| report.outcome == DomainOutcome::Lost))
     }
 
     /// Whether a task can be launched as it is to move, as far as post-copies of others matter.
@@ -119,7 +125,8 @@ impl Coordinator {
         unswitched.map(|(task, _)| task.uuid.clone()).collect()
     }
 
-    /// Tells each driver whether it may switch, if that has changed. What a recovery adopts only waits for a broken one to be mended.
+    /// Tells each driver whether it may switch, if that has changed. What a recovery adopts waits for a broken one to be mended, and
+    /// for no proof.
     pub(super) fn allow_switches(&mut self) {
         for uuid in self.unswitched() {
             let passage = self.passage_of_switch(&uuid);
@@ -143,7 +150,8 @@ impl Coordinator {
             return Passage::Waits;
         };
         if self.run.adopts() {
-            return if self.is_broken() { Passage::Waits } else { Passage::Open };
+            // Whoever starts another recovery after a loss wants the others to switch.
+            return if self.is_broken() || self.has_lost() { Passage::Waits } else { Passage::Open };
         }
         if self.halted.is_some() || self.is_broken() || self.is_full(flight) {
             return Passage::Waits;
@@ -186,9 +194,9 @@ impl Coordinator {
         !flight.may_switch && self.run.post_copy_limit.is_some_and(|limit| others >= limit)
     }
 
-    /// Launches nothing more, and cancels what was to go by post-copy and has not switched. A recovery launches nothing anyway.
+    /// Launches nothing more, and cancels what was to go by post-copy and has not switched.
     pub(super) fn stop_post_copy(&mut self, domain: String, end: PostCopyEnd) {
-        if self.halted.is_some() {
+        if self.halted.is_some() || self.run.adopts() {
             return;
         }
         let cause = Cause::PostCopyEnded { domain: domain.clone(), end };
@@ -197,9 +205,6 @@ impl Coordinator {
                 true => self.keep_to_pre_copy(&uuid),
                 false => self.instruct(&uuid, Instruction::Abort(cause.clone())),
             }
-        }
-        if self.run.adopts() {
-            return;
         }
         self.halted = Some(cause);
         let (source, destination) = (self.run.source.clone(), self.run.destination.clone());

@@ -98,7 +98,8 @@ impl Run {
         self.grounds.iter().enumerate().filter(|(_, ground)| ground.proven).map(|(place, _)| Some(place))
     }
 
-    /// A recovery launches nothing of its own, so it waits for no proof, shares nothing out and cancels nothing.
+    /// A recovery launches nothing of its own, so it waits for no proof, shares nothing out and cancels nothing. It switches nothing
+    /// while a post-copy is broken, or after one was lost.
     pub(super) fn adopts(&self) -> bool {
         self.job == Job::Recover
     }

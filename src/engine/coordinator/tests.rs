@@ -7,7 +7,7 @@ use fastrand::Rng;
 use proptest::prelude::*;
 
 use super::{Coordinator, Effect, Input, Run, Start, Task};
-use crate::domain::{Condition, DomainState, Fault, Presence, Route, Technique, Transfer};
+use crate::domain::{Condition, DomainState, Fault, Phase, Presence, Route, Technique, Transfer};
 use crate::engine::events::{Event, Notice};
 use crate::engine::launch_queue::{Replanned, Schedule, Scheduled};
 use crate::engine::migration::attempt::{Action, Attempt, Ended, Instruction, Seen, Update};
@@ -249,7 +249,7 @@ impl World {
     }
 
     fn launch(&mut self, uuid: String, technique: Technique) {
-        let post_copy = self.rng.bool() || technique == Technique::PostCopy;
+        let post_copy = self.rng.bool() || technique.pulls();
         let request = MigrationRequest {
             uuid: uuid.clone(),
             transfer: Transfer::by(technique),
@@ -446,7 +446,7 @@ impl Migrating {
 }
 
 fn tasks() -> impl Strategy<Value = Vec<(Technique, usize)>> {
-    let technique = prop_oneof![Just(Technique::PreCopy), Just(Technique::PostCopy)];
+    let technique = prop_oneof![Just(Technique::PreCopy), Just(Technique::PostCopy), Just(Technique::Hybrid)];
     proptest::collection::vec((technique, 1..4_usize), 1..6)
 }
 
@@ -537,6 +537,27 @@ fn after_a_loss_nothing_is_launched_and_what_has_not_switched_is_cancelled() {
     assert!(launched(&effects) == 0 && effects.contains(&Effect::Watch("d1".to_owned())), "{effects:?}");
     let effects = coordinator.handle(Input::Watched("d1".to_owned(), None), now);
     assert!(launched(&effects) == 0 && effects.contains(&Effect::ListBoth), "{effects:?}");
+}
+
+#[test]
+fn a_recovery_switches_nothing_while_a_post_copy_is_broken_or_after_one_was_lost() {
+    let task = |(name, technique)| Task::new(name, name, Transfer::by(technique), 2, Start::Launch { forced: false });
+    let tasks = [("d0", Technique::PostCopy), ("d1", Technique::Hybrid)].map(task);
+    let mut coordinator = Coordinator::new(Run { job: Job::Recover, ..run() }, tasks.into());
+    let mut hear = |input| coordinator.handle(input, Duration::from_secs(1));
+    let told = |effects: &[Effect], may_switch| {
+        effects.contains(&Effect::Instruct("d1".to_owned(), Instruction::MaySwitch(may_switch)))
+    };
+    hear(Input::Begin);
+    assert!(told(&hear(Input::Begun(Vec::new())), true));
+    let phase = |phase| Input::From("d0".to_owned(), Update::Phase(phase));
+    assert!(told(&hear(phase(Phase::Recovering)), false));
+    assert!(told(&hear(phase(Phase::PostCopy)), true), "it is mended");
+    let (source, destination) = Place::Lost.seen();
+    let verdict = Verdict::Lost(crate::failure::Loss::BothHalves, crate::domain::Places { source, destination });
+    let ended = Ended { verdict, ..Ended::not_wanted(Technique::PostCopy, Cause::Unreported) };
+    let effects = hear(Input::From("d0".to_owned(), Update::Ended(ended)));
+    assert!(told(&effects, false) && !is_cancelled(&effects, "d1"), "{effects:?}");
 }
 
 /// What comes of a wish of d1's to be switched since it is slow, after d0 of its kind has come through or has not.
