@@ -42,6 +42,7 @@ fn host(domains: usize) -> Profile {
             unused_bytes: None,
             learned: None,
             dirty_bytes_per_second: if next() < 1.0 / 3.0 { next() * 50e6 } else { 0.0 },
+            dirty_rate_unknown: false,
             outbound_bits_per_second: if index % 4 < 2 { rate(next()) } else { 0.0 },
             inbound_bits_per_second: if index % 2 == 0 { rate(next()) } else { 0.0 },
             nics: Vec::new(),

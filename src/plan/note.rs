@@ -87,6 +87,9 @@ pub enum Note {
     },
     /// Domains say nothing of their free memory, and none was seen to move: all that their host backs is taken to cross.
     MemoryAssumed { domains: Vec<String> },
+    /// How fast domains dirty their memory could not be measured, and no migration has shown it: it is taken to be what their
+    /// traffic explains.
+    DirtyRateAssumed { domains: Vec<String> },
     /// The source's libvirt can't connect to the destination's, so it can't drive the migrations.
     NoLogin {
         source: String,

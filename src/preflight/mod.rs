@@ -24,7 +24,7 @@ use crate::libvirt::facts::Cluster;
 use crate::manager::Manager;
 use crate::obstacle::Obstacle;
 use crate::plan::{Difference, Draft, Findings, HostRefusal, Note, Plan, Planner, ProofCost, Rule, Step};
-use crate::profile::{Both, Profile};
+use crate::profile::{Both, DomainProfile, Profile};
 use crate::topology::{HostPorts, RouteOrigin, UPLINK};
 
 pub use facts::Facts;
@@ -176,7 +176,11 @@ fn notes(source: &Profile, facts: &Facts, plan: &Plan) -> Vec<Note> {
         notes.push(Note::NotKnown { destination: destination(), domains });
     }
     notes.extend(plan.hosts.iter().filter_map(route_assumed));
-    notes.extend(memory_assumed(source, plan));
+    let silent = |domain: &DomainProfile| domain.unused_bytes.is_none() && domain.learned.is_none();
+    notes.extend(assumed(source, plan, silent, |domains| Note::MemoryAssumed { domains }));
+    let unmeasured =
+        |domain: &DomainProfile| domain.dirty_rate_unknown && domain.learned.is_none_or(|seen| seen.writes.is_none());
+    notes.extend(assumed(source, plan, unmeasured, |domains| Note::DirtyRateAssumed { domains }));
     if !plan.migrations.is_empty() {
         notes.extend(facts.passage.notes(&facts.source.name, &facts.destination.name));
     }
@@ -193,14 +197,19 @@ fn route_assumed(ports: &HostPorts) -> Option<Note> {
     unsure.then(|| Note::RouteAssumed { host: ports.host.clone(), ports: names.into_iter().collect() })
 }
 
-/// That it is not known how much memory of some domains is free. One that does not run can't say it.
-fn memory_assumed(source: &Profile, plan: &Plan) -> Option<Note> {
-    let says_nothing = |step: &&Step| {
+/// What is not known of some domains that run, and so is assumed.
+fn assumed(
+    source: &Profile,
+    plan: &Plan,
+    is_unknown: impl Fn(&DomainProfile) -> bool,
+    note: impl FnOnce(Vec<String>) -> Note,
+) -> Option<Note> {
+    let unknown = |step: &&Step| {
         let found = source.domain(&step.uuid).filter(|domain| domain.state == DomainState::Running);
-        found.is_some_and(|domain| domain.unused_bytes.is_none() && domain.learned.is_none())
+        found.is_some_and(&is_unknown)
     };
-    let domains: Vec<_> = plan.migrations.iter().filter(says_nothing).map(|step| step.domain.clone()).collect();
-    (!domains.is_empty()).then_some(Note::MemoryAssumed { domains })
+    let domains: Vec<_> = plan.migrations.iter().filter(unknown).map(|step| step.domain.clone()).collect();
+    (!domains.is_empty()).then(|| note(domains))
 }
 
 /// A difference that several domains meet is told once: by the network, not by the NIC.
@@ -273,7 +282,7 @@ mod tests {
     use crate::obstacle::NetworkDifference;
     use crate::plan::{Basis, Demands};
     use crate::profile::fixture;
-    use crate::profile::learned::{Learned, Teacher};
+    use crate::profile::learned::{Learned, Teacher, Writes};
 
     fn plan(source: Profile, destination: &Profile, rules: &[Rule], demands: &Demands, facts: Option<&Facts>) -> Plan {
         let profiles = Both { source, destination: destination.clone() };
@@ -325,6 +334,19 @@ mod tests {
         source.domains[2].learned = Some(learned);
         let plan = plan(source, &fixture::host("b", &[]), &[], &Demands::default(), Some(&facts()));
         assert_eq!(plan.notes, [Note::MemoryAssumed { domains: vec!["silent".to_owned()] }]);
+    }
+
+    #[test]
+    fn whose_writes_were_not_measured_is_named_unless_migrations_have_shown_them() {
+        let running = |name: &'static str| (name, name, DomainState::Running);
+        let mut source = fixture::host("a", &["measured", "unknown", "moved", "known"].map(running));
+        source.domains[1..].iter_mut().for_each(|domain| domain.dirty_rate_unknown = true);
+        let writes = Writes { bytes_per_second: 0.0, most_bytes: 0, open_after_seconds: None };
+        for (domain, writes) in source.domains[2..].iter_mut().zip([None, Some(writes)]) {
+            domain.learned = Some(Learned { crossing_bytes: 1, writes, migrations: 1, of: Teacher::Itself });
+        }
+        let plan = plan(source, &fixture::host("b", &[]), &[], &Demands::default(), Some(&facts()));
+        assert_eq!(plan.notes, [Note::DirtyRateAssumed { domains: vec!["moved".to_owned(), "unknown".to_owned()] }]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub(crate) mod ports;
 pub(crate) mod sampler;
 
 use std::net::IpAddr;
+use std::ops::Not;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -172,6 +173,9 @@ pub struct DomainProfile {
     /// How fast it dirties memory as libvirt measures it, in bytes per second; 0 if it does not.
     #[serde(default)]
     pub dirty_bytes_per_second: f64,
+    /// Whether it runs and libvirt has not measured that within the window.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub dirty_rate_unknown: bool,
     /// Mean rate that its NICs send, in bits per second.
     pub outbound_bits_per_second: f64,
     /// Mean rate that its NICs receive, in bits per second.
@@ -257,6 +261,7 @@ pub(crate) mod fixture {
             resident_bytes: 1,
             unused_bytes: Some(0),
             dirty_bytes_per_second: 0.0,
+            dirty_rate_unknown: false,
             outbound_bits_per_second: 0.0,
             inbound_bits_per_second: 0.0,
             nics: Vec::new(),

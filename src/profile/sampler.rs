@@ -153,6 +153,15 @@ impl SamplingWindow {
         }
     }
 
+    /// Whether a domain of the last sample that runs, and is `measured`, has no dirty rate yet.
+    fn awaits_dirty_rates(&self, measured: &BTreeSet<String>) -> bool {
+        let awaited = |domain: &DomainSample| {
+            let (uuid, runs) = (&domain.uuid, domain.state == DomainState::Running);
+            runs && measured.contains(uuid) && !self.dirty.contains_key(uuid)
+        };
+        self.last().iter().any(awaited)
+    }
+
     /// What the NICs of a domain of the last sample were seen to send and to receive.
     pub fn nics(&self, sample: &DomainSample) -> Vec<NicProfile> {
         // Only the NICs that are still there: one that was unplugged carries nothing any more.
@@ -204,6 +213,7 @@ impl SamplingWindow {
             state if state.can_post_copy() => mobility.post_copy,
             state => Eligibility::no(Obstacle::NotRunning { state }),
         };
+        let dirty = self.dirty.get(&sample.uuid);
         DomainProfile {
             name: sample.name.clone(),
             uuid: sample.uuid.clone(),
@@ -213,7 +223,8 @@ impl SamplingWindow {
             // The emulator's own memory is in its resident size too; the guest's can't be more than it has.
             resident_bytes: resident.min(sample.memory_bytes),
             unused_bytes: self.unused_bytes(sample),
-            dirty_bytes_per_second: self.dirty.get(&sample.uuid).map_or(0.0, |d| d.sum / f64::from(d.count.max(1))),
+            dirty_bytes_per_second: dirty.map_or(0.0, |d| d.sum / f64::from(d.count.max(1))),
+            dirty_rate_unknown: dirty.is_none() && sample.state == DomainState::Running,
             outbound_bits_per_second: nics.iter().fold(0.0, |sum, nic| sum + nic.outbound_bits_per_second),
             inbound_bits_per_second: nics.iter().fold(0.0, |sum, nic| sum + nic.inbound_bits_per_second),
             nics,
@@ -286,8 +297,7 @@ fn profile_host(
     tick: &(dyn Fn(Duration) + Sync),
 ) -> Result<(Profile, Inventory), HostError> {
     let mut window = SamplingWindow::default();
-    // Domains that hang.
-    let mut held = BTreeSet::new();
+    let mut asked = Asked::default();
     // The window begins with the first sample, which an emulator that hangs may hold up.
     let (mut begun, mut due) = (None, Duration::ZERO);
     let (at_first, watched) = (host.idle_processors(), Instant::now());
@@ -299,9 +309,16 @@ fn profile_host(
         if due >= timing.window {
             break;
         }
-        measure_dirty_rates(host, window.last(), &mut held);
+        measure_dirty_rates(host, window.last(), &mut asked);
         due = timing.next(due, begun.elapsed());
         thread::sleep(due.saturating_sub(begun.elapsed()));
+    }
+    // A short window may end before the first result.
+    let until = Instant::now() + MEASURED_WITHIN;
+    while window.awaits_dirty_rates(&asked.measured) && Instant::now() < until {
+        thread::sleep(BETWEEN_LOOKS);
+        let (domains, begun) = (host.sample()?, begun.unwrap_or(watched));
+        window.add(Sample { at_seconds: begun.elapsed().as_secs_f64(), domains });
     }
     let processors = idle_between(at_first, host.idle_processors(), watched.elapsed());
     let persistent = host.persistent()?;
@@ -342,18 +359,35 @@ fn idle_between(begin: Option<(u32, Duration)>, end: Option<(u32, Duration)>, el
     (count > 0 && idle.is_finite()).then(|| Processors { count, idle: idle.min(f64::from(count)) })
 }
 
+/// How long a first dirty rate is waited for after the window. Chosen: twice what libvirt needs to measure one.
+const MEASURED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Between two looks for it.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
+
+/// Domains of which dirty rates were asked for, by UUID.
+#[derive(Debug, Default)]
+struct Asked {
+    measured: BTreeSet<String>,
+    hanging: BTreeSet<String>,
+}
+
 /// Has libvirt measure the dirty rate of each running domain; a later sample has the result. libvirt refuses while it
-/// still measures, and if the hypervisor can't; the rate is 0 then. Domains that hang are `held`, and not asked again.
-fn measure_dirty_rates(host: &Host, domains: &[DomainSample], held: &mut BTreeSet<String>) {
-    let wanted = |domain: &&DomainSample| domain.state == DomainState::Running && !held.contains(&domain.uuid);
+/// still measures, and if the hypervisor can't. Domains that hang are not asked again.
+fn measure_dirty_rates(host: &Host, domains: &[DomainSample], asked: &mut Asked) {
+    let wanted = |domain: &&DomainSample| domain.state == DomainState::Running && !asked.hanging.contains(&domain.uuid);
     let running: Vec<_> = domains.iter().filter(wanted).collect();
-    let hanging = Host::side_by_side([host], &running, |[host], domain| match host.start_dirty_rate(&domain.uuid) {
+    let started = Host::side_by_side([host], &running, |[host], domain| match host.start_dirty_rate(&domain.uuid) {
         Err(error) if matches!(error.kind, HostErrorKind::NoAnswer | HostErrorKind::NoConnection) => Err(error),
-        started => Ok(started.is_err_and(|error| error.kind == HostErrorKind::Hangs)),
+        started => Ok(started.map_err(|error| error.kind)),
     });
     // If the host does not answer, the next sample says so.
-    if let Ok(hanging) = hanging {
-        held.extend(zip(running, hanging).filter(|(_, hangs)| *hangs).map(|(domain, _)| domain.uuid.clone()));
+    for (domain, started) in zip(running, started.into_iter().flatten()) {
+        match started {
+            Ok(()) => drop(asked.measured.insert(domain.uuid.clone())),
+            Err(HostErrorKind::Hangs) => drop(asked.hanging.insert(domain.uuid.clone())),
+            Err(_) => {}
+        }
     }
 }
 
@@ -513,7 +547,13 @@ mod tests {
             (at, vec![sample])
         };
         let samples = vec![measured(0.0, 1, 9e9), measured(1.0, 2, 4e6), measured(1.5, 2, 4e6), measured(2.0, 3, 2e6)];
-        assert_eq!(profile_of(samples)[0].dirty_bytes_per_second, 3e6);
+        let measured = &profile_of(samples)[0];
+        assert_eq!((measured.dirty_bytes_per_second, measured.dirty_rate_unknown), (3e6, false));
+        let unknown = |state| {
+            let sample = || vec![DomainSample { state, ..domain("a", vec![]) }];
+            profile_of(vec![(0.0, sample()), (1.0, sample())])[0].dirty_rate_unknown
+        };
+        assert!(unknown(DomainState::Running) && !unknown(DomainState::Paused));
     }
 
     #[test]

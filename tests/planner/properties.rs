@@ -33,6 +33,7 @@ pub(crate) fn ordinary(index: usize) -> BoxedStrategy<DomainProfile> {
             unused_bytes: None,
             learned: None,
             dirty_bytes_per_second: dirty,
+            dirty_rate_unknown: false,
             outbound_bits_per_second: outbound,
             inbound_bits_per_second: inbound,
             nics: Vec::new(),

@@ -24,6 +24,7 @@ pub(crate) fn domain(name: &str, outbound: f64, inbound: f64) -> DomainProfile {
         unused_bytes: None,
         learned: None,
         dirty_bytes_per_second: 0.0,
+        dirty_rate_unknown: false,
         outbound_bits_per_second: outbound * 1e6,
         inbound_bits_per_second: inbound * 1e6,
         nics: Vec::new(),

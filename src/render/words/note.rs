@@ -120,6 +120,13 @@ impl fmt::Display for Note {
                  `virsh dommemstat DOMAIN --period 5 --live`",
                 named(domains)
             ),
+            Self::DirtyRateAssumed { domains } => write!(
+                f,
+                "how fast these write to their memory could not be measured, and no migration has shown it yet, so only what their \
+                 traffic dirties counts, which may be too little: {}; libvirt from 7.2 and QEMU from 5.2 on measure it, unless \
+                 a job (a backup, say) holds the domain",
+                named(domains)
+            ),
             Self::NoLogin { source, destination, uri, words } => write!(
                 f,
                 "the libvirt of {source} itself can't connect to that of {destination} ({words}), so tsmig manages the \
