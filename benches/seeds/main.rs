@@ -20,7 +20,6 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
-use tsmig::domain::Technique;
 use tsmig_lab::{Lab, LabSpec, Node, Rate};
 
 use crate::baseline::{Baseline, Moved, Way};

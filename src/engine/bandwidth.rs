@@ -9,8 +9,7 @@
 
 use std::cmp::Reverse;
 
-use crate::domain::{DOWNTIME_MS, HELD_BACK, LAST_SECONDS, Technique};
-use crate::engine::migration::convergence::GAIN;
+use crate::domain::{DOWNTIME_MS, GAIN, HELD_BACK, LAST_SECONDS, Technique};
 
 /// The highest bandwidth that libvirt takes, in MiB/s: its own default.
 const UNLIMITED_MIB: u64 = i64::MAX as u64 >> 20;

@@ -13,7 +13,7 @@ use indexmap::IndexMap;
 use crate::domain::Technique;
 use crate::engine::events::{Event, Notice, Timed};
 use crate::engine::{Replanned, Schedule};
-use crate::plan::{Leeway, Leg, Move, Plan, Position, Situation, image_bits, setups_apart};
+use crate::plan::{Leeway, Leg, Move, Plan, Position, Reason, Situation, image_bits, setups_apart};
 use crate::profile::learned::{Crossing, Learned};
 use crate::profile::{Both, Profile};
 use crate::report::{DomainOutcome, DomainReport};
@@ -35,6 +35,10 @@ const FEWEST_SETUPS: usize = 3;
 pub(crate) struct Forecaster {
     profiles: Both,
     bandwidth_bits_per_second: Option<f64>,
+    /// The kind of each guest, by its place among the source's domains, and of those whose pre-copies may be switched.
+    grounds: HashMap<usize, Option<usize>>,
+    /// See `grounds`.
+    may_switch: HashMap<usize, Option<usize>>,
     /// In launch order, each with its name.
     waiting: Vec<(String, Move)>,
     /// By name.
@@ -50,8 +54,9 @@ pub(crate) struct Forecaster {
 }
 
 impl Forecaster {
-    /// Of a plan that was made with these profiles, of which so much may change while it runs.
-    pub(crate) fn new(plan: &Plan, profiles: Both, leeway: Option<Leeway>) -> Self {
+    /// Of a plan that was made with these profiles, of which so much may change while it runs; `may_switch` is whether pre-copies that
+    /// get nowhere are switched.
+    pub(crate) fn new(plan: &Plan, profiles: Both, leeway: Option<Leeway>, may_switch: bool) -> Self {
         let place = |uuid: &str| profiles.source.domains.iter().position(|domain| domain.uuid == uuid);
         let steps: Vec<_> = plan.migrations.iter().filter_map(|step| Some((place(&step.uuid)?, step))).collect();
         let next = |(domain, step): &(usize, &crate::plan::Step)| {
@@ -59,6 +64,14 @@ impl Forecaster {
             (step.domain.clone(), next)
         };
         let waiting = steps.iter().map(next).filter(|(_, next)| next.technique != Technique::Offline).collect();
+        let ground = |(domain, step): &(usize, &crate::plan::Step)| (*domain, step.ground);
+        let chosen = |(_, step): &&(usize, &crate::plan::Step)| {
+            let asked = step.transfer.max_downtime_ms.is_some();
+            may_switch
+                && !asked
+                && step.technique() == Technique::PreCopy
+                && matches!(step.reason, Reason::Chosen { .. })
+        };
         let most = steps.iter().filter_map(|(domain, step)| Some((*domain, step.transfer.max_downtime_ms?)));
         let situation = Situation {
             launches_ahead: plan.launch_ahead,
@@ -66,7 +79,10 @@ impl Forecaster {
             max_downtimes_ms: most.collect::<HashMap<_, _>>(),
             ..Situation::default()
         };
-        Self {
+        let proven = (0..plan.grounds.len()).filter(|place| plan.grounds[*place].proven).map(Some);
+        let mut forecaster = Self {
+            grounds: steps.iter().map(ground).collect(),
+            may_switch: steps.iter().filter(chosen).map(ground).collect(),
             profiles,
             bandwidth_bits_per_second: plan.bandwidth_bits_per_second,
             waiting,
@@ -77,7 +93,15 @@ impl Forecaster {
             paces: Paces::default(),
             setups: Setups::default(),
             replanner: Replanner::new(plan, leeway),
-        }
+        };
+        proven.for_each(|ground| forecaster.prove(ground));
+        forecaster
+    }
+
+    /// A guest of that kind has come through: others may be switched from now on.
+    fn prove(&mut self, ground: Option<usize>) {
+        let of_kind = self.may_switch.iter().filter(|(_, of)| **of == ground).map(|(domain, _)| *domain);
+        self.situation.switches.extend(of_kind);
     }
 
     /// What is better by now than what was planned for those that wait. Once.
@@ -142,6 +166,9 @@ impl Forecaster {
         let Some(flight) = self.in_flight.shift_remove(&report.domain) else { return };
         if report.outcome == DomainOutcome::Migrated {
             self.situation.arrived.push(flight.planned.domain);
+            if let Some(ground) = self.grounds.get(&flight.planned.domain).copied() {
+                self.prove(ground);
+            }
             let crossed = flight.first_pass.unwrap_or(report.bytes) as f64 * 8.0;
             let expected = image_bits(&self.profiles.source.domains[flight.planned.domain]);
             self.fullness.extend((crossed > 0.0 && expected > 0.0).then(|| crossed / expected));

@@ -97,9 +97,10 @@ impl Run {
         // No plan is searched for.
         let nobody = Profile { domains: Vec::new(), ..profiles.source.clone() };
         let empty = plan(&nobody, &profiles.destination, &[], &Demands::default());
-        let mut forecaster = Forecaster::new(&empty, profiles, None);
+        let mut forecaster = Forecaster::new(&empty, profiles, None, true);
         forecaster.waiting = waiting;
         forecaster.situation.launches_ahead = true;
+        forecaster.situation.switches = (0..forecaster.profiles.source.domains.len()).collect();
         forecaster
     }
 

@@ -5,7 +5,7 @@ use crate::domain::{DomainState, Phase};
 use crate::engine::migration::Progress;
 use crate::plan::{Demands, plan};
 use crate::profile::fixture;
-use crate::profile::learned::Teacher;
+use crate::profile::learned::{Teacher, Writes};
 
 /// A plan to move idle guests of 100 MiB over links of 100 Mbit/s, one after the other.
 fn forecaster(names: &[&str]) -> (Plan, Forecaster) {
@@ -25,7 +25,7 @@ fn with_leeway(names: &[&str], leeway: Option<Leeway>) -> (Plan, Forecaster) {
     }
     let demands = Demands { concurrency: Some(1), ..Demands::default() };
     let plan = plan(&source, &destination, &[], &demands);
-    (plan.clone(), Forecaster::new(&plan, Both { source, destination }, leeway))
+    (plan.clone(), Forecaster::new(&plan, Both { source, destination }, leeway, true))
 }
 
 fn launch(domain: &str) -> Event {
@@ -256,4 +256,28 @@ fn what_one_domain_leaves_of_a_link_makes_it_no_faster_for_the_other() {
     }
     let pace = forecaster.situation.pace;
     assert!((0.9..1.1).contains(&pace), "{pace}");
+}
+
+#[test]
+fn a_pre_copy_that_gets_nowhere_ends_where_its_kind_has_come_through() {
+    let rest = |proven: bool| {
+        let (plan, mut forecaster) = forecaster(&["x", "y"]);
+        // Each writes more than the link carries, to so much of its memory that it can't stop for that.
+        let writes = Some(Writes { bytes_per_second: 20e6, most_bytes: 8 << 20, open_after_seconds: None });
+        for domain in &mut forecaster.profiles.source.domains {
+            domain.learned = Some(Learned { crossing_bytes: 100 << 20, writes, migrations: 1, of: Teacher::Itself });
+        }
+        let [first, second] = [0, 1].map(|step: usize| plan.migrations[step].domain.clone());
+        hear(&mut forecaster, 0.0, launch(&first));
+        let outcome = if proven { DomainOutcome::Migrated } else { DomainOutcome::Remains };
+        let done = DomainReport::new(&first, &first, outcome);
+        hear(&mut forecaster, 9.0, Event::Done(Box::new(DomainReport { bytes: 100 << 20, ..done })));
+        hear(&mut forecaster, 9.0, launch(&second));
+        hear(&mut forecaster, 10.0, Event::Phase { domain: second.clone(), phase: Phase::PreCopy });
+        hear(&mut forecaster, 14.0, progress(&second, 45, 100, 95.7))
+    };
+    assert_eq!(rest(false), None, "nothing has proven that the destination can load it");
+    // 55 MiB, the 8 MiB again and again for 5 s until it is seen to stall, and once more.
+    let rest = rest(true).unwrap();
+    assert!((10.5..13.0).contains(&rest), "{rest} s");
 }

@@ -1,6 +1,6 @@
 //! What the model says of a given schedule, from its start or from the midst of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::gate::Gate;
 use super::model::scene::{self, Guest, Scene};
@@ -35,6 +35,8 @@ pub struct Situation {
     pub post_copy_limit: Option<usize>,
     /// The downtimes in milliseconds that pre-copies without headway may be allowed.
     pub max_downtimes_ms: HashMap<usize, u64>,
+    /// The domains whose pre-copies are switched to post-copy if their passes get nowhere, or take much longer than that.
+    pub switches: HashSet<usize>,
 }
 
 impl Default for Situation {
@@ -46,6 +48,7 @@ impl Default for Situation {
             launches_ahead: false,
             post_copy_limit: None,
             max_downtimes_ms: HashMap::new(),
+            switches: HashSet::new(),
         }
     }
 }
@@ -142,8 +145,9 @@ impl Situation {
         let domains: Vec<usize> = moves.iter().map(|m| m.domain).collect();
         let launch = |(guest, m): (usize, &Move)| Launch { guest, technique: m.technique, concurrency: m.concurrency };
         let mut scene = Scene::at(self, source, destination, &domains, bandwidth_bits_per_second, gate);
-        let leaving = domains.iter().chain(self.in_flight.iter().map(|(domain, _)| domain));
-        scene.allow_downtimes(leaving.map(|domain| self.max_downtimes_ms.get(domain).copied()));
+        let leaving = || domains.iter().chain(self.in_flight.iter().map(|(domain, _)| domain));
+        scene.allow_downtimes(leaving().map(|domain| self.max_downtimes_ms.get(domain).copied()));
+        scene.allow_switches(leaving().map(|domain| self.switches.contains(domain)));
         (scene, moves.iter().enumerate().map(launch).collect())
     }
 }

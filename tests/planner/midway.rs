@@ -32,6 +32,7 @@ proptest! {
     fn the_rest_ends_as_the_whole(
         (source, destination) in hosts(1..=7, ordinary), all in moves(7), cap in prop_oneof![Just(None), Just(Some(3e7))],
         (setups_apart_seconds, launches_ahead) in prop_oneof![Just((0.0, true)), (0.0..0.7, Just(false))],
+        switches in prop::collection::hash_set(0_usize..7, 0..7),
         writes in prop::collection::vec(prop::option::of((1e5..1e7, 1u64 << 18..1 << 23, prop::option::of(0.5..20.0))), 7),
     ) {
         let [here, there] = [&source, &destination].map(|host| host.migration_port.bits_per_second);
@@ -45,7 +46,7 @@ proptest! {
         }
         // The last domain may stay.
         let moves = &all[..source.domains.len().min(6)];
-        let begun = Situation { launches_ahead, ..Situation::default() };
+        let begun = Situation { launches_ahead, switches, ..Situation::default() };
         let (whole, steps) = begun.predict(&source, &destination, moves, cap);
         let stretch = whole.total_seconds.unwrap_or(100.0) / 40.0;
         let (mut situation, mut waiting, mut lost) = (begun, moves, whole.lost_bits);

@@ -13,8 +13,8 @@ pub(super) mod scene;
 pub(super) use self::passes::can_converge;
 pub(super) use super::launch::Launch;
 use super::{Extreme, StepPrediction, Totals};
-use crate::domain::{HELD_BACK, LAST_SECONDS, Technique};
-use crate::plan::model::passes::{DOWNTIME_LIMIT, Next, after_pass};
+use crate::domain::{HELD_BACK, LAST_SECONDS, Technique, slower_by};
+use crate::plan::model::passes::{DOWNTIME_LIMIT, Next, after_pass, until_a_stall};
 use crate::plan::model::port::Nic;
 use crate::plan::model::scene::{Guest, INBOUND_KEPT, Load, OUTBOUND_KEPT, Scene};
 
@@ -33,6 +33,9 @@ pub(super) const SETUP: f64 = 0.4;
 /// How long before the end of a migration the next is launched in its place, if it may be, in seconds. The least by which the engine
 /// does it (`AHEAD_SECONDS` in `src/engine/bandwidth.rs`): for longer what is left of a migration may not be known.
 const AHEAD: f64 = 1.5;
+/// A pre-copy that has sent more than this part of the memory is past its first pass. Chosen: what is less has left too little to
+/// be slow.
+const AGAIN: f64 = 1.05;
 /// Seconds that a guest is down while it changes hosts. Measured: the one-by-one pre-copies lost traffic worth
 /// 0.25-0.5 s each, up to half of it for the last pages.
 pub(super) const SWITCH: f64 = 0.3;
@@ -430,6 +433,13 @@ fn run<'a>(
     (ended, flights, waiting)
 }
 
+/// Switches `flight` over to pull so many bits.
+fn pull_after_a_switch(flight: &mut Simulated, nics: &mut Nics, bits: f64) {
+    nics.stop(flight.guest);
+    flight.at.remaining_bits = bits;
+    flight.enter(Leg::Switch, SWITCH);
+}
+
 /// The leg of `flight` is over: enters the next.
 fn advance(flight: &mut Simulated, nics: &mut Nics, rate: f64) {
     let guest = flight.guest;
@@ -440,15 +450,21 @@ fn advance(flight: &mut Simulated, nics: &mut Nics, rate: f64) {
         }
         (Leg::Setup, _) => flight.enter(Leg::Pass, nics.scene.guests[guest].image),
         (Leg::Pass, Technique::Hybrid) => {
-            nics.stop(guest);
-            flight.at.remaining_bits = nics.scene.guests[guest].dirtied(flight.at.leg_seconds);
-            flight.enter(Leg::Switch, SWITCH);
+            let dirtied = nics.scene.guests[guest].dirtied(flight.at.leg_seconds);
+            pull_after_a_switch(flight, nics, dirtied);
         }
         (Leg::Pass, _) => {
             let dirties = &nics.scene.guests[guest];
             let raised = flight.at.stop_bits.take().filter(|bits| bits.is_finite());
             let next = raised.unwrap_or_else(|| dirties.dirtied(flight.at.leg_seconds));
             let share = rate;
+            // How fast it writes is known from the second pass on.
+            let is_again = flight.at.transferred_bits > AGAIN * dirties.image;
+            let part = next / (flight.at.leg_seconds * share).max(1.0);
+            if dirties.may_switch && is_again && slower_by(flight.at.leg_seconds, part).is_some() {
+                flight.at.technique = Technique::Hybrid;
+                return pull_after_a_switch(flight, nics, next);
+            }
             let rate = if dirties.writes_are_known { nics.rate_of_last_passes(next, share) } else { share };
             match after_pass(dirties, next, raised.is_some(), share, rate) {
                 Next::Stop => {
@@ -461,6 +477,10 @@ fn advance(flight: &mut Simulated, nics: &mut Nics, rate: f64) {
                 Next::Pass { bits, stop_bits } => {
                     flight.enter(Leg::Pass, bits);
                     flight.at.stop_bits = stop_bits;
+                }
+                Next::Stalled if dirties.may_switch => {
+                    flight.at.technique = Technique::Hybrid;
+                    flight.enter(Leg::Pass, until_a_stall(next, share));
                 }
                 Next::Stalled => flight.enter(Leg::Stalled, next),
             }

@@ -28,6 +28,11 @@ pub(super) enum Next {
     Stalled,
 }
 
+/// What passes without headway send until the engine takes them for a stall, from one of `next` bits on, at `rate`.
+pub(super) fn until_a_stall(next: f64, rate: f64) -> f64 {
+    (f64::from(STALL.0) * next).max(STALL.1 * rate)
+}
+
 /// What follows a pass after which `next` bits are left, at `rate`; `share` is the migration's equal part of the link. `is_last`
 /// is whether no more passes were to follow.
 pub(super) fn after_pass(guest: &Guest, next: f64, is_last: bool, share: f64, rate: f64) -> Next {

@@ -109,6 +109,8 @@ pub(crate) struct Guest {
     pub(super) setup: f64,
     /// The downtime in milliseconds that its pre-copy may be allowed if it makes no headway.
     pub(super) max_downtime_ms: Option<u64>,
+    /// Whether its pre-copy is switched to post-copy if it gets nowhere.
+    pub(super) may_switch: bool,
     /// Whether its pre-copies have shown what it writes, and it writes no faster now. That all of the set was seen is not needed.
     pub(super) writes_are_known: bool,
     /// Bits that its traffic keeps dirtying again, at most.
@@ -146,6 +148,7 @@ impl Guest {
             arriving: inbound,
             setup: SETUP + LOOK * (domain.memory_bytes as f64 * 8.0 - image).max(0.0),
             max_downtime_ms: None,
+            may_switch: false,
             writes_are_known: set.is_some(),
             buffers: TRAFFIC_HOT_BITS.min(image),
             memory,
@@ -468,6 +471,11 @@ impl Scene {
     /// Lets the pre-copies of the guests that are still to be launched have more downtime, in milliseconds, in their order.
     pub(crate) fn allow_downtimes(&mut self, limits: impl Iterator<Item = Option<u64>>) {
         self.guests.iter_mut().zip(limits).for_each(|(guest, limit)| guest.max_downtime_ms = limit);
+    }
+
+    /// Has the pre-copies of the guests switched to post-copy that get nowhere, in their order.
+    pub(crate) fn allow_switches(&mut self, may_switch: impl Iterator<Item = bool>) {
+        self.guests.iter_mut().zip(may_switch).for_each(|(guest, may)| guest.may_switch = may);
     }
 
     /// The same if every guest's kind were proven.
