@@ -14,7 +14,6 @@ use crate::engine::launch_queue::Waiting;
 use crate::engine::migration::Verdict;
 use crate::engine::migration::attempt::Instruction;
 use crate::failure::{Cause, PostCopyEnd};
-use crate::report::DomainOutcome;
 
 /// Whether one may go by post-copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,11 +29,6 @@ impl Coordinator {
     /// Whether a post-copy in flight is broken.
     pub(super) fn is_broken(&self) -> bool {
         self.count(Phase::Recovering) > 0
-    }
-
-    /// Whether a guest was lost.
-    fn has_lost(&self) -> bool {
-        self.tasks.values().any(|task| task.report().is_some_and(|report| report.outcome == DomainOutcome::Lost))
     }
 
     /// Whether a task can be launched as it is to move, as far as post-copies of others matter.
@@ -150,8 +144,7 @@ impl Coordinator {
             return Passage::Waits;
         };
         if self.run.adopts() {
-            // Whoever starts another recovery after a loss wants the others to switch.
-            return if self.is_broken() || self.has_lost() { Passage::Waits } else { Passage::Open };
+            return if self.is_broken() || self.post_copy_ended { Passage::Waits } else { Passage::Open };
         }
         if self.halted.is_some() || self.is_broken() || self.is_full(flight) {
             return Passage::Waits;
@@ -194,19 +187,22 @@ impl Coordinator {
         !flight.may_switch && self.run.post_copy_limit.is_some_and(|limit| others >= limit)
     }
 
-    /// Launches nothing more, and cancels what was to go by post-copy and has not switched.
+    /// Launches nothing more, and cancels what was to go by post-copy and has not switched. In a recovery that goes on by pre-copy
+    /// instead: it may be somebody else's.
     pub(super) fn stop_post_copy(&mut self, domain: String, end: PostCopyEnd) {
-        if self.halted.is_some() || self.run.adopts() {
+        if self.halted.is_some() || std::mem::replace(&mut self.post_copy_ended, true) {
             return;
         }
-        let cause = Cause::PostCopyEnded { domain: domain.clone(), end };
-        for uuid in self.unswitched() {
-            match self.flight_mut(&uuid).is_some_and(|flight| flight.early) {
-                true => self.keep_to_pre_copy(&uuid),
-                false => self.instruct(&uuid, Instruction::Abort(cause.clone())),
+        if !self.run.adopts() {
+            let cause = Cause::PostCopyEnded { domain: domain.clone(), end };
+            for uuid in self.unswitched() {
+                match self.flight_mut(&uuid).is_some_and(|flight| flight.early) {
+                    true => self.keep_to_pre_copy(&uuid),
+                    false => self.instruct(&uuid, Instruction::Abort(cause.clone())),
+                }
             }
+            self.halted = Some(cause);
         }
-        self.halted = Some(cause);
         let (source, destination) = (self.run.source.clone(), self.run.destination.clone());
         self.notice(Notice::PostCopyStopped { domain, end, source, destination });
     }

@@ -117,6 +117,8 @@ pub(super) struct Coordinator {
     stretch: Stretch,
     /// Why nothing more is launched.
     halted: Option<Cause>,
+    /// Whether a post-copy was lost, or has failed for good.
+    post_copy_ended: bool,
     post_copy_works: bool,
     /// The kinds of guests of which one was seen to run at the destination: it can load what the source sends.
     proven: HashSet<Option<usize>>,
@@ -160,6 +162,7 @@ impl Coordinator {
             faults: HashMap::new(),
             stretch: Stretch::Beginning,
             halted: None,
+            post_copy_ended: false,
             interrupts: 0,
             setup: None,
             moved_at: None,

@@ -540,7 +540,7 @@ fn after_a_loss_nothing_is_launched_and_what_has_not_switched_is_cancelled() {
 }
 
 #[test]
-fn a_recovery_switches_nothing_while_a_post_copy_is_broken_or_after_one_was_lost() {
+fn a_recovery_switches_nothing_while_a_post_copy_is_broken_or_after_one_has_failed() {
     let task = |(name, technique)| Task::new(name, name, Transfer::by(technique), 2, Start::Launch { forced: false });
     let tasks = [("d0", Technique::PostCopy), ("d1", Technique::Hybrid)].map(task);
     let mut coordinator = Coordinator::new(Run { job: Job::Recover, ..run() }, tasks.into());
