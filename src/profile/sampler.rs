@@ -126,7 +126,6 @@ impl SamplingWindow {
             if seconds <= 0.0 {
                 return;
             }
-            // What the first sample carries was measured before the window.
             for domain in &sample.domains {
                 if let Some(rate) = domain.dirty {
                     self.dirty.entry(domain.uuid.clone()).or_default().add(rate);
@@ -138,6 +137,11 @@ impl SamplingWindow {
                     traffic.add(old, nic, seconds);
                 }
             }
+        } else {
+            // What the first sample carries was measured before the window; it is told until another is there.
+            let told = sample.domains.iter().filter_map(|domain| Some((domain.uuid.clone(), domain.dirty?)));
+            let before = |rate: DirtyRate| DirtyRates { last_started: Some(rate.started), ..DirtyRates::default() };
+            self.dirty = told.map(|(uuid, rate)| (uuid, before(rate))).collect();
         }
         self.last = Some(sample);
     }
@@ -153,11 +157,16 @@ impl SamplingWindow {
         }
     }
 
+    /// The mean of what was measured within the window, in bytes per second.
+    fn dirty_rate(&self, uuid: &str) -> Option<f64> {
+        self.dirty.get(uuid).filter(|rates| rates.count > 0).map(|rates| rates.sum / f64::from(rates.count))
+    }
+
     /// Whether a domain of the last sample that runs, and is `measured`, has no dirty rate yet.
     fn awaits_dirty_rates(&self, measured: &BTreeSet<String>) -> bool {
         let awaited = |domain: &DomainSample| {
             let (uuid, runs) = (&domain.uuid, domain.state == DomainState::Running);
-            runs && measured.contains(uuid) && !self.dirty.contains_key(uuid)
+            runs && measured.contains(uuid) && self.dirty_rate(uuid).is_none()
         };
         self.last().iter().any(awaited)
     }
@@ -213,7 +222,7 @@ impl SamplingWindow {
             state if state.can_post_copy() => mobility.post_copy,
             state => Eligibility::no(Obstacle::NotRunning { state }),
         };
-        let dirty = self.dirty.get(&sample.uuid);
+        let dirty = self.dirty_rate(&sample.uuid);
         DomainProfile {
             name: sample.name.clone(),
             uuid: sample.uuid.clone(),
@@ -223,7 +232,7 @@ impl SamplingWindow {
             // The emulator's own memory is in its resident size too; the guest's can't be more than it has.
             resident_bytes: resident.min(sample.memory_bytes),
             unused_bytes: self.unused_bytes(sample),
-            dirty_bytes_per_second: dirty.map_or(0.0, |d| d.sum / f64::from(d.count.max(1))),
+            dirty_bytes_per_second: dirty.unwrap_or(0.0),
             dirty_rate_unknown: dirty.is_none() && sample.state == DomainState::Running,
             outbound_bits_per_second: nics.iter().fold(0.0, |sum, nic| sum + nic.outbound_bits_per_second),
             inbound_bits_per_second: nics.iter().fold(0.0, |sum, nic| sum + nic.inbound_bits_per_second),
@@ -384,9 +393,12 @@ fn measure_dirty_rates(host: &Host, domains: &[DomainSample], asked: &mut Asked)
     // If the host does not answer, the next sample says so.
     for (domain, started) in zip(running, started.into_iter().flatten()) {
         match started {
-            Ok(()) => drop(asked.measured.insert(domain.uuid.clone())),
-            Err(HostErrorKind::Hangs) => drop(asked.hanging.insert(domain.uuid.clone())),
-            Err(_) => {}
+            Ok(true) => drop(asked.measured.insert(domain.uuid.clone())),
+            Err(HostErrorKind::Hangs) => {
+                asked.measured.remove(&domain.uuid);
+                asked.hanging.insert(domain.uuid.clone());
+            }
+            Ok(false) | Err(_) => {}
         }
     }
 }
@@ -547,8 +559,10 @@ mod tests {
             (at, vec![sample])
         };
         let samples = vec![measured(0.0, 1, 9e9), measured(1.0, 2, 4e6), measured(1.5, 2, 4e6), measured(2.0, 3, 2e6)];
-        let measured = &profile_of(samples)[0];
-        assert_eq!((measured.dirty_bytes_per_second, measured.dirty_rate_unknown), (3e6, false));
+        let seen = &profile_of(samples)[0];
+        assert_eq!((seen.dirty_bytes_per_second, seen.dirty_rate_unknown), (3e6, false));
+        let stale = &profile_of(vec![measured(0.0, 1, 9e9), measured(1.0, 1, 9e9)])[0];
+        assert_eq!((stale.dirty_bytes_per_second, stale.dirty_rate_unknown), (0.0, true));
         let unknown = |state| {
             let sample = || vec![DomainSample { state, ..domain("a", vec![]) }];
             profile_of(vec![(0.0, sample()), (1.0, sample())])[0].dirty_rate_unknown
