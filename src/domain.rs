@@ -83,26 +83,6 @@ pub(crate) fn more_downtime(allowed_ms: u64, limit_ms: Option<u64>) -> Option<u6
     limit_ms.filter(|limit| allowed_ms < *limit).map(|limit| limit.min(allowed_ms.saturating_mul(2)))
 }
 
-/// A pass of a pre-copy gains if it begins with less than this part of the smallest so far; Nova's threshold.
-pub(crate) const GAIN: f64 = 0.9;
-
-/// A pre-copy is slow if its passes would take so many seconds longer than pulling what is left. Chosen: as long as a stall has to
-/// last.
-const SLOWER_SECONDS: f64 = 5.0;
-
-/// A pass that took fewer seconds does not tell that. Chosen: of guests that only had traffic, passes of up to 1.2 s left more than
-/// they began with, and the next was the last.
-const TELLING_SECONDS: f64 = 1.5;
-
-/// How many seconds longer the passes of a pre-copy will take than pulling what is left, if the last took so many `seconds` and left
-/// this `part` of what it began with; `None` if it is not slow, or that does not tell.
-pub(crate) fn slower_by(seconds: f64, part: f64) -> Option<f64> {
-    // Each pass takes this part of the one before it: what is left takes `seconds * part` once, or that and all that follow.
-    let slower = seconds * part * part / (1.0 - part);
-    // Without gain it may be a busy moment: that is a stall, if it goes on.
-    (part < GAIN && seconds >= TELLING_SECONDS && slower >= SLOWER_SECONDS).then_some(slower)
-}
-
 /// What carries the memory of a domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Transport {

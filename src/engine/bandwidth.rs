@@ -9,7 +9,8 @@
 
 use std::cmp::Reverse;
 
-use crate::domain::{DOWNTIME_MS, GAIN, HELD_BACK, LAST_SECONDS, Technique};
+use crate::domain::{DOWNTIME_MS, HELD_BACK, LAST_SECONDS, Technique};
+use crate::engine::migration::convergence::GAIN;
 
 /// The highest bandwidth that libvirt takes, in MiB/s: its own default.
 const UNLIMITED_MIB: u64 = i64::MAX as u64 >> 20;

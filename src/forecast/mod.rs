@@ -13,7 +13,7 @@ use indexmap::IndexMap;
 use crate::domain::Technique;
 use crate::engine::events::{Event, Notice, Timed};
 use crate::engine::{Replanned, Schedule};
-use crate::plan::{Leeway, Leg, Move, Plan, Position, Reason, Situation, image_bits, setups_apart};
+use crate::plan::{Leeway, Leg, Move, Plan, Position, Reason, Situation, Step, image_bits, setups_apart};
 use crate::profile::learned::{Crossing, Learned};
 use crate::profile::{Both, Profile};
 use crate::report::{DomainOutcome, DomainReport};
@@ -35,10 +35,10 @@ const FEWEST_SETUPS: usize = 3;
 pub(crate) struct Forecaster {
     profiles: Both,
     bandwidth_bits_per_second: Option<f64>,
-    /// The kind of each guest, by its place among the source's domains, and of those whose pre-copies may be switched.
-    grounds: HashMap<usize, Option<usize>>,
-    /// See `grounds`.
-    may_switch: HashMap<usize, Option<usize>>,
+    /// By the place of each guest among the source's domains, its kind.
+    kinds: HashMap<usize, Option<usize>>,
+    /// The same of those whose pre-copies are switched if they make no headway and their kind has come through.
+    switchable: HashMap<usize, Option<usize>>,
     /// In launch order, each with its name.
     waiting: Vec<(String, Move)>,
     /// By name.
@@ -54,35 +54,38 @@ pub(crate) struct Forecaster {
 }
 
 impl Forecaster {
-    /// Of a plan that was made with these profiles, of which so much may change while it runs; `may_switch` is whether pre-copies that
-    /// get nowhere are switched.
+    /// Of a plan that was made with these profiles, of which so much may change while it runs; `may_switch` is whether pre-copies
+    /// of the planner's choice that make no headway are switched.
     pub(crate) fn new(plan: &Plan, profiles: Both, leeway: Option<Leeway>, may_switch: bool) -> Self {
         let place = |uuid: &str| profiles.source.domains.iter().position(|domain| domain.uuid == uuid);
         let steps: Vec<_> = plan.migrations.iter().filter_map(|step| Some((place(&step.uuid)?, step))).collect();
-        let next = |(domain, step): &(usize, &crate::plan::Step)| {
+        let next = |(domain, step): &(usize, &Step)| {
             let next = Move { domain: *domain, technique: step.technique(), concurrency: step.concurrency };
             (step.domain.clone(), next)
         };
         let waiting = steps.iter().map(next).filter(|(_, next)| next.technique != Technique::Offline).collect();
-        let ground = |(domain, step): &(usize, &crate::plan::Step)| (*domain, step.ground);
-        let chosen = |(_, step): &&(usize, &crate::plan::Step)| {
-            let asked = step.transfer.max_downtime_ms.is_some();
-            may_switch
-                && !asked
-                && step.technique() == Technique::PreCopy
-                && matches!(step.reason, Reason::Chosen { .. })
+        // A kind that nothing can prove never is.
+        let provable = |step: &Step| step.ground.is_none_or(|place| plan.grounds[place].key.is_some());
+        let stalls =
+            |step: &Step| step.technique() == Technique::PreCopy && matches!(step.reason, Reason::Chosen { .. });
+        let may =
+            |(_, step): &&(usize, &Step)| may_switch && stalls(step) && (plan.trust_destination || provable(step));
+        let switchable: HashMap<usize, Option<usize>> =
+            steps.iter().filter(may).map(|(domain, step)| (*domain, step.ground)).collect();
+        let trusted = |(_, kind): &(&usize, &Option<usize>)| {
+            plan.trust_destination || kind.is_none_or(|place| plan.grounds[place].proven)
         };
         let most = steps.iter().filter_map(|(domain, step)| Some((*domain, step.transfer.max_downtime_ms?)));
         let situation = Situation {
             launches_ahead: plan.launch_ahead,
             post_copy_limit: plan.post_copy_limit.map(|limit| limit.max(1)),
             max_downtimes_ms: most.collect::<HashMap<_, _>>(),
+            switches: switchable.iter().filter(trusted).map(|(domain, _)| *domain).collect(),
             ..Situation::default()
         };
-        let proven = (0..plan.grounds.len()).filter(|place| plan.grounds[*place].proven).map(Some);
-        let mut forecaster = Self {
-            grounds: steps.iter().map(ground).collect(),
-            may_switch: steps.iter().filter(chosen).map(ground).collect(),
+        Self {
+            kinds: steps.iter().map(|(domain, step)| (*domain, step.ground)).collect(),
+            switchable,
             profiles,
             bandwidth_bits_per_second: plan.bandwidth_bits_per_second,
             waiting,
@@ -93,15 +96,19 @@ impl Forecaster {
             paces: Paces::default(),
             setups: Setups::default(),
             replanner: Replanner::new(plan, leeway),
-        };
-        proven.for_each(|ground| forecaster.prove(ground));
-        forecaster
+        }
     }
 
     /// A guest of that kind has come through: others may be switched from now on.
-    fn prove(&mut self, ground: Option<usize>) {
-        let of_kind = self.may_switch.iter().filter(|(_, of)| **of == ground).map(|(domain, _)| *domain);
+    fn prove(&mut self, kind: Option<usize>) {
+        let of_kind = self.switchable.iter().filter(|(_, of)| **of == kind).map(|(domain, _)| *domain);
         self.situation.switches.extend(of_kind);
+    }
+
+    /// Nothing is switched any more.
+    fn stop_switches(&mut self) {
+        self.switchable.clear();
+        self.situation.switches.clear();
     }
 
     /// What is better by now than what was planned for those that wait. Once.
@@ -166,8 +173,8 @@ impl Forecaster {
         let Some(flight) = self.in_flight.shift_remove(&report.domain) else { return };
         if report.outcome == DomainOutcome::Migrated {
             self.situation.arrived.push(flight.planned.domain);
-            if let Some(ground) = self.grounds.get(&flight.planned.domain).copied() {
-                self.prove(ground);
+            if let Some(kind) = self.kinds.get(&flight.planned.domain).copied() {
+                self.prove(kind);
             }
             let crossed = flight.first_pass.unwrap_or(report.bytes) as f64 * 8.0;
             let expected = image_bits(&self.profiles.source.domains[flight.planned.domain]);
@@ -176,6 +183,9 @@ impl Forecaster {
     }
 
     fn notice(&mut self, notice: &Notice) {
+        if matches!(notice, Notice::PostCopyStopped { .. } | Notice::NoPostCopy { .. } | Notice::LostEarlier { .. }) {
+            self.stop_switches();
+        }
         match notice {
             // Those that have not begun do not any more.
             Notice::Interrupted { .. }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::{DomainState, Phase};
 use crate::engine::migration::Progress;
-use crate::plan::{Demands, plan};
+use crate::plan::{Demands, Ground, plan};
 use crate::profile::fixture;
 use crate::profile::learned::{Teacher, Writes};
 
@@ -261,7 +261,10 @@ fn what_one_domain_leaves_of_a_link_makes_it_no_faster_for_the_other() {
 #[test]
 fn a_pre_copy_that_gets_nowhere_ends_where_its_kind_has_come_through() {
     let rest = |proven: bool| {
-        let (plan, mut forecaster) = forecaster(&["x", "y"]);
+        let (mut plan, Forecaster { profiles, .. }) = forecaster(&["x", "y"]);
+        plan.grounds = vec![Ground { machine: "pc".to_owned(), key: Some("a kind".to_owned()), proven: false }];
+        plan.migrations.iter_mut().for_each(|step| step.ground = Some(0));
+        let mut forecaster = Forecaster::new(&plan, profiles, None, true);
         // Each writes more than the link carries, to so much of its memory that it can't stop for that.
         let writes = Some(Writes { bytes_per_second: 20e6, most_bytes: 8 << 20, open_after_seconds: None });
         for domain in &mut forecaster.profiles.source.domains {

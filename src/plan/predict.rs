@@ -35,7 +35,7 @@ pub struct Situation {
     pub post_copy_limit: Option<usize>,
     /// The downtimes in milliseconds that pre-copies without headway may be allowed.
     pub max_downtimes_ms: HashMap<usize, u64>,
-    /// The domains whose pre-copies are switched to post-copy if their passes get nowhere, or take much longer than that.
+    /// The domains whose pre-copies are switched to post-copy if their passes make no headway.
     pub switches: HashSet<usize>,
 }
 

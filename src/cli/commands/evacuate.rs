@@ -19,6 +19,7 @@ use crate::cli::steps::usage;
 use crate::cli::{EvacuateArgs, Format, checks};
 use crate::config::Config;
 use crate::engine::hooks::{AfterDomains, Hooks};
+use crate::engine::migration::OnStall;
 use crate::engine::recovery::survey::Scope;
 use crate::engine::{Control, Evacuation, Options, Timeout};
 use crate::files::result_file::ResultFile;
@@ -79,15 +80,10 @@ pub(super) fn perform(
         true => None,
         false => Leeway::of(&plan, request.planning.gives_the_order(&profiles)?),
     };
-    let may_switch = switches_on_the_way(arguments, &plan) && arguments.on_stall.is_none();
+    let may_switch = arguments.on_stall.is_none_or(|on_stall| on_stall == OnStall::PostCopy);
     let forecaster = Forecaster::new(&plan, profiles, leeway, may_switch);
     Run { request: &request, hooks: request.hooks_for(&plan), plan, claim: &claim }
         .carry_out(earlier, readings, forecaster)
-}
-
-/// Whether pre-copies that are slow are switched to post-copy.
-fn switches_on_the_way(arguments: &EvacuateArgs, plan: &Plan) -> bool {
-    !arguments.no_replan && plan.objective == Objective::Time
 }
 
 /// What was asked for, checked as far as that can be done without a host.
@@ -235,7 +231,7 @@ impl Run<'_> {
             timeout: arguments.timeout,
             timeouts: timeouts(context.config, &self.plan),
             on_stall: arguments.on_stall,
-            replan: switches_on_the_way(arguments, &self.plan),
+            replan: !arguments.no_replan && self.plan.objective == Objective::Time,
             watch_arrivals: arguments.watch_arrivals,
             hooks: Arc::clone(&self.hooks),
             ..self.claim.options(arguments.migration_uri.as_deref())

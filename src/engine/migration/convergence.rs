@@ -4,16 +4,27 @@
 //! are counted: a saw tooth, in which two samples compare nothing. So what is compared is what remained when each
 //! pass began, among passes that had the same share of the link.
 
-use crate::domain::{DOWNTIME_MS, GAIN, more_downtime, slower_by};
+use crate::domain::{DOWNTIME_MS, more_downtime};
 use crate::libvirt::JobStats;
 
 /// Passes without gain after which a pre-copy counts as stalled. One pass may be long because the guest had a busy
 /// moment; each further pass costs the whole rewritten memory once more.
 const STALL_PASSES: u64 = 3;
 
+/// A pass gains if it begins with less than this part of the smallest so far; Nova's threshold.
+pub(crate) const GAIN: f64 = 0.9;
+
 /// Seconds without gain that it takes as well: passes over little memory last a fraction of a second, and three of
 /// those are within one burst of writes.
 const STALL_SECONDS: f64 = 5.0;
+
+/// A pre-copy is slow if its passes would take so many seconds longer than pulling what is left. Chosen: as long as a stall has to
+/// last.
+const SLOWER_SECONDS: f64 = STALL_SECONDS;
+
+/// A pass that took fewer seconds does not tell that. Chosen: of guests that only had traffic, passes of up to 1.2 s left more than
+/// they began with, and the next was the last.
+const TELLING_SECONDS: f64 = 1.5;
 
 /// Seconds without a single byte after which the network counts as broken. The slowest migration that libvirt can be
 /// asked for sends 1 MiB/s.
@@ -102,8 +113,12 @@ impl Convergence {
         }
         let last = self.last.replace((self.pass, now, remaining)).filter(|(pass, ..)| pass + 1 == self.pass);
         self.slow = last.and_then(|(_, began, before)| {
-            let seconds = slower_by(now - began, remaining as f64 / before.max(1) as f64)?;
-            Some(Slow { pass: self.pass, remaining, seconds })
+            // Each pass takes this part of the one before it: what is left takes `took * part` once, or that and all that follow.
+            let (took, part) = (now - began, remaining as f64 / before.max(1) as f64);
+            let seconds = took * part * part / (1.0 - part);
+            // Without gain it may be a busy moment: that is a stall, if it goes on.
+            let tells = part < GAIN && took >= TELLING_SECONDS;
+            (tells && seconds >= SLOWER_SECONDS).then_some(Slow { pass: self.pass, remaining, seconds })
         });
         match self.best {
             Some((_, least, _)) if remaining as f64 >= least as f64 * GAIN => {}

@@ -13,8 +13,8 @@ pub(super) mod scene;
 pub(super) use self::passes::can_converge;
 pub(super) use super::launch::Launch;
 use super::{Extreme, StepPrediction, Totals};
-use crate::domain::{HELD_BACK, LAST_SECONDS, Technique, slower_by};
-use crate::plan::model::passes::{DOWNTIME_LIMIT, Next, after_pass, until_a_stall};
+use crate::domain::{HELD_BACK, LAST_SECONDS, Technique};
+use crate::plan::model::passes::{DOWNTIME_LIMIT, Next, after_pass, stall_seconds};
 use crate::plan::model::port::Nic;
 use crate::plan::model::scene::{Guest, INBOUND_KEPT, Load, OUTBOUND_KEPT, Scene};
 
@@ -33,9 +33,6 @@ pub(super) const SETUP: f64 = 0.4;
 /// How long before the end of a migration the next is launched in its place, if it may be, in seconds. The least by which the engine
 /// does it (`AHEAD_SECONDS` in `src/engine/bandwidth.rs`): for longer what is left of a migration may not be known.
 const AHEAD: f64 = 1.5;
-/// A pre-copy that has sent more than this part of the memory is past its first pass. Chosen: what is less has left too little to
-/// be slow.
-const AGAIN: f64 = 1.05;
 /// Seconds that a guest is down while it changes hosts. Measured: the one-by-one pre-copies lost traffic worth
 /// 0.25-0.5 s each, up to half of it for the last pages.
 pub(super) const SWITCH: f64 = 0.3;
@@ -118,7 +115,7 @@ pub enum Leg {
     Setup,
     /// Pre-copy: memory is sent while the guest runs at the source.
     Pass,
-    /// Pre-copy: passes go on without headway until rates change.
+    /// Pre-copy: passes go on without headway until rates change, or it is switched to post-copy.
     Stalled,
     /// Pre-copy: the guest is stopped, the last pages are sent.
     Stop,
@@ -217,8 +214,9 @@ impl Simulated {
     }
 
     /// Seconds to the end of the leg while each migration gets `rate`.
-    fn seconds_left(&self, rate: f64) -> f64 {
+    fn seconds_left(&self, rate: f64, of: &Guest) -> f64 {
         match self.at.leg {
+            Leg::Stalled if of.may_switch => (stall_seconds(self.left, rate) - self.at.leg_seconds).max(0.0),
             Leg::Stalled => f64::INFINITY,
             _ if self.left <= 0.0 => 0.0,
             _ if self.flows() => self.left / rate,
@@ -386,7 +384,7 @@ fn run<'a>(
                 flight.enter(Leg::Pass, flight.left);
             }
         }
-        flights.iter_mut().for_each(|f| f.leg_ends_in = f.seconds_left(share));
+        flights.iter_mut().for_each(|f| f.leg_ends_in = f.seconds_left(share, &scene.guests[f.guest]));
         let span = flights.iter().map(|f| f.leg_ends_in).fold(f64::INFINITY, f64::min);
         if !span.is_finite() || now + span > deadline {
             break;
@@ -458,13 +456,6 @@ fn advance(flight: &mut Simulated, nics: &mut Nics, rate: f64) {
             let raised = flight.at.stop_bits.take().filter(|bits| bits.is_finite());
             let next = raised.unwrap_or_else(|| dirties.dirtied(flight.at.leg_seconds));
             let share = rate;
-            // How fast it writes is known from the second pass on.
-            let is_again = flight.at.transferred_bits > AGAIN * dirties.image;
-            let part = next / (flight.at.leg_seconds * share).max(1.0);
-            if dirties.may_switch && is_again && slower_by(flight.at.leg_seconds, part).is_some() {
-                flight.at.technique = Technique::Hybrid;
-                return pull_after_a_switch(flight, nics, next);
-            }
             let rate = if dirties.writes_are_known { nics.rate_of_last_passes(next, share) } else { share };
             match after_pass(dirties, next, raised.is_some(), share, rate) {
                 Next::Stop => {
@@ -477,10 +468,6 @@ fn advance(flight: &mut Simulated, nics: &mut Nics, rate: f64) {
                 Next::Pass { bits, stop_bits } => {
                     flight.enter(Leg::Pass, bits);
                     flight.at.stop_bits = stop_bits;
-                }
-                Next::Stalled if dirties.may_switch => {
-                    flight.at.technique = Technique::Hybrid;
-                    flight.enter(Leg::Pass, until_a_stall(next, share));
                 }
                 Next::Stalled => flight.enter(Leg::Stalled, next),
             }
@@ -503,8 +490,13 @@ fn advance(flight: &mut Simulated, nics: &mut Nics, rate: f64) {
             nics.arrive(guest);
             flight.enter(Leg::Finish, FINISH);
         }
+        // It is switched.
+        (Leg::Stalled, _) => {
+            flight.at.technique = Technique::Hybrid;
+            pull_after_a_switch(flight, nics, flight.left);
+        }
         // The end: nothing is left.
-        (Leg::Finish | Leg::Stalled, _) => flight.left = 0.0,
+        (Leg::Finish, _) => flight.left = 0.0,
     }
 }
 

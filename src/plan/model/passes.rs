@@ -7,7 +7,7 @@ use crate::plan::model::scene::{Guest, Scene};
 /// `downtime-limit`, which libvirt leaves at its default.
 pub(super) const DOWNTIME_LIMIT: f64 = DOWNTIME_MS as f64 / 1000.0;
 
-/// Passes without headway, and seconds of them, before the engine allows more downtime.
+/// Passes without headway, and seconds of them, before the engine allows more downtime, or switches.
 const STALL: (u32, f64) = (3, 5.0);
 
 /// A pass that leaves more than this part of what it sent makes no headway. Chosen: at 0.98 a migration would
@@ -28,9 +28,9 @@ pub(super) enum Next {
     Stalled,
 }
 
-/// What passes without headway send until the engine takes them for a stall, from one of `next` bits on, at `rate`.
-pub(super) fn until_a_stall(next: f64, rate: f64) -> f64 {
-    (f64::from(STALL.0) * next).max(STALL.1 * rate)
+/// How long passes without headway go on until the engine takes them for a stall, each of so many `bits`, at `rate`; in seconds.
+pub(super) fn stall_seconds(bits: f64, rate: f64) -> f64 {
+    (f64::from(STALL.0) * bits / rate).max(STALL.1)
 }
 
 /// What follows a pass after which `next` bits are left, at `rate`; `share` is the migration's equal part of the link. `is_last`

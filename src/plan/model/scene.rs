@@ -109,7 +109,7 @@ pub(crate) struct Guest {
     pub(super) setup: f64,
     /// The downtime in milliseconds that its pre-copy may be allowed if it makes no headway.
     pub(super) max_downtime_ms: Option<u64>,
-    /// Whether its pre-copy is switched to post-copy if it gets nowhere.
+    /// Whether its pre-copy is switched to post-copy if it makes no headway.
     pub(super) may_switch: bool,
     /// Whether its pre-copies have shown what it writes, and it writes no faster now. That all of the set was seen is not needed.
     pub(super) writes_are_known: bool,
@@ -473,7 +473,7 @@ impl Scene {
         self.guests.iter_mut().zip(limits).for_each(|(guest, limit)| guest.max_downtime_ms = limit);
     }
 
-    /// Has the pre-copies of the guests switched to post-copy that get nowhere, in their order.
+    /// Whether the pre-copies of the guests, in their order, are switched to post-copy if they make no headway.
     pub(crate) fn allow_switches(&mut self, may_switch: impl Iterator<Item = bool>) {
         self.guests.iter_mut().zip(may_switch).for_each(|(guest, may)| guest.may_switch = may);
     }
