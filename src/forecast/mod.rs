@@ -35,9 +35,9 @@ const FEWEST_SETUPS: usize = 3;
 pub(crate) struct Forecaster {
     profiles: Both,
     bandwidth_bits_per_second: Option<f64>,
-    /// By the place of each guest among the source's domains, its kind.
+    /// The kind of each guest, by its place among the source's domains.
     kinds: HashMap<usize, Option<usize>>,
-    /// The same of those whose pre-copies are switched if they make no headway and their kind has come through.
+    /// The same for guests whose pre-copies are switched if they make no headway, once their kind is proven.
     switchable: HashMap<usize, Option<usize>>,
     /// In launch order, each with its name.
     waiting: Vec<(String, Move)>,
@@ -54,8 +54,8 @@ pub(crate) struct Forecaster {
 }
 
 impl Forecaster {
-    /// Of a plan that was made with these profiles, of which so much may change while it runs; `may_switch` is whether pre-copies
-    /// of the planner's choice that make no headway are switched.
+    /// Of a plan that was made with these profiles. `leeway` is what of it may change while it runs, `may_switch` whether pre-copies of
+    /// the planner's choice are switched that make no headway.
     pub(crate) fn new(plan: &Plan, profiles: Both, leeway: Option<Leeway>, may_switch: bool) -> Self {
         let place = |uuid: &str| profiles.source.domains.iter().position(|domain| domain.uuid == uuid);
         let steps: Vec<_> = plan.migrations.iter().filter_map(|step| Some((place(&step.uuid)?, step))).collect();
@@ -64,7 +64,7 @@ impl Forecaster {
             (step.domain.clone(), next)
         };
         let waiting = steps.iter().map(next).filter(|(_, next)| next.technique != Technique::Offline).collect();
-        // A kind that nothing can prove never is.
+        // Without a key, no arrival proves a kind.
         let provable = |step: &Step| step.ground.is_none_or(|place| plan.grounds[place].key.is_some());
         let stalls =
             |step: &Step| step.technique() == Technique::PreCopy && matches!(step.reason, Reason::Chosen { .. });

@@ -76,6 +76,6 @@ pub(super) fn compare<'a>(
             }
         }
     }
-    // What one of them leaves of the link the others take.
+    // If one skips zeros, the others use its part of the link: nothing can be compared.
     (is_whole && expected > 0.0).then(|| measured / expected)
 }

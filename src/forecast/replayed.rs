@@ -18,7 +18,7 @@ const FIRST_SEED: u64 = 127;
 /// Seconds from the first bytes of a post-copy to its switch, which was not kept.
 const SWITCHES_AFTER: f64 = 0.5;
 
-/// A migration that ends so many seconds after the launch of the next was waited for: tsmig launches ahead.
+/// A migration that ends within so many seconds after a launch was waited for by it: tsmig launches ahead.
 const AHEAD: f64 = 2.0;
 
 /// What the forecaster needs of a kept run. Times are in seconds from the first launch.
@@ -104,7 +104,7 @@ impl Run {
         forecaster
     }
 
-    /// By what part of the whole time the end is foretold wrong when a quarter has crossed; infinite if none is foreseen.
+    /// How far off the forecast of the end is when a quarter has crossed, as a part of the whole time; infinite if there is none.
     fn error(&self) -> Option<f64> {
         let (total, profile) = (self.total_seconds?, self.profile.as_ref()?);
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -139,6 +139,6 @@ fn the_end_is_foretold_when_a_quarter_has_crossed() {
     errors.sort_by(|a, b| a.0.total_cmp(&b.0));
     let missed: Vec<_> = errors.iter().filter(|(error, _)| *error > 0.1).collect();
     assert!(errors.len() >= 42, "{} runs", errors.len());
-    // Guests that had never moved, where what is blank lies in one piece; twenty on two processors.
+    // Missed are new guests whose zeros lie in one piece, and a seed on which two processors emulate twenty guests.
     assert!(4 * missed.len() <= errors.len(), "{missed:?} of {}", errors.len());
 }

@@ -133,7 +133,7 @@ impl Flight {
     /// `None` if nothing was seen.
     fn passes(&self, technique: Technique, all: u64) -> Option<(u64, Vec<Dirtied>)> {
         let (_, last_seen) = self.last?;
-        // Launched as one, or turned into one for want of what a post-copy needs.
+        // Launched as a pre-copy or a hybrid, or turned into a pre-copy because post-copy was not possible.
         let makes_passes = [technique, self.technique].iter().any(|technique| *technique != Technique::PostCopy);
         let first = self.ends.first().filter(|(pass, _, _)| *pass == 1 && makes_passes);
         let Some(&(_, first_end, first_pass)) = first else { return Some((all, Vec::new())) };

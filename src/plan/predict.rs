@@ -14,7 +14,7 @@ use crate::profile::{DomainProfile, Profile};
 pub struct Move {
     /// Index of the domain in the source's profile.
     pub domain: usize,
-    /// How it moves: live.
+    /// Any technique but offline.
     pub technique: Technique,
     /// As [`Step::concurrency`](super::Step::concurrency).
     pub concurrency: usize,

@@ -173,7 +173,7 @@ pub struct DomainProfile {
     /// How fast it dirties memory as libvirt measures it, in bytes per second; 0 if it does not.
     #[serde(default)]
     pub dirty_bytes_per_second: f64,
-    /// Whether it runs and libvirt has not measured that within the window.
+    /// Whether it runs and libvirt has not measured that within the window and two seconds after it.
     #[serde(default, skip_serializing_if = "Not::not")]
     pub dirty_rate_unknown: bool,
     /// Mean rate that its NICs send, in bits per second.

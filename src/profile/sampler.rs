@@ -138,7 +138,7 @@ impl SamplingWindow {
                 }
             }
         } else {
-            // What the first sample carries was measured before the window; it is told until another is there.
+            // The first sample carries a rate from before the window; libvirt repeats it until it has a newer one.
             let told = sample.domains.iter().filter_map(|domain| Some((domain.uuid.clone(), domain.dirty?)));
             let before = |rate: DirtyRate| DirtyRates { last_started: Some(rate.started), ..DirtyRates::default() };
             self.dirty = told.map(|(uuid, rate)| (uuid, before(rate))).collect();

@@ -119,8 +119,8 @@ impl Coordinator {
         unswitched.map(|(task, _)| task.uuid.clone()).collect()
     }
 
-    /// Tells each driver whether it may switch, if that has changed. What a recovery adopts waits for a broken one to be mended, and
-    /// for no proof.
+    /// Tells each driver whether it may switch, if that has changed. A recovery needs no proof, but switches nothing while a post-copy
+    /// is broken, or after one was lost or has failed for good.
     pub(super) fn allow_switches(&mut self) {
         for uuid in self.unswitched() {
             let passage = self.passage_of_switch(&uuid);
@@ -187,8 +187,8 @@ impl Coordinator {
         !flight.may_switch && self.run.post_copy_limit.is_some_and(|limit| others >= limit)
     }
 
-    /// Launches nothing more, and cancels what was to go by post-copy and has not switched. In a recovery that goes on by pre-copy
-    /// instead: it may be somebody else's.
+    /// Launches nothing more, and cancels those that were to go by post-copy and have not switched. A recovery cancels nothing, since
+    /// a migration may be somebody else's: those go on by pre-copy.
     pub(super) fn stop_post_copy(&mut self, domain: String, end: PostCopyEnd) {
         if self.halted.is_some() || std::mem::replace(&mut self.post_copy_ended, true) {
             return;

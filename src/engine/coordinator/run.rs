@@ -99,7 +99,7 @@ impl Run {
     }
 
     /// A recovery launches nothing of its own, so it waits for no proof, shares nothing out and cancels nothing. It switches nothing
-    /// while a post-copy is broken, or after one has failed for good.
+    /// while a post-copy is broken, or after one was lost or has failed for good.
     pub(super) fn adopts(&self) -> bool {
         self.job == Job::Recover
     }

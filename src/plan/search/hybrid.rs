@@ -6,21 +6,20 @@
 
 use crate::domain::Technique;
 use crate::plan::eligibility::Techniques;
-use crate::plan::model::{self, Launch, Prediction};
+use crate::plan::model::{self, Launch};
 use crate::plan::search::pareto::same_loss;
 use crate::plan::search::space::Space;
 use crate::plan::worth::{is_worthless, simulations};
 
-/// A pass is worth it only if at most this part of the memory is left to be pulled. Chosen: else it crosses nearly twice for little.
+/// A pass is made only if at most this part of the memory is left to be pulled. Chosen: beyond it, most memory crosses twice.
 const MOST_PULLED: f64 = 0.5;
 
-/// What part of the simulations of [`simulations`] this may take. Chosen: a little beside the search.
+/// This takes one in so many of the simulations that [`simulations`] allows. Chosen: little beside the search.
 const PART: usize = 8;
 
-/// `launches` with a pass of pre-copy before each post-copy of the planner's choice by which no more is lost, the evacuation takes
-/// no longer than until `deadline`, in seconds, and the post-copy is still worth its risk; and what that comes to. Very many are
-/// judged in groups.
-pub(crate) fn with_passes(space: &Space<'_>, mut launches: Vec<Launch>, deadline: f64) -> (Vec<Launch>, Prediction) {
+/// Makes each post-copy that the planner chose a hybrid, if no more is lost, the evacuation ends by `deadline` (in seconds) and the
+/// post-copy is still worth its risk. Very many are judged in groups.
+pub(crate) fn with_passes(space: &Space<'_>, mut launches: Vec<Launch>, deadline: f64) -> Vec<Launch> {
     let chosen = |launch: &Launch| {
         launch.technique == Technique::PostCopy && space.choices[launch.guest].techniques == Techniques::Either
     };
@@ -43,5 +42,5 @@ pub(crate) fn with_passes(space: &Space<'_>, mut launches: Vec<Launch>, deadline
             (launches, outcome) = (changed, after);
         }
     }
-    (launches, outcome)
+    launches
 }

@@ -41,8 +41,7 @@ pub(super) struct Found {
     pub(super) bound: f64,
 }
 
-/// The best launches for the guests of `scene`, of those in which every post-copy is worth it; each after a pass of pre-copy, where
-/// that costs little.
+/// The best launches for the guests of `scene`, of those in which every post-copy is worth it; as hybrids where that costs little.
 pub(super) fn best(scene: &Scene, choices: &[Choice], demands: &Demands) -> Found {
     let mut space = Space::new(scene, choices, demands);
     let mut front = Front::new(demands.objective);
@@ -63,9 +62,13 @@ pub(super) fn best(scene: &Scene, choices: &[Choice], demands: &Demands) -> Foun
         fastest = fastest.into_iter().chain(front.fastest()).min_by(f64::total_cmp);
     }
     let best = front.pick().map(|best| best.launches.clone()).unwrap_or_default();
-    let (launches, outcome) = with_passes(&space, best, front.deadline());
-    // One that lets the next begin sooner may make it faster.
-    fastest = fastest.map(|fastest| fastest.min(outcome.fast()));
+    let mut launches = with_passes(&space, best, front.deadline());
+    // Beside a hybrid another may gain too little.
+    while let Some(fewer) = without_the_worthless(&mut space, &launches) {
+        launches = fewer;
+    }
+    // A hybrid can let the next launch begin sooner, so the plan can get faster.
+    fastest = fastest.map(|fastest| fastest.min(model::outcome(scene, &launches, f64::INFINITY).fast()));
     Found { fastest, bound: lower_bound(scene, space.most_in_flight), launches }
 }
 

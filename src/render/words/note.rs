@@ -122,9 +122,9 @@ impl fmt::Display for Note {
             ),
             Self::DirtyRateAssumed { domains } => write!(
                 f,
-                "how fast these write to their memory could not be measured, and no migration has shown it yet, so only what their \
-                 traffic dirties counts, which may be too little: {}; libvirt from 7.2 and QEMU from 5.2 on measure it, unless \
-                 a job (a backup, say) holds the domain",
+                "libvirt could not measure how fast these write to their memory, and no migration has shown it: {}. The plan counts \
+                 only what their traffic dirties, which may be too little; libvirt 7.2 and QEMU 5.2 or later measure it, unless a \
+                 job (a backup, say) holds the domain",
                 named(domains)
             ),
             Self::NoLogin { source, destination, uri, words } => write!(

@@ -177,7 +177,7 @@ fn hybrid(lab: &Lab) -> Result<()> {
     let before = events[..switched.context("it was in post-copy")?].iter().rev();
     let last = before.clone().find(|event| event["event"] == "progress").context("progress")?;
     ensure!(last["pass"] == 2, "{last}");
-    // It rewrites 16 MiB. Some releases of QEMU do not say when a pass ends, which then counts as ended a little before.
+    // It rewrites 16 MiB. Some releases of QEMU do not tell when a pass ends; tsmig then takes it to end a little earlier.
     let remaining = last["remaining_bytes"].as_u64().context("what remained")?;
     ensure!(remaining <= 32 << 20, "{remaining} bytes to be pulled");
     assert_moved(lab, &guests, "busy")
