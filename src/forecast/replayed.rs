@@ -18,7 +18,7 @@ const FIRST_SEED: u64 = 127;
 /// Seconds from the first bytes of a post-copy to its switch, which was not kept.
 const SWITCHES_AFTER: f64 = 0.5;
 
-/// A migration that ends within so many seconds after a launch was waited for by it: tsmig launches ahead.
+/// tsmig launches ahead: a launch waited for each migration that ended within so many seconds after it.
 const AHEAD: f64 = 2.0;
 
 /// What the forecaster needs of a kept run. Times are in seconds from the first launch.

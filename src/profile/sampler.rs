@@ -322,7 +322,7 @@ fn profile_host(
         due = timing.next(due, begun.elapsed());
         thread::sleep(due.saturating_sub(begun.elapsed()));
     }
-    // A short window may end before the first result.
+    // A short window may end before the first result, of which libvirt sends no event.
     let until = Instant::now() + MEASURED_WITHIN;
     while window.awaits_dirty_rates(&asked.measured) && Instant::now() < until {
         thread::sleep(BETWEEN_LOOKS);

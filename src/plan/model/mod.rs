@@ -431,7 +431,7 @@ fn run<'a>(
     (ended, flights, waiting)
 }
 
-/// Switches `flight` over to pull so many bits.
+/// Switches `flight` over; it then pulls so many bits.
 fn pull_after_a_switch(flight: &mut Simulated, nics: &mut Nics, bits: f64) {
     nics.stop(flight.guest);
     flight.at.remaining_bits = bits;

@@ -28,7 +28,7 @@ pub(super) enum Next {
     Stalled,
 }
 
-/// How long passes without headway go on until the engine takes them for a stall, each of so many `bits`, at `rate`; in seconds.
+/// Seconds of passes without headway, each of so many `bits`, at `rate`, until the engine takes them for a stall.
 pub(super) fn stall_seconds(bits: f64, rate: f64) -> f64 {
     (f64::from(STALL.0) * bits / rate).max(STALL.1)
 }

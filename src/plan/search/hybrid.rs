@@ -14,7 +14,7 @@ use crate::plan::worth::{is_worthless, simulations};
 /// A pass is made only if at most this part of the memory is left to be pulled. Chosen: beyond it, most memory crosses twice.
 const MOST_PULLED: f64 = 0.5;
 
-/// This takes one in so many of the simulations that [`simulations`] allows. Chosen: little beside the search.
+/// This takes at most one of so many simulations that [`simulations`] allows. Chosen: little beside the search.
 const PART: usize = 8;
 
 /// Makes each post-copy that the planner chose a hybrid, if no more is lost, the evacuation ends by `deadline` (in seconds) and the
