@@ -167,8 +167,8 @@ impl Host {
     }
 
     /// Lets libvirt measure a domain's dirty rate for a second; later samples carry the result. A domain that a job holds
-    /// (a backup, somebody's migration) is not measured, since libvirt would let the call wait for the end of the job. Whether
-    /// the measurement was begun.
+    /// (a backup, somebody's migration) is not measured, since libvirt would let the call wait for the end of the job.
+    /// Returns whether the measurement was begun.
     pub fn start_dirty_rate(&self, uuid: &str) -> Result<bool, HostError> {
         self.ask_live(uuid, |domain| match ffi::job_stats(domain)? {
             None => ffi::start_dirty_rate(domain, 1).map(|()| true),

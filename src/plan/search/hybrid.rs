@@ -14,8 +14,9 @@ use crate::plan::worth::{is_worthless, simulations};
 /// A pass is made only if at most this part of the memory is left to be pulled. Chosen: beyond it, most memory crosses twice.
 const MOST_PULLED: f64 = 0.5;
 
-/// This takes at most one of so many simulations that [`simulations`] allows. Chosen: little beside the search.
-const PART: usize = 8;
+/// More simulations than a group takes: one with the pass, and six ways to go by pre-copy instead. So all groups together take no more
+/// than [`simulations`] allows.
+const PER_GROUP: usize = 8;
 
 /// Makes each post-copy that the planner chose a hybrid, if no more is lost, the evacuation ends by `deadline` (in seconds) and the
 /// post-copy is still worth its risk. Very many are judged in groups.
@@ -24,7 +25,7 @@ pub(crate) fn with_passes(space: &Space<'_>, mut launches: Vec<Launch>, deadline
         launch.technique == Technique::PostCopy && space.choices[launch.guest].techniques == Techniques::Either
     };
     let places: Vec<usize> = (0..launches.len()).filter(|&place| chosen(&launches[place])).collect();
-    let groups = (simulations(launches.len()) / PART).max(1);
+    let groups = (simulations(launches.len()) / PER_GROUP).max(1);
     let mut outcome = model::outcome(space.scene, &launches, f64::INFINITY);
     let most_lost = same_loss(outcome.lost);
     for places in places.chunks(places.len().div_ceil(groups).max(1)) {
