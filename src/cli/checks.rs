@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::{SamplingArgs, resolve};
 use crate::config::{Config, ConfigError, Located, Origin, Place, Problem};
-use crate::profile::sampler::Timing;
+use crate::profile::window::{Timing, Window};
 
 /// All problems of a configuration: those of its files, and those that an evacuation without options would meet, in the
 /// order of the files.
@@ -33,14 +33,12 @@ pub fn all(config: &Config) -> Vec<Problem> {
 
 pub fn timing(config: &Config, arguments: &SamplingArgs) -> Result<Timing, Problem> {
     let SamplingArgs { window, interval, .. } = *arguments;
-    if interval <= window {
+    if interval <= window.most() {
         return Ok(Timing { window, interval });
     }
-    let text = format!(
-        "--interval {} is longer than --window {}",
-        humantime::format_duration(interval),
-        humantime::format_duration(window)
-    );
+    let most = humantime::format_duration(window.most());
+    let window = if window == Window::Auto { format!("{window}, {most} at the most") } else { window.to_string() };
+    let text = format!("--interval {} is longer than --window {window}", humantime::format_duration(interval));
     Err(about(config, ["interval", "window"], text))
 }
 

@@ -19,6 +19,7 @@ use crate::engine::Timeout;
 use crate::engine::migration::OnStall;
 use crate::libvirt::uri;
 use crate::plan::{LEAST_BANDWIDTH, Objective};
+use crate::profile::window::Window;
 use crate::units::{Rate, duration, max_downtime};
 
 /// Evacuate a KVM host over libvirt by a traffic-sensitive plan.
@@ -268,9 +269,10 @@ pub(crate) struct ReportArgs {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SamplingArgs {
-    /// How long to watch the traffic.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
-    pub window: Duration,
+    /// How long to watch the traffic; auto is 10 s, and up to 30 s as long as it changes. Where nothing runs at the source, it is one
+    /// interval.
+    #[arg(long, value_name = "DURATION", default_value = "auto")]
+    pub window: Window,
     /// Time between two samples.
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
     pub interval: Duration,

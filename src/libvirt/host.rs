@@ -181,6 +181,11 @@ impl Host {
         self.line.ask(|connection| Ok(connection.list_all_domains(0)?.len()))
     }
 
+    /// Whether any domain is active.
+    pub fn runs_any(&self) -> Result<bool, HostError> {
+        self.line.ask(|connection| Ok(!connection.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE)?.is_empty()))
+    }
+
     /// The UUIDs of all domains that have a stored definition.
     pub fn persistent(&self) -> Result<BTreeSet<String>, HostError> {
         self.line.ask(|connection| {

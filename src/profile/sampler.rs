@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::iter::zip;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,7 +15,8 @@ use crate::libvirt::{DirtyRate, DomainSample, Host, HostError, HostErrorKind, Ni
 use crate::obstacle::{Eligibility, Obstacle};
 use crate::profile::mobility::Mobility;
 use crate::profile::ports::ASSUMED;
-use crate::profile::{DomainProfile, NicProfile, Processors, Profile, STEADY_SECONDS, Steady};
+use crate::profile::window::{Agreement, FEWEST, Timing, uncertainty};
+use crate::profile::{DIRTY_NOISE, DomainProfile, NicProfile, Processors, Profile, STEADY_SECONDS, Steady};
 use crate::topology::{Binding, CapacityOrigin, Port, RouteOrigin};
 
 /// Counts what passed each NIC between the samples of one host.
@@ -32,20 +34,32 @@ pub struct SamplingWindow {
 
 /// The dirty rates that were measured of a domain. A single measurement samples 512 pages for each GiB and so says
 /// little of a small guest; their mean says more.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct DirtyRates {
     last_started: Option<u64>,
-    sum: f64,
-    count: u32,
+    /// In bytes per second.
+    measured: Vec<f64>,
 }
 
 impl DirtyRates {
     fn add(&mut self, rate: DirtyRate) {
         if self.last_started != Some(rate.started) {
             self.last_started = Some(rate.started);
-            self.sum += rate.bytes_per_second;
-            self.count += 1;
+            self.measured.push(rate.bytes_per_second);
         }
+    }
+
+    /// The mean, in bytes per second; `None` if nothing was measured.
+    fn mean(&self) -> Option<f64> {
+        let sum: f64 = self.measured.iter().sum();
+        (!self.measured.is_empty()).then(|| sum / self.measured.len() as f64)
+    }
+
+    /// How far the mean may be off, in bits per second, if it may be so high that it counts.
+    fn uncertainty(&self) -> Option<f64> {
+        let uncertainty = 8.0 * uncertainty(&self.measured);
+        Some(uncertainty)
+            .filter(|bits| 8.0 * self.mean().unwrap_or(0.0) + bits > DIRTY_NOISE && !self.measured.is_empty())
     }
 }
 
@@ -95,10 +109,23 @@ impl Meter {
         }
         least.unwrap_or_else(|| self.bits_per_second())
     }
+
+    /// How far the mean rate may be off, in bits per second: by the rates over parts of the window, which bursts make unlike each
+    /// other for longer than those over single intervals. Infinite if there are too few to tell.
+    fn uncertainty(&self) -> f64 {
+        let begin = |part: usize| part * self.0.len() / FEWEST;
+        let parts = (0..FEWEST).map(|part| &self.0[begin(part)..begin(part + 1)]).filter(|part| !part.is_empty());
+        // A counter that libvirt does not know will tell nothing.
+        if self.0.is_empty() { 0.0 } else { uncertainty(&parts.map(rate).collect::<Vec<_>>()) }
+    }
 }
 
 /// How often guests tell of their memory where a management tool has set that, in seconds.
 const USUAL_PERIOD_SECONDS: f64 = 10.0;
+
+/// What the sum of traffic is certain to where it is watched no longer, as a part of the link. Chosen: the time that a plan takes
+/// is then off by about as much, and by more for other reasons.
+const CERTAIN: f64 = 0.05;
 
 /// What a guest told longer ago than this, in seconds, may not be so any more.
 const STALE_SECONDS: u64 = 60;
@@ -159,7 +186,20 @@ impl SamplingWindow {
 
     /// The mean of what was measured within the window, in bytes per second.
     fn dirty_rate(&self, uuid: &str) -> Option<f64> {
-        self.dirty.get(uuid).filter(|rates| rates.count > 0).map(|rates| rates.sum / f64::from(rates.count))
+        self.dirty.get(uuid).and_then(DirtyRates::mean)
+    }
+
+    /// Whether to watch longer can hardly change what is planned over a link of so many bits per second: whether the sum of
+    /// what flows one way, and of what is written, is certain to a small part of it.
+    pub fn tells_enough(&self, link_bits_per_second: f64) -> bool {
+        // Guests do not err together.
+        let together = |errors: &mut dyn Iterator<Item = f64>| errors.map(|bits| bits * bits).sum::<f64>().sqrt();
+        let errors = [
+            together(&mut self.nics.values().map(|traffic| traffic.outbound.uncertainty())),
+            together(&mut self.nics.values().map(|traffic| traffic.inbound.uncertainty())),
+            together(&mut self.dirty.values().filter_map(DirtyRates::uncertainty)),
+        ];
+        errors.into_iter().all(|bits| bits <= CERTAIN * link_bits_per_second)
     }
 
     /// Whether a domain of the last sample that runs, and is `measured`, has no dirty rate yet.
@@ -251,25 +291,6 @@ impl NicTraffic {
     }
 }
 
-/// How long and how often to sample.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timing {
-    pub window: Duration,
-    pub interval: Duration,
-}
-
-impl Timing {
-    /// When the sample after the one that was due at `due` is due, if it is `now`: one that would be late is left out. All
-    /// times count from the begin of the window, whose end is always due.
-    fn next(self, due: Duration, now: Duration) -> Duration {
-        let mut next = due + self.interval;
-        while next < now && next < self.window {
-            next += self.interval;
-        }
-        next.min(self.window)
-    }
-}
-
 /// What the domains of a host are made of at the end of the window, by UUID, as far as it tells.
 pub type Inventory = HashMap<String, Equipment>;
 
@@ -281,28 +302,37 @@ pub struct Equipment {
 }
 
 /// Profiles all `hosts` at the same time, each from a thread of its own. `tick` is called with the elapsed
-/// part of the window after each sample of the first host. Of their ports nothing is known yet.
+/// part of the window after each sample of the first host. Of their ports nothing is known yet but the capacity of `link`, in
+/// bits per second, once it is told.
 pub fn profile_hosts(
     hosts: &[&Host],
     timing: Timing,
+    link: &OnceLock<f64>,
     tick: &(dyn Fn(Duration) + Sync),
 ) -> Result<Vec<(Profile, Inventory)>, HostError> {
+    let agreement = Agreement::of(hosts.len());
+    let ends = |index: usize, window: &SamplingWindow, due: Duration| {
+        let tells_enough = || link.get().is_some_and(|link| window.tells_enough(*link));
+        let may_end = due >= timing.window.least() && tells_enough();
+        agreement.ends(index, may_end) || due >= timing.window.most()
+    };
+    let (ends, silent) = (&ends, |_| ());
+    let tick = |index| if index == 0 { tick } else { &silent };
     thread::scope(|scope| {
-        let silent = |_| ();
-        let threads: Vec<_> = hosts
-            .iter()
-            .enumerate()
-            .map(|(index, host)| {
-                scope.spawn(move || profile_host(host, timing, if index == 0 { tick } else { &silent }))
-            })
-            .collect();
+        let threads = hosts.iter().enumerate().map(|(index, host)| {
+            let tick = tick(index);
+            scope.spawn(move || profile_host(host, timing, |window, due| ends(index, window, due), tick))
+        });
+        let threads: Vec<_> = threads.collect();
         threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     })
 }
 
+/// Profiles a host until the window `ends`, which is asked after each sample, with when that was due.
 fn profile_host(
     host: &Host,
     timing: Timing,
+    ends: impl Fn(&SamplingWindow, Duration) -> bool,
     tick: &(dyn Fn(Duration) + Sync),
 ) -> Result<(Profile, Inventory), HostError> {
     let mut window = SamplingWindow::default();
@@ -315,7 +345,7 @@ fn profile_host(
         let begun = *begun.get_or_insert_with(Instant::now);
         window.add(Sample { at_seconds: begun.elapsed().as_secs_f64(), domains });
         tick(due);
-        if due >= timing.window {
+        if ends(&window, due) {
             break;
         }
         measure_dirty_rates(host, window.last(), &mut asked);
@@ -471,6 +501,46 @@ mod tests {
     }
 
     #[test]
+    fn steady_traffic_is_watched_no_longer_and_bursts_are() {
+        // So many seconds, in which a guest sends 100 kbit/s, every other period more, over a link of 1 Mbit/s.
+        let told = |seconds: usize, period: usize, more: u64| {
+            let bytes = |second: usize| 12_500 + if second / period % 2 == 0 { more } else { 0 };
+            let totals = (0..=seconds).scan(0, |sum, second| Some(std::mem::replace(sum, *sum + bytes(second))));
+            let mut window = SamplingWindow::default();
+            for (at, sum) in totals.enumerate() {
+                window.add(Sample { at_seconds: at as f64, domains: vec![domain("a", vec![nic("t0", 0, sum)])] });
+            }
+            window.tells_enough(1e6)
+        };
+        assert!(told(10, 1, 0));
+        assert!(!told(4, 1, 0), "too few samples");
+        assert!(told(10, 4, 5_000), "small bursts");
+        assert!(!told(10, 4, 25_000), "bursts of a fifth of the link");
+        assert!(told(10, 1, 25_000), "short ones even out");
+        assert!(told(10, 20, 25_000), "what did not happen is not known");
+    }
+
+    #[test]
+    fn what_is_written_now_and_then_is_watched_for_longer() {
+        let told = |rates: [f64; 6]| {
+            let mut window = SamplingWindow::default();
+            for (at, bytes_per_second) in rates.into_iter().enumerate() {
+                let mut sample = domain("a", vec![]);
+                sample.dirty = Some(DirtyRate { started: at as u64, bytes_per_second });
+                window.add(Sample { at_seconds: at as f64, domains: vec![sample] });
+            }
+            window.tells_enough(1e7)
+        };
+        assert!(told([0.0, 1e6, 1e6, 1e6, 1e6, 1e6]), "the first is of before the window");
+        assert!(told([0.0, 0.0, 2e6, 0.0, 4e6, 0.0]), "so little does not count");
+        assert!(!told([0.0, 0.0, 30e6, 0.0, 30e6, 0.0]));
+        let unknown = Sample { at_seconds: 0.0, domains: vec![domain("a", vec![])] };
+        let mut window = SamplingWindow::default();
+        window.add(unknown);
+        assert!(window.tells_enough(1e9), "more of nothing tells nothing");
+    }
+
+    #[test]
     fn several_nics_add_up() {
         let domains = profile_of(vec![
             (0.0, vec![domain("a", vec![nic("t0", 0, 0), nic("t1", 0, 0)])]),
@@ -568,16 +638,6 @@ mod tests {
             profile_of(vec![(0.0, sample()), (1.0, sample())])[0].dirty_rate_unknown
         };
         assert!(unknown(DomainState::Running) && !unknown(DomainState::Paused));
-    }
-
-    #[test]
-    fn a_sample_that_would_be_late_does_not_lengthen_the_window() {
-        let seconds = Duration::from_secs_f64;
-        let timing = Timing { window: seconds(5.0), interval: seconds(2.0) };
-        assert_eq!(timing.next(seconds(0.0), seconds(0.5)), seconds(2.0));
-        assert_eq!(timing.next(seconds(0.0), seconds(2.5)), seconds(4.0));
-        assert_eq!(timing.next(seconds(2.0), seconds(9.0)), seconds(5.0));
-        assert_eq!(timing.next(seconds(4.0), seconds(4.1)), seconds(5.0));
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod schema;
 mod screen;
 #[path = "../support/terminal.rs"]
 mod terminal;
+mod watching;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         readme::TESTS,
         releases::TESTS,
         screen::TESTS,
+        watching::TESTS,
     ]
     .into_iter()
     .flatten();

@@ -12,7 +12,7 @@ use crate::plan::gate::Gate;
 use crate::plan::model::port::{Levels, Nic};
 use crate::plan::model::{EFFICIENCY, LOOK, SETUP, Simulated};
 use crate::profile::learned::Crossing;
-use crate::profile::{DomainProfile, NicProfile, Processors, Profile};
+use crate::profile::{DIRTY_NOISE, DomainProfile, NicProfile, Processors, Profile};
 use crate::topology::{Binding, CapacityOrigin, Hashed, Port, Side, idle_below};
 
 /// No rate above this is computed with, in bits per second. Chosen: a thousand times the fastest link on the
@@ -33,14 +33,6 @@ pub(crate) const TRAFFIC_HOT_BITS: f64 = 1024.0 * 1024.0 * 8.0;
 /// Measured on guests of 128 MiB: with 65.6 MiB free 93 MiB crossed, with 17.6 MiB free 115 MiB: 0.53 and 0.71 of it
 /// did not. A guest that has run for long has used more of what it calls free now.
 const FREE_IS_ZERO: f64 = 0.6;
-
-/// A measured dirty rate that is no more than this above what the traffic explains tells nothing, in bits per second:
-/// 6 MiB/s.
-///
-/// QEMU's measurement hashes 512 pages for each GiB before and after a second, so one page stands for 2 MiB, and the
-/// mean of a few such counts is off by about as much. Measured: guests with 30 Mbit/s of traffic, which dirty some
-/// 3 MB/s, gave means of 2 to 6 MB/s over 10 s.
-const DIRTY_NOISE: f64 = 6.0 * 1024.0 * 1024.0 * 8.0;
 
 /// A guest that writes no more than this part of the link, nor [`DIRTY_NOISE`], is idle as far as its memory goes. Chosen: a pass
 /// that leaves a tenth of what it sent is followed by one more, or two.
