@@ -2,7 +2,8 @@
 //!
 //! What remains to be sent falls during a pass and jumps up at its end, when the pages that the guest wrote meanwhile
 //! are counted: a saw tooth, in which two samples compare nothing. So what is compared is what remained when each
-//! pass began, among passes that had the same share of the link.
+//! pass began, among passes that had the same share of the link. Passes may be shorter than the time between two looks, so what
+//! has crossed of one before it was seen counts with it.
 
 use crate::domain::{DOWNTIME_MS, more_downtime};
 use crate::libvirt::JobStats;
@@ -59,6 +60,7 @@ pub struct Convergence {
     /// Whether it has so little of it, for a while, that it can't be judged.
     held_back: bool,
     transferred: u64,
+    remaining: u64,
     looked_at: Option<f64>,
     silent_seconds: f64,
 }
@@ -72,8 +74,9 @@ impl Convergence {
             self.last = None;
         }
         if job.pass > self.pass {
+            let begins_with = self.begins_with(job);
             self.pass = job.pass;
-            self.begin_pass(now, job.remaining);
+            self.begin_pass(now, begins_with);
         }
         let since = self.looked_at.map_or(0.0, |last| (now - last).min(LONGEST_LOOK));
         self.looked_at = Some(now);
@@ -83,8 +86,15 @@ impl Convergence {
         } else {
             self.silent_seconds = 0.0;
         }
-        self.transferred = job.transferred;
+        (self.transferred, self.remaining) = (job.transferred, job.remaining);
         self.silent_seconds > SILENCE_SECONDS
+    }
+
+    /// What the pass that is seen for the first time began with, in bytes; of several since the last look, the mean.
+    fn begins_with(&self, job: &JobStats) -> u64 {
+        // The pass that was seen last had to end first.
+        let since = job.transferred.saturating_sub(self.transferred).saturating_sub(self.remaining);
+        (job.remaining + since) / (job.pass - self.pass)
     }
 
     /// From now on the link is shared among so `many`: what passes left with another share compares no more. One that
@@ -204,6 +214,20 @@ mod tests {
     }
 
     #[test]
+    fn passes_that_are_shorter_than_a_look_stall_too() {
+        // A guest rewrites 1000 bytes all the time, and so many cross between two looks. Each pass is first seen with some other
+        // part of it sent.
+        for sent in [600, 900, 1100, 1900, 2700] {
+            let mut convergence = Convergence::default();
+            for look in 1..=16 {
+                let all: u64 = look * sent;
+                convergence.look(look as f64 / 2.0, &job(1 + all / 1000, all, 1000 - all % 1000));
+            }
+            assert!(convergence.stalled().is_some(), "{sent}");
+        }
+    }
+
+    #[test]
     fn one_pass_that_gains_is_the_end_of_a_stall() {
         assert_eq!(run(&[1000, 400, 400, 400, 400, 100]).stalled(), None);
     }
@@ -261,7 +285,7 @@ mod tests {
         assert!(convergence.stalled().is_some());
         // An eighth of the link, for the sake of another: the passes grow, and that says nothing.
         convergence.share_again(2, true);
-        let pass = |number: u64| job(number, number * 1000, 800);
+        let pass = |number: u64| job(number, number * 800, 800);
         for number in 6..20 {
             convergence.look(number as f64 * 10.0, &pass(number));
         }
