@@ -35,11 +35,14 @@ pub(crate) struct Pace {
 pub(super) struct Paces(Vec<f64>);
 
 impl Paces {
-    /// Takes in what was `seen` last; the pace from now on, which was `before`. Of a link of which the capacity is only assumed
-    /// more is believed.
+    /// Takes in what was `seen` last; the pace from now on, which was `before`. What was seen once is no more than a moment, in which
+    /// one has few pages left, or goes by zeros: the middle of three counts. Of a link of which the capacity is only assumed more is
+    /// believed.
     pub(super) fn take(&mut self, seen: f64, before: f64, is_assumed: bool) -> f64 {
         self.0.push(seen);
-        let seen = seen.clamp(PACES.0, if is_assumed { FASTEST_IF_ASSUMED } else { PACES.1 });
+        let mut newest: Vec<f64> = self.0.iter().rev().copied().chain([before; 2]).take(3).collect();
+        newest.sort_by(f64::total_cmp);
+        let seen = newest[1].clamp(PACES.0, if is_assumed { FASTEST_IF_ASSUMED } else { PACES.1 });
         before + NEWEST_WEIGHT * (seen - before)
     }
 
@@ -78,4 +81,26 @@ pub(super) fn compare<'a>(
     }
     // If one skips zeros, the others use its part of the link: nothing can be compared.
     (is_whole && expected > 0.0).then(|| measured / expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_no_change_of_pace_and_what_lasts_is() {
+        let mut paces = Paces::default();
+        let mut pace = 1.0;
+        for seen in [1.0, 0.1, 1.0, 1.0, 1.4, 1.0] {
+            pace = paces.take(seen, pace, false);
+            assert_eq!(pace, 1.0, "{seen}");
+        }
+        for seen in [0.5; 12] {
+            pace = paces.take(seen, pace, false);
+        }
+        assert!((0.5..0.52).contains(&pace), "{pace}");
+        assert!((0.65..0.75).contains(&Paces(vec![0.0]).take(0.0, 1.0, false)), "less than a tenth is not believed");
+        let (mut assumed, mut known) = (Paces(vec![9.0; 2]), Paces(vec![9.0; 2]));
+        assert!(assumed.take(9.0, 1.0, true) > 3.0 && known.take(9.0, 1.0, false) < 1.2);
+    }
 }
