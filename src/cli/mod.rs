@@ -269,8 +269,7 @@ pub(crate) struct ReportArgs {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SamplingArgs {
-    /// How long to watch the traffic; auto is 10 s, and up to 30 s as long as it changes. Where nothing runs at the source, it is one
-    /// interval.
+    /// How long to watch the traffic; auto is 30 s, or 10 s where no guest does anything.
     #[arg(long, value_name = "DURATION", default_value = "auto")]
     pub window: Window,
     /// Time between two samples.

@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use crate::domain::DomainState;
 use crate::failure::Distress;
 use crate::libvirt::{NicCounters, Vitals};
-use crate::profile::{STEADY_SECONDS, Steady};
+use crate::profile::{JUDGED_BITS_PER_SECOND, STEADY_SECONDS, Steady};
 use crate::topology::Side;
 
 /// How long a guest is watched, in seconds. While nobody answers, TCP doubles the time before it sends again: it does so after
@@ -22,10 +22,6 @@ pub(super) const WATCH_SECONDS: f64 = STEADY_SECONDS;
 /// What a guest does first says nothing of the network, in seconds: it sends what TCP had under way, and TCP sends the first
 /// segment again after 0.2, 0.6 and 1.4 s.
 const SETTLE_SECONDS: f64 = 2.0;
-
-/// From this rate on traffic is judged, in bits per second: 2 % of it is 20 kbit/s, which is more than a dead connection's
-/// retransmissions and the ARP of a small network.
-const STEADY_BITS_PER_SECOND: f64 = 1e6;
 
 /// The part of its least rate below which a NIC is silent: as little as what a dead one still carries allows. A live guest
 /// may get far less than before, since migrations fill its link, or since the other end of its traffic is on the move as well.
@@ -229,8 +225,8 @@ fn rates(from: &Reading, to: &Reading, index: usize) -> Option<Steady> {
 }
 
 fn is_judged(expected: &Steady) -> bool {
-    expected.outbound_bits_per_second >= STEADY_BITS_PER_SECOND
-        || expected.inbound_bits_per_second >= STEADY_BITS_PER_SECOND
+    expected.outbound_bits_per_second >= JUDGED_BITS_PER_SECOND
+        || expected.inbound_bits_per_second >= JUDGED_BITS_PER_SECOND
 }
 
 /// Whether a NIC exchanges data, at the first look: what comes in has got through. What goes out counts only where so little
@@ -245,7 +241,7 @@ fn lives(expected: Steady, seen: Steady, settled: bool) -> bool {
 
 /// Whether nothing gets through a NIC, by all that it carried once it had settled.
 fn is_silent(expected: Steady, seen: Steady) -> bool {
-    let is_judged = |rate: f64| rate >= STEADY_BITS_PER_SECOND;
+    let is_judged = |rate: f64| rate >= JUDGED_BITS_PER_SECOND;
     let receives = is_judged(expected.inbound_bits_per_second);
     let silent = |expected: f64, seen: f64, part: f64| !is_judged(expected) || seen < part * expected;
     let sent = if receives { ANSWERED } else { SILENT };

@@ -224,6 +224,10 @@ pub(crate) const DIRTY_NOISE: f64 = 6.0 * 1024.0 * 1024.0 * 8.0;
 /// during the window raises no alarm.
 pub const STEADY_SECONDS: f64 = 8.0;
 
+/// From this rate on traffic is judged when a guest has arrived, in bits per second: 2 % of it is 20 kbit/s, which is more than a
+/// dead connection's retransmissions and the ARP of a small network.
+pub(crate) const JUDGED_BITS_PER_SECOND: f64 = 1e6;
+
 /// What the traffic of a NIC did not fall below: the least over any [`STEADY_SECONDS`] of the window.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Steady {

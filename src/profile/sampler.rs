@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::iter::zip;
-use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,8 +14,10 @@ use crate::libvirt::{DirtyRate, DomainSample, Host, HostError, HostErrorKind, Ni
 use crate::obstacle::{Eligibility, Obstacle};
 use crate::profile::mobility::Mobility;
 use crate::profile::ports::ASSUMED;
-use crate::profile::window::{Agreement, FEWEST, Timing, uncertainty};
-use crate::profile::{DIRTY_NOISE, DomainProfile, NicProfile, Processors, Profile, STEADY_SECONDS, Steady};
+use crate::profile::window::{Agreement, Timing};
+use crate::profile::{
+    DIRTY_NOISE, DomainProfile, JUDGED_BITS_PER_SECOND, NicProfile, Processors, Profile, STEADY_SECONDS, Steady,
+};
 use crate::topology::{Binding, CapacityOrigin, Port, RouteOrigin};
 
 /// Counts what passed each NIC between the samples of one host.
@@ -53,13 +54,6 @@ impl DirtyRates {
     fn mean(&self) -> Option<f64> {
         let sum: f64 = self.measured.iter().sum();
         (!self.measured.is_empty()).then(|| sum / self.measured.len() as f64)
-    }
-
-    /// How far the mean may be off, in bits per second, if it may be so high that it counts.
-    fn uncertainty(&self) -> Option<f64> {
-        let uncertainty = 8.0 * uncertainty(&self.measured);
-        Some(uncertainty)
-            .filter(|bits| 8.0 * self.mean().unwrap_or(0.0) + bits > DIRTY_NOISE && !self.measured.is_empty())
     }
 }
 
@@ -109,23 +103,10 @@ impl Meter {
         }
         least.unwrap_or_else(|| self.bits_per_second())
     }
-
-    /// How far the mean rate may be off, in bits per second: by the rates over parts of the window, which bursts make unlike each
-    /// other for longer than those over single intervals. Infinite if there are too few to tell.
-    fn uncertainty(&self) -> f64 {
-        let begin = |part: usize| part * self.0.len() / FEWEST;
-        let parts = (0..FEWEST).map(|part| &self.0[begin(part)..begin(part + 1)]).filter(|part| !part.is_empty());
-        // A counter that libvirt does not know will tell nothing.
-        if self.0.is_empty() { 0.0 } else { uncertainty(&parts.map(rate).collect::<Vec<_>>()) }
-    }
 }
 
 /// How often guests tell of their memory where a management tool has set that, in seconds.
 const USUAL_PERIOD_SECONDS: f64 = 10.0;
-
-/// What the sum of traffic is certain to where it is watched no longer, as a part of the link. Chosen: the time that a plan takes
-/// is then off by about as much, and by more for other reasons.
-const CERTAIN: f64 = 0.05;
 
 /// What a guest told longer ago than this, in seconds, may not be so any more.
 const STALE_SECONDS: u64 = 60;
@@ -189,17 +170,18 @@ impl SamplingWindow {
         self.dirty.get(uuid).and_then(DirtyRates::mean)
     }
 
-    /// Whether to watch longer can hardly change what is planned over a link of so many bits per second: whether the sum of
-    /// what flows one way, and of what is written, is certain to a small part of it.
-    pub fn tells_enough(&self, link_bits_per_second: f64) -> bool {
-        // Guests do not err together.
-        let together = |errors: &mut dyn Iterator<Item = f64>| errors.map(|bits| bits * bits).sum::<f64>().sqrt();
-        let errors = [
-            together(&mut self.nics.values().map(|traffic| traffic.outbound.uncertainty())),
-            together(&mut self.nics.values().map(|traffic| traffic.inbound.uncertainty())),
-            together(&mut self.dirty.values().filter_map(DirtyRates::uncertainty)),
-        ];
-        errors.into_iter().all(|bits| bits <= CERTAIN * link_bits_per_second)
+    /// Whether to watch longer would tell no more, as far as can be said: no guest does anything that counts, and each that tells
+    /// of its memory has done so again.
+    pub fn is_still(&self) -> bool {
+        let idle = |meter: &Meter| meter.bits_per_second() < JUDGED_BITS_PER_SECOND;
+        self.nics.values().all(|traffic| idle(&traffic.inbound) && idle(&traffic.outbound))
+            && self.dirty.values().filter_map(DirtyRates::mean).all(|bytes| 8.0 * bytes < DIRTY_NOISE)
+            && self.last().iter().all(|domain| domain.unused.is_none_or(|unused| self.told_again(domain, &unused)))
+    }
+
+    /// Whether a guest has told of its memory within the window.
+    fn told_again(&self, sample: &DomainSample, unused: &Unused) -> bool {
+        self.told_at_first.get(&sample.uuid).is_some_and(|at| *at != unused.told_at)
     }
 
     /// Whether a domain of the last sample that runs, and is `measured`, has no dirty rate yet.
@@ -243,12 +225,11 @@ impl SamplingWindow {
     /// What a guest says is free, if that is of now: if it has told again within the window, whatever its host's clock says. A
     /// window that is too short for that has to go by this machine's clock.
     fn unused_bytes(&self, sample: &DomainSample) -> Option<u64> {
-        let told_again = |unused: &Unused| self.told_at_first.get(&sample.uuid).is_some_and(|at| *at != unused.told_at);
         let is_new = |unused: &Unused| {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
             self.seconds() < USUAL_PERIOD_SECONDS && now.abs_diff(unused.told_at) <= STALE_SECONDS
         };
-        let current = sample.unused.filter(|unused| told_again(unused) || is_new(unused));
+        let current = sample.unused.filter(|unused| self.told_again(sample, unused) || is_new(unused));
         current.map(|unused| unused.bytes.min(sample.memory_bytes))
     }
 
@@ -302,37 +283,32 @@ pub struct Equipment {
 }
 
 /// Profiles all `hosts` at the same time, each from a thread of its own. `tick` is called with the elapsed
-/// part of the window after each sample of the first host. Of their ports nothing is known yet but the capacity of `link`, in
-/// bits per second, once it is told.
+/// part of the window after each sample of the first host. Of their ports nothing is known yet.
 pub fn profile_hosts(
     hosts: &[&Host],
     timing: Timing,
-    link: &OnceLock<f64>,
     tick: &(dyn Fn(Duration) + Sync),
 ) -> Result<Vec<(Profile, Inventory)>, HostError> {
-    let agreement = Agreement::of(hosts.len());
-    let ends = |index: usize, window: &SamplingWindow, due: Duration| {
-        let tells_enough = || link.get().is_some_and(|link| window.tells_enough(*link));
-        let may_end = due >= timing.window.least() && tells_enough();
-        agreement.ends(index, may_end) || due >= timing.window.most()
-    };
-    let (ends, silent) = (&ends, |_| ());
+    let (agreement, silent) = (&Agreement::of(hosts.len()), |_| ());
     let tick = |index| if index == 0 { tick } else { &silent };
     thread::scope(|scope| {
         let threads = hosts.iter().enumerate().map(|(index, host)| {
             let tick = tick(index);
-            scope.spawn(move || profile_host(host, timing, |window, due| ends(index, window, due), tick))
+            scope.spawn(move || {
+                let profiled = profile_host(host, timing, (index, agreement), tick);
+                // Nobody waits for the others' guests then.
+                profiled.inspect_err(|_| agreement.end())
+            })
         });
         let threads: Vec<_> = threads.collect();
         threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     })
 }
 
-/// Profiles a host until the window `ends`, which is asked after each sample, with when that was due.
 fn profile_host(
     host: &Host,
     timing: Timing,
-    ends: impl Fn(&SamplingWindow, Duration) -> bool,
+    (index, agreement): (usize, &Agreement),
     tick: &(dyn Fn(Duration) + Sync),
 ) -> Result<(Profile, Inventory), HostError> {
     let mut window = SamplingWindow::default();
@@ -345,12 +321,15 @@ fn profile_host(
         let begun = *begun.get_or_insert_with(Instant::now);
         window.add(Sample { at_seconds: begun.elapsed().as_secs_f64(), domains });
         tick(due);
-        if ends(&window, due) {
+        let may_end = due >= timing.window.most() || due >= timing.window.least() && window.is_still();
+        if agreement.ends(index, may_end) {
             break;
         }
         measure_dirty_rates(host, window.last(), &mut asked);
         due = timing.next(due, begun.elapsed());
-        thread::sleep(due.saturating_sub(begun.elapsed()));
+        if agreement.wait(due.saturating_sub(begun.elapsed())) {
+            break;
+        }
     }
     // A short window may end before the first result, of which libvirt sends no event.
     let until = Instant::now() + MEASURED_WITHIN;
@@ -501,43 +480,31 @@ mod tests {
     }
 
     #[test]
-    fn steady_traffic_is_watched_no_longer_and_bursts_are() {
-        // So many seconds, in which a guest sends 100 kbit/s, every other period more, over a link of 1 Mbit/s.
-        let told = |seconds: usize, period: usize, more: u64| {
-            let bytes = |second: usize| 12_500 + if second / period % 2 == 0 { more } else { 0 };
-            let totals = (0..=seconds).scan(0, |sum, second| Some(std::mem::replace(sum, *sum + bytes(second))));
+    fn nothing_counts_until_a_guest_carries_or_writes_something_or_still_has_to_tell() {
+        // Ten seconds, of which the one in the middle differs.
+        let still = |change: &dyn Fn(&mut DomainSample)| {
             let mut window = SamplingWindow::default();
-            for (at, sum) in totals.enumerate() {
-                window.add(Sample { at_seconds: at as f64, domains: vec![domain("a", vec![nic("t0", 0, sum)])] });
+            for second in 0..=10 {
+                let mut sample = domain("a", vec![nic("t0", 10_000 * second, 10_000 * second)]);
+                sample.dirty = Some(DirtyRate { started: second, bytes_per_second: 2e6 });
+                sample.unused = Some(Unused { bytes: 1 << 20, told_at: second / 6 });
+                if second >= 5 {
+                    change(&mut sample);
+                }
+                window.add(Sample { at_seconds: second as f64, domains: vec![sample] });
             }
-            window.tells_enough(1e6)
+            window.is_still()
         };
-        assert!(told(10, 1, 0));
-        assert!(!told(4, 1, 0), "too few samples");
-        assert!(told(10, 4, 5_000), "small bursts");
-        assert!(!told(10, 4, 25_000), "bursts of a fifth of the link");
-        assert!(told(10, 1, 25_000), "short ones even out");
-        assert!(told(10, 20, 25_000), "what did not happen is not known");
-    }
-
-    #[test]
-    fn what_is_written_now_and_then_is_watched_for_longer() {
-        let told = |rates: [f64; 6]| {
-            let mut window = SamplingWindow::default();
-            for (at, bytes_per_second) in rates.into_iter().enumerate() {
-                let mut sample = domain("a", vec![]);
-                sample.dirty = Some(DirtyRate { started: at as u64, bytes_per_second });
-                window.add(Sample { at_seconds: at as f64, domains: vec![sample] });
-            }
-            window.tells_enough(1e7)
-        };
-        assert!(told([0.0, 1e6, 1e6, 1e6, 1e6, 1e6]), "the first is of before the window");
-        assert!(told([0.0, 0.0, 2e6, 0.0, 4e6, 0.0]), "so little does not count");
-        assert!(!told([0.0, 0.0, 30e6, 0.0, 30e6, 0.0]));
-        let unknown = Sample { at_seconds: 0.0, domains: vec![domain("a", vec![])] };
-        let mut window = SamplingWindow::default();
-        window.add(unknown);
-        assert!(window.tells_enough(1e9), "more of nothing tells nothing");
+        assert!(still(&|_| ()));
+        assert!(still(&|domain| (domain.unused, domain.dirty) = (None, None)), "libvirt tells nothing");
+        assert!(!still(&|domain| domain.nics[0].inbound_bytes = Some(2_000_000)));
+        assert!(!still(&|domain| domain.nics[0].outbound_bytes = Some(2_000_000)));
+        assert!(!still(&|domain| domain.dirty = Some(DirtyRate { started: 99, bytes_per_second: 100e6 })));
+        assert!(
+            !still(&|domain| domain.unused = Some(Unused { bytes: 1 << 20, told_at: 0 })),
+            "it tells every half a minute"
+        );
+        assert!(SamplingWindow::default().is_still(), "there is no guest");
     }
 
     #[test]

@@ -2,25 +2,26 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::libvirt::lock;
 use crate::units;
 
 /// How long to watch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Window {
-    /// [`LEAST`], and up to [`MOST`] as long as traffic changes.
+    /// [`MOST`], or [`LEAST`] where no guest does anything that counts.
     #[default]
     Auto,
     Fixed(Duration),
 }
 
-/// Less would not do, however steady the traffic is: guests tell of their memory every ten seconds where a management tool has
-/// set that, and what their NICs do not fall below is taken over eight ([`super::STEADY_SECONDS`]).
+/// Guests tell of their memory as often where a management tool has set that.
 const LEAST: Duration = Duration::from_secs(10);
 
-/// Chosen: what bursts that are further apart do to a plan is left to its range and to what is seen while it runs.
+/// Chosen: guests pause and burst for several seconds, and what they did not fall below in this time is what they are judged by
+/// when they have arrived.
 const MOST: Duration = Duration::from_secs(30);
 
 impl Window {
@@ -52,7 +53,11 @@ impl FromStr for Window {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "auto" { Ok(Self::Auto) } else { units::duration(text).map(Self::Fixed) }
+        if text == "auto" {
+            Ok(Self::Auto)
+        } else {
+            units::duration(text).map(Self::Fixed).map_err(|error| format!("{error}, or auto"))
+        }
     }
 }
 
@@ -76,42 +81,50 @@ impl Timing {
     }
 }
 
-/// What the threads of one window agree on: it ends for all hosts when it may end for each.
+/// What the threads of one window agree on: it ends for all hosts when it may end for each, or when one fails.
 #[derive(Debug)]
-pub(super) struct Agreement(Mutex<Vec<bool>>);
+pub(super) struct Agreement {
+    /// By host, whether it may end.
+    said: Mutex<Vec<bool>>,
+    changed: Condvar,
+}
 
 impl Agreement {
     pub(super) fn of(hosts: usize) -> Self {
-        Self(Mutex::new(vec![false; hosts]))
+        Self { said: Mutex::new(vec![false; hosts]), changed: Condvar::new() }
     }
 
     /// Whether the window ends, now that it is known of one host whether it may. Once it does, it does for all.
     pub(super) fn ends(&self, host: usize, may_end: bool) -> bool {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let agreed = |said: &[bool]| said.iter().all(|may_end| *may_end);
+        let mut said = lock(&self.said);
         if !agreed(&said) {
             said[host] = may_end;
         }
+        self.changed.notify_all();
         agreed(&said)
+    }
+
+    /// Ends it for all.
+    pub(super) fn end(&self) {
+        lock(&self.said).fill(true);
+        self.changed.notify_all();
+    }
+
+    /// Waits for so long, or until it ends; returns whether it does.
+    pub(super) fn wait(&self, pause: Duration) -> bool {
+        let waited = self.changed.wait_timeout_while(lock(&self.said), pause, |said| !agreed(said));
+        agreed(&waited.unwrap_or_else(PoisonError::into_inner).0)
     }
 }
 
-/// How many values it takes to tell how certain their mean is. Chosen.
-pub(super) const FEWEST: usize = 5;
-
-/// How far the mean of such values may be off: two standard errors. Infinite of fewer than [`FEWEST`].
-pub(super) fn uncertainty(values: &[f64]) -> f64 {
-    if values.len() < FEWEST {
-        return f64::INFINITY;
-    }
-    let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    2.0 * (squares / (count - 1.0) / count).sqrt()
+fn agreed(said: &[bool]) -> bool {
+    said.iter().all(|may_end| *may_end)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -123,7 +136,10 @@ mod tests {
             read("12s").map(|window| (window.least(), window.most())),
             Ok((Duration::from_secs(12), Duration::from_secs(12)))
         );
-        assert!(read("12").is_err_and(|error| error.contains("12sec")), "as durations elsewhere");
+        assert!(
+            read("12").is_err_and(|error| error.contains("12sec") && error.ends_with(", or auto")),
+            "as durations elsewhere"
+        );
         assert_eq!(format!("{:>6}|{:>6}", Window::Auto, Window::Fixed(Duration::from_millis(500))), "  auto| 500ms");
     }
 
@@ -141,20 +157,17 @@ mod tests {
     fn a_window_ends_for_all_hosts_at_once() {
         let agreement = Agreement::of(2);
         assert!(!agreement.ends(0, true), "the other has not said so");
-        assert!(!agreement.ends(0, false), "it began to change");
+        assert!(!agreement.ends(0, false), "something happens there now");
         assert!(!agreement.ends(1, true));
+        assert!(!agreement.wait(Duration::ZERO));
         assert!(agreement.ends(0, true));
         assert!(agreement.ends(1, false), "the other has ended already");
-        assert!(!Agreement::of(1).ends(0, false) && Agreement::of(1).ends(0, true));
-    }
-
-    #[test]
-    fn a_mean_is_as_certain_as_its_values_are_alike() {
-        assert_eq!(uncertainty(&[7.0; 4]), f64::INFINITY);
-        assert_eq!(uncertainty(&[7.0; 5]), 0.0);
-        // Their variance is 1, so the standard error is 1 / sqrt(5).
-        let spread = uncertainty(&[5.0, 6.0, 6.0, 6.0, 7.0, 7.0, 5.0]);
-        let expected = 2.0 * (4.0_f64 / 6.0 / 7.0).sqrt();
-        assert!((spread - expected).abs() < 1e-12, "{spread}");
+        assert!(agreement.wait(Duration::MAX), "nobody waits any more");
+        let failed = Agreement::of(2);
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| failed.wait(Duration::MAX));
+            failed.end();
+            assert!(waits.join().unwrap(), "the other host has failed");
+        });
     }
 }

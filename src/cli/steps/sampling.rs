@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::iter::zip;
 use std::panic::resume_unwind;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -60,21 +60,14 @@ impl<'a> Sampling<'a> {
             // There is nothing to watch.
             false => Timing { window: Window::Fixed(self.timing.interval), ..self.timing },
         };
-        let link = OnceLock::new();
-        let (found, sampled) = thread::scope(|scope| {
-            let found = scope.spawn(|| {
-                let passage = self.passage_with_doors(source, destination)?;
-                let ports = self.wired(&passage, hosts);
-                tell(&link, &ports);
-                anyhow::Ok((passage, ports))
-            });
-            let sampled = self.over_window(&hosts, timing, &link);
-            (found.join().unwrap_or_else(|panic| resume_unwind(panic)), sampled)
+        let (passage, sampled) = thread::scope(|scope| {
+            let passage = scope.spawn(|| self.passage_with_doors(source, destination));
+            let sampled = self.over_window(&hosts, timing);
+            (passage.join().unwrap_or_else(|panic| resume_unwind(panic)), sampled)
         });
-        let (passage, ports) = found?;
-        zip(hosts, &ports).for_each(|(host, ports)| self.warn(&host.endpoint().name, ports));
+        let passage = passage?;
         let wired = |((profile, inventory), ports): ((Profile, _), _)| (profile.wired(ports), inventory);
-        let sampled = zip(sampled?, ports).map(wired);
+        let sampled = zip(sampled?, self.ports_on(&passage, hosts)).map(wired);
         let known = |((profile, inventory), (host, described)): (_, (&Host, JoinHandle<_>))| {
             // One that takes no more connections, or takes long, is asked over the one that there is.
             let described = described.is_finished().then(|| described.join());
@@ -115,10 +108,9 @@ impl<'a> Sampling<'a> {
 
     /// Profiles hosts: of two or more, the first as the source of migrations to the second.
     pub(crate) fn of(&self, hosts: &[&Host]) -> Result<Vec<Profile>> {
-        let link = OnceLock::new();
         let (ports, sampled) = thread::scope(|scope| {
-            let ports = scope.spawn(|| self.ports_of(hosts).inspect(|ports| tell(&link, ports)));
-            let sampled = self.over_window(hosts, self.timing, &link);
+            let ports = scope.spawn(|| self.ports_of(hosts));
+            let sampled = self.over_window(hosts, self.timing);
             (ports.join().unwrap_or_else(|panic| resume_unwind(panic)), sampled)
         });
         let ports = ports?;
@@ -157,7 +149,7 @@ impl<'a> Sampling<'a> {
     }
 
     /// Profiles the hosts over the window, which a bar shows passing.
-    fn over_window(&self, hosts: &[&Host], timing: Timing, link: &OnceLock<f64>) -> Result<Vec<(Profile, Inventory)>> {
+    fn over_window(&self, hosts: &[&Host], timing: Timing) -> Result<Vec<(Profile, Inventory)>> {
         let quiet = self.context.output.quiet;
         let names: Vec<_> = hosts.iter().map(|host| host.endpoint().name.as_str()).collect();
         let names = names.join(" and ");
@@ -181,7 +173,7 @@ impl<'a> Sampling<'a> {
         };
         draw(Box::new(|bar| bar.set_message(names)));
         let tick = |elapsed: Duration| draw(Box::new(move |bar| bar.set_position(elapsed.as_millis() as u64)));
-        let profiles = profile_hosts(hosts, timing, link, &tick);
+        let profiles = profile_hosts(hosts, timing, &tick);
         draw(Box::new(ProgressBar::finish_and_clear));
         Ok(profiles?)
     }
@@ -225,6 +217,13 @@ impl<'a> Sampling<'a> {
         Ok(Passage { name, port: port.flatten(), given, peer, source, destination, doors })
     }
 
+    /// The ports of a source and a destination. What is not certain is said.
+    fn ports_on(&self, passage: &Passage, hosts: [&Host; 2]) -> [Ports; 2] {
+        let ports = self.wired(passage, hosts);
+        zip(hosts, &ports).for_each(|(host, ports)| self.warn(&host.endpoint().name, ports));
+        ports
+    }
+
     /// The ports of a source and a destination.
     fn wired(&self, passage: &Passage, [source, destination]: [&Host; 2]) -> [Ports; 2] {
         let there = self.ports(destination, &passage.destination, passage.enters_by());
@@ -253,10 +252,4 @@ impl<'a> Sampling<'a> {
         };
         self.context.say(&format!("warning: {doubt}; give --link, or `link` in the configuration"));
     }
-}
-
-/// Tells the capacity of the link between these hosts, in bits per second: of the slowest port.
-fn tell(link: &OnceLock<f64>, ports: &[Ports]) {
-    let capacities = ports.iter().map(|ports| ports.migration_port.bits_per_second);
-    link.get_or_init(|| capacities.fold(f64::INFINITY, f64::min));
 }

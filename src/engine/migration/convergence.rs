@@ -90,11 +90,14 @@ impl Convergence {
         self.silent_seconds > SILENCE_SECONDS
     }
 
-    /// What the pass that is seen for the first time began with, in bytes; of several since the last look, the mean.
+    /// What the pass that is seen for the first time began with, in bytes; of several since the last look, the mean, if that is more
+    /// than what this one has left.
     fn begins_with(&self, job: &JobStats) -> u64 {
-        // The pass that was seen last had to end first.
+        // What the pass before had left crossed first, or nearly all of it.
         let since = job.transferred.saturating_sub(self.transferred).saturating_sub(self.remaining);
-        (job.remaining + since) / (job.pass - self.pass)
+        let mean = (job.remaining + since) / (job.pass - self.pass);
+        // What was never looked at before may have a whole first pass behind it.
+        if self.looked_at.is_some() { mean.max(job.remaining) } else { job.remaining }
     }
 
     /// From now on the link is shared among so `many`: what passes left with another share compares no more. One that
@@ -223,7 +226,7 @@ mod tests {
                 let all: u64 = look * sent;
                 convergence.look(look as f64 / 2.0, &job(1 + all / 1000, all, 1000 - all % 1000));
             }
-            assert!(convergence.stalled().is_some(), "{sent}");
+            assert!(convergence.stalled().is_some_and(|(_, began_with)| began_with == 1000), "{sent}");
         }
     }
 
