@@ -230,7 +230,9 @@ fn seconds(seconds: Option<f64>) -> String {
     }
 }
 
+/// The value in the middle; of an even number, the mean of the two there.
 fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
+    let (upper, lower) = (values.len() / 2, values.len().saturating_sub(1) / 2);
+    Some((values.get(lower)? + values.get(upper)?) / 2.0)
 }

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::libvirt::{Endpoint, Host, Sample};
-use crate::profile::sampler::SamplingWindow;
+use crate::profile::rates::SamplingWindow;
 use crate::topology::Side;
 
 /// Time between two readings.

@@ -7,6 +7,7 @@ pub(crate) mod changes;
 pub mod learned;
 pub(crate) mod mobility;
 pub(crate) mod ports;
+pub(crate) mod rates;
 pub(crate) mod sampler;
 pub(crate) mod window;
 
