@@ -74,6 +74,14 @@ pub(crate) const DOWNTIME_MS: u64 = 300;
 /// link to itself. From then on it gets as much of the link as it needs.
 pub(crate) const LAST_SECONDS: f64 = 1.0;
 
+/// Passes without gain after which a pre-copy counts as stalled. One pass may be long because the guest had a busy
+/// moment; each further pass costs the whole rewritten memory once more.
+pub(crate) const STALL_PASSES: u32 = 3;
+
+/// Seconds without gain that it takes as well: passes over little memory last a fraction of a second, and three of
+/// those are within one burst of writes.
+pub(crate) const STALL_SECONDS: f64 = 5.0;
+
 /// What is left at least to a pre-copy beside one that is about to end, as a part of its equal share.
 pub(crate) const HELD_BACK: f64 = 0.125;
 

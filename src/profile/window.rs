@@ -162,10 +162,10 @@ mod tests {
         assert!(!agreement.wait(Duration::ZERO));
         assert!(agreement.ends(0, true));
         assert!(agreement.ends(1, false), "the other has ended already");
-        assert!(agreement.wait(Duration::MAX), "nobody waits any more");
+        assert!(agreement.wait(Duration::from_secs(60)), "nobody waits any more");
         let failed = Agreement::of(2);
         thread::scope(|scope| {
-            let waits = scope.spawn(|| failed.wait(Duration::MAX));
+            let waits = scope.spawn(|| failed.wait(Duration::from_secs(60)));
             failed.end();
             assert!(waits.join().unwrap(), "the other host has failed");
         });

@@ -5,19 +5,11 @@
 //! pass began, among passes that had the same share of the link. Passes may be shorter than the time between two looks, so what
 //! has crossed of one before it was seen counts with it.
 
-use crate::domain::{DOWNTIME_MS, more_downtime};
+use crate::domain::{DOWNTIME_MS, STALL_PASSES, STALL_SECONDS, more_downtime};
 use crate::libvirt::JobStats;
-
-/// Passes without gain after which a pre-copy counts as stalled. One pass may be long because the guest had a busy
-/// moment; each further pass costs the whole rewritten memory once more.
-const STALL_PASSES: u64 = 3;
 
 /// A pass gains if it begins with less than this part of the smallest so far; Nova's threshold.
 pub(crate) const GAIN: f64 = 0.9;
-
-/// Seconds without gain that it takes as well: passes over little memory last a fraction of a second, and three of
-/// those are within one burst of writes.
-const STALL_SECONDS: f64 = 5.0;
 
 /// A pre-copy is slow if its passes would take so many seconds longer than pulling what is left. Chosen: as long as a stall has to
 /// last.
@@ -138,7 +130,7 @@ impl Convergence {
             _ => self.best = Some((self.pass, remaining, now)),
         }
         if let Some((pass, _, at)) = self.best {
-            let stalled = self.pass - pass >= STALL_PASSES && now - at >= STALL_SECONDS;
+            let stalled = self.pass - pass >= u64::from(STALL_PASSES) && now - at >= STALL_SECONDS;
             self.stalled = stalled.then_some((self.pass, remaining));
         }
     }

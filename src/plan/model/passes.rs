@@ -1,14 +1,11 @@
 //! What follows a pass of a pre-copy: the guest is stopped for the rest, another pass, or passes without end.
 
-use crate::domain::{DOWNTIME_MS, more_downtime};
+use crate::domain::{DOWNTIME_MS, STALL_PASSES, STALL_SECONDS, more_downtime};
 use crate::plan::model::scene::{Guest, Scene};
 
 /// Pre-copy stops the guest for the rest as soon as that takes no longer than this many seconds: QEMU's
 /// `downtime-limit`, which libvirt leaves at its default.
 pub(super) const DOWNTIME_LIMIT: f64 = DOWNTIME_MS as f64 / 1000.0;
-
-/// Passes without headway, and seconds of them, before the engine allows more downtime, or switches.
-const STALL: (u32, f64) = (3, 5.0);
 
 /// A pass that leaves more than this part of what it sent makes no headway. Chosen: at 0.98 a migration would
 /// need a hundred passes where a good one needs three, and QEMU's own estimates are not that exact.
@@ -30,7 +27,7 @@ pub(super) enum Next {
 
 /// Seconds of passes without headway, each of so many `bits`, at `rate`, until the engine takes them for a stall.
 pub(super) fn stall_seconds(bits: f64, rate: f64) -> f64 {
-    (f64::from(STALL.0) * bits / rate).max(STALL.1)
+    (f64::from(STALL_PASSES) * bits / rate).max(STALL_SECONDS)
 }
 
 /// What follows a pass after which `next` bits are left, at `rate`; `share` is the migration's equal part of the link. `is_last`
@@ -86,7 +83,7 @@ fn more_downtime_ends(guest: &Guest, mut next: f64, rate: f64) -> Option<(f64, f
     let (mut passes, mut sent, mut allowed) = (0, 0.0, DOWNTIME_MS);
     more_downtime(allowed, limit)?;
     while next > allowed as f64 / 1000.0 * rate {
-        if passes >= STALL.0 && sent / rate >= STALL.1 {
+        if passes >= STALL_PASSES && sent / rate >= STALL_SECONDS {
             allowed = more_downtime(allowed, limit)?;
         }
         passes += 1;

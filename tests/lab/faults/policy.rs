@@ -188,7 +188,7 @@ fn slow_to_post_copy(lab: &Lab) -> Result<()> {
     let guests = Guests::boot(lab, vec![idle("first").memory_mib(96), idle("writes").dirty(Rate::mbit(36), 32)])?;
     let set_links = |rate| lab.hosts().iter().try_for_each(|&host| lab.set_rate(host, rate));
     set_links(Rate::mbit(48))?;
-    let run = slowly_to_the_end(lab);
+    let run = as_if_chosen(lab, &["--link", "48Mbit"], &[]);
     set_links(DEFAULT_LINK)?;
     let run = run?;
     run.expect(0, "first", "migrated")?;
@@ -205,35 +205,30 @@ fn slow_to_post_copy(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// By pre-copy as if the planner had chosen it, whatever the profile shows. The first to arrive proves the ground for the other.
-fn slowly_to_the_end(lab: &Lab) -> Result<Run> {
-    let hosts = ["host-a", "host-b", "--link", "48Mbit", "--output", "json"];
-    let mut plan = run(lab, &[&["plan"], hosts.as_slice(), &["--technique", "pre-copy"]].concat())?.plan()?;
+/// Evacuates by pre-copy as if the planner had chosen it, whatever the profile shows. The first to arrive proves the ground for
+/// others.
+fn as_if_chosen(lab: &Lab, sampling: &[&str], planning: &[&str]) -> Result<Run> {
+    let common = [&["host-a", "host-b", "--output", "json"], sampling].concat();
+    let mut plan = run(lab, &[&["plan", "--technique", "pre-copy"], &common[..], planning].concat())?.plan()?;
     for step in plan["migrations"].as_array_mut().context("steps")? {
         step["kind"] = "chosen".into();
     }
     let mut file = tempfile::NamedTempFile::new()?;
     write!(file, "{plan}")?;
     let path = file.path().to_str().context("a path")?;
-    run(lab, &[&["evacuate"], hosts.as_slice(), &["--plan", path, "--accept-drift"]].concat())
+    run(lab, &[&["evacuate", "--plan", path, "--accept-drift"], &common[..]].concat())
 }
 
 fn stalled_by_default(lab: &Lab) -> Result<()> {
     let guests = boot_a_busy_guest(lab)?;
-    let hosts = ["host-a", "host-b", "--technique", "pre-copy", "--bandwidth", "80Mbit"];
     // The user chose pre-copy: it is cancelled.
-    let left = run(lab, &[&["evacuate"], hosts.as_slice(), &["--output", "json"]].concat())?;
+    let options = ["--technique", "pre-copy", "--bandwidth", "80Mbit", "--output", "json"];
+    let left = run(lab, &[&["evacuate", "host-a", "host-b"], options.as_slice()].concat())?;
     let error = left.expect(1, "busy", "remains")?;
     ensure!(error.contains("does not converge"), "{error}");
     assert_stayed(lab, &guests, "busy")?;
     // The planner chose it: it is switched.
-    let mut plan = run(lab, &[&["plan"], hosts.as_slice(), &["--output", "json"]].concat())?.plan()?;
-    plan["migrations"][0]["kind"] = "chosen".into();
-    let mut file = tempfile::NamedTempFile::new()?;
-    write!(file, "{plan}")?;
-    let path = file.path().to_str().context("a path")?;
-    let evacuate = ["evacuate", "host-a", "host-b", "--plan", path, "--accept-drift", "--output", "json"];
-    let switched = run(lab, &evacuate)?;
+    let switched = as_if_chosen(lab, &[], &["--bandwidth", "80Mbit"])?;
     switched.expect(0, "busy", "migrated")?;
     ensure!(switched.report()?["domains"][0]["technique"] == "post-copy", "{}", switched.stdout);
     assert_moved(lab, &guests, "busy")
