@@ -64,8 +64,8 @@ fn profile_host(
         let begun = *begun.get_or_insert_with(Instant::now);
         window.add(Sample { at_seconds: begun.elapsed().as_secs_f64(), domains });
         tick(due);
-        let may_end = due >= timing.window.most() || due >= timing.window.least() && window.is_still();
-        if agreement.ends(index, may_end) {
+        let may_end = due >= timing.window.least() && window.is_still();
+        if agreement.ends(index, due >= timing.window.most(), may_end) {
             break;
         }
         measure_dirty_rates(host, window.last(), &mut asked);

@@ -94,14 +94,15 @@ impl Agreement {
         Self { said: Mutex::new(vec![false; hosts]), changed: Condvar::new() }
     }
 
-    /// Whether the window ends, now that it is known of one host whether it may. Once it does, it does for all.
-    pub(super) fn ends(&self, host: usize, may_end: bool) -> bool {
+    /// Whether the window ends for one of the hosts: its time is over there, or each may end, of which this one says now whether it
+    /// may. Once all do, none goes on.
+    pub(super) fn ends(&self, host: usize, is_over: bool, may_end: bool) -> bool {
         let mut said = lock(&self.said);
         if !agreed(&said) {
-            said[host] = may_end;
+            said[host] = is_over || may_end;
         }
         self.changed.notify_all();
-        agreed(&said)
+        is_over || agreed(&said)
     }
 
     /// Ends it for all.
@@ -156,13 +157,16 @@ mod tests {
     #[test]
     fn a_window_ends_for_all_hosts_at_once() {
         let agreement = Agreement::of(2);
-        assert!(!agreement.ends(0, true), "the other has not said so");
-        assert!(!agreement.ends(0, false), "something happens there now");
-        assert!(!agreement.ends(1, true));
+        assert!(!agreement.ends(0, false, true), "the other has not said so");
+        assert!(!agreement.ends(0, false, false), "something happens there now");
+        assert!(!agreement.ends(1, false, true));
         assert!(!agreement.wait(Duration::ZERO));
-        assert!(agreement.ends(0, true));
-        assert!(agreement.ends(1, false), "the other has ended already");
+        assert!(agreement.ends(0, false, true));
+        assert!(agreement.ends(1, false, false), "the other has ended already");
         assert!(agreement.wait(Duration::from_secs(60)), "nobody waits any more");
+        let late = Agreement::of(2);
+        assert!(late.ends(0, true, false), "the other began later");
+        assert!(!late.ends(1, false, false) && late.ends(1, true, false));
         let failed = Agreement::of(2);
         thread::scope(|scope| {
             let waits = scope.spawn(|| failed.wait(Duration::from_secs(60)));
