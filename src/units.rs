@@ -187,6 +187,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads a duration, or `auto`, which is `None`.
+pub fn duration_or_auto(text: &str) -> Result<Option<Duration>, String> {
+    if text == "auto" {
+        return Ok(None);
+    }
+    duration(text).map(Some).map_err(|error| format!("{error}, or auto"))
+}
+
 /// Reads a downtime that a pre-copy may be allowed: no less than QEMU's own limit, no more than the 2000 s that it takes.
 pub fn max_downtime(text: &str) -> Result<Duration, String> {
     match duration(text)? {

@@ -218,7 +218,9 @@ fn eta_error(run: &Run) -> Option<f64> {
 
 fn predicted(runs: &[&Run]) -> String {
     let error = median(runs.iter().filter_map(|run| error(run)).collect());
-    let error = error.map_or_else(String::new, |error| format!(" (predicted {:+.0} %)", 100.0 * error));
+    // Not `-0`.
+    let percent = |error: f64| (100.0 * error).round() + 0.0;
+    let error = error.map_or_else(String::new, |error| format!(" (predicted {:+.0} %)", percent(error)));
     seconds(median(totals(runs))) + &error
 }
 

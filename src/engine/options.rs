@@ -62,11 +62,7 @@ impl FromStr for Timeout {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "auto" {
-            Ok(Self::Auto)
-        } else {
-            units::duration(text).map(Self::Fixed).map_err(|error| format!("{error}, or auto"))
-        }
+        Ok(units::duration_or_auto(text)?.map_or(Self::Auto, Self::Fixed))
     }
 }
 

@@ -35,9 +35,9 @@ pub(crate) struct Pace {
 pub(super) struct Paces(Vec<f64>);
 
 impl Paces {
-    /// Takes in what was `seen` last; the pace from now on, which was `before`. What was seen once is no more than a moment, in which
-    /// one has few pages left, or goes by zeros: the middle of three counts. Of a link of which the capacity is only assumed more is
-    /// believed.
+    /// Takes in what was `seen` last; the pace from now on, which was `before`. A single comparison may be odd, as where one has few
+    /// pages left or goes by zeros, so the middle of the newest three counts. Of a link of which the capacity is only assumed more
+    /// is believed.
     pub(super) fn take(&mut self, seen: f64, before: f64, is_assumed: bool) -> f64 {
         self.0.push(seen);
         let mut newest: Vec<f64> = self.0.iter().rev().copied().chain([before; 2]).take(3).collect();

@@ -163,12 +163,15 @@ impl SamplingWindow {
     }
 
     /// Whether to watch longer would tell no more, as far as can be said: no guest does anything that counts, and each that tells
-    /// of its memory has done so again.
+    /// of its memory regularly has done so again.
     pub fn is_still(&self) -> bool {
-        let idle = |meter: &Meter| meter.bits_per_second() < JUDGED_BITS_PER_SECOND;
+        let idle = |meter: &Meter| meter.bits_per_second().max(meter.steady_bits_per_second()) < JUDGED_BITS_PER_SECOND;
+        let is_awaited = |domain: &DomainSample| {
+            domain.unused.is_some_and(|unused| told_lately(&unused) && !self.told_again(domain, &unused))
+        };
         self.nics.values().all(|traffic| idle(&traffic.inbound) && idle(&traffic.outbound))
             && self.dirty.values().filter_map(DirtyRates::mean).all(|bytes| 8.0 * bytes < DIRTY_NOISE)
-            && self.last().iter().all(|domain| domain.unused.is_none_or(|unused| self.told_again(domain, &unused)))
+            && !self.last().iter().any(is_awaited)
     }
 
     /// Whether a guest has told of its memory within the window.
@@ -217,10 +220,7 @@ impl SamplingWindow {
     /// What a guest says is free, if that is of now: if it has told again within the window, whatever its host's clock says. A
     /// window that is too short for that has to go by this machine's clock.
     fn unused_bytes(&self, sample: &DomainSample) -> Option<u64> {
-        let is_new = |unused: &Unused| {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-            self.seconds() < USUAL_PERIOD_SECONDS && now.abs_diff(unused.told_at) <= STALE_SECONDS
-        };
+        let is_new = |unused: &Unused| self.seconds() < USUAL_PERIOD_SECONDS && told_lately(unused);
         let current = sample.unused.filter(|unused| self.told_again(sample, unused) || is_new(unused));
         current.map(|unused| unused.bytes.min(sample.memory_bytes))
     }
@@ -255,6 +255,12 @@ impl SamplingWindow {
             migration: mobility.migration,
         }
     }
+}
+
+/// Whether a guest has told of its memory a short while ago, by this machine's clock.
+fn told_lately(unused: &Unused) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    now.abs_diff(unused.told_at) <= STALE_SECONDS
 }
 
 impl NicTraffic {
@@ -333,13 +339,14 @@ mod tests {
 
     #[test]
     fn nothing_counts_until_a_guest_carries_or_writes_something_or_still_has_to_tell() {
-        // Ten seconds, of which the one in the middle differs.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        // Ten seconds, the second half of which is changed.
         let still = |change: &dyn Fn(&mut DomainSample)| {
             let mut window = SamplingWindow::default();
             for second in 0..=10 {
                 let mut sample = domain("a", vec![nic("t0", 10_000 * second, 10_000 * second)]);
                 sample.dirty = Some(DirtyRate { started: second, bytes_per_second: 2e6 });
-                sample.unused = Some(Unused { bytes: 1 << 20, told_at: second / 6 });
+                sample.unused = Some(Unused { bytes: 1 << 20, told_at: now - 10 + second / 6 });
                 if second >= 5 {
                     change(&mut sample);
                 }
@@ -351,12 +358,18 @@ mod tests {
         assert!(still(&|domain| (domain.unused, domain.dirty) = (None, None)), "libvirt tells nothing");
         assert!(!still(&|domain| domain.nics[0].inbound_bytes = Some(2_000_000)));
         assert!(!still(&|domain| domain.nics[0].outbound_bytes = Some(2_000_000)));
+        assert!(!still(&|domain| domain.nics[0].outbound_bytes = Some(1_100_000)), "any eight seconds have that burst");
         assert!(!still(&|domain| domain.dirty = Some(DirtyRate { started: 99, bytes_per_second: 100e6 })));
-        assert!(
-            !still(&|domain| domain.unused = Some(Unused { bytes: 1 << 20, told_at: 0 })),
-            "it tells every half a minute"
-        );
-        assert!(SamplingWindow::default().is_still(), "there is no guest");
+        let told = |told_at| move |domain: &mut DomainSample| domain.unused = Some(Unused { bytes: 1 << 20, told_at });
+        assert!(!still(&told(now - 10)), "it tells every half a minute");
+        assert!(SamplingWindow::default().is_still(), "no guest does anything");
+        let mut window = SamplingWindow::default();
+        for second in 0..=10 {
+            let mut sample = domain("a", vec![]);
+            told(1000)(&mut sample);
+            window.add(Sample { at_seconds: f64::from(second), domains: vec![sample] });
+        }
+        assert!(window.is_still(), "it told as it booted, and never again");
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub enum Window {
     Fixed(Duration),
 }
 
-/// Guests tell of their memory as often where a management tool has set that.
+/// How often guests tell of their memory where a management tool has set that.
 const LEAST: Duration = Duration::from_secs(10);
 
 /// Chosen: guests pause and burst for several seconds, and what they did not fall below in this time is what they are judged by
@@ -53,11 +53,7 @@ impl FromStr for Window {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "auto" {
-            Ok(Self::Auto)
-        } else {
-            units::duration(text).map(Self::Fixed).map_err(|error| format!("{error}, or auto"))
-        }
+        Ok(units::duration_or_auto(text)?.map_or(Self::Auto, Self::Fixed))
     }
 }
 
@@ -105,13 +101,13 @@ impl Agreement {
         is_over || agreed(&said)
     }
 
-    /// Ends it for all.
+    /// Ends the window for all.
     pub(super) fn end(&self) {
         lock(&self.said).fill(true);
         self.changed.notify_all();
     }
 
-    /// Waits for so long, or until it ends; returns whether it does.
+    /// Waits for `pause`, or until the window ends; returns whether it has ended.
     pub(super) fn wait(&self, pause: Duration) -> bool {
         let waited = self.changed.wait_timeout_while(lock(&self.said), pause, |said| !agreed(said));
         agreed(&waited.unwrap_or_else(PoisonError::into_inner).0)

@@ -496,13 +496,13 @@ mod tests {
     fn action_on_slow_passes(course: Course, may_switch: bool) -> (Option<Action>, bool) {
         let mut migration = Migration::new(course, 0.0);
         let look = |migration: &mut Migration, now, pass, remaining| {
-            let whole = [1000, 1400, 1740][pass as usize - 1];
-            let job = job(whole - remaining, remaining, pass);
+            let job = job(1000 * pass - remaining, remaining, pass);
             migration.observe(now, &during(&Present(Running), Some(&job)), false)
         };
+        look(&mut migration, 0.5, 1, 500);
         // The second pass is looked at all the time.
         for half in 0..=6_u32 {
-            look(&mut migration, 1.0 + f64::from(half) * 0.5, 2, 400 - 60 * u64::from(half));
+            look(&mut migration, 1.0 + f64::from(half) * 0.5, 2, 400 - u64::from(half));
         }
         look(&mut migration, 4.2, 3, 340);
         let asked = migration.slower().is_some();
