@@ -248,6 +248,18 @@ pub enum Presence {
     Unknown(String),
 }
 
+impl Presence {
+    /// Whether it has a running emulator there.
+    pub fn is_active(&self) -> bool {
+        matches!(self, Self::Present(condition) if condition.is_active())
+    }
+
+    /// Whether the host says that it has none.
+    pub fn is_inactive(&self) -> bool {
+        !matches!(self, Self::Unknown(_)) && !self.is_active()
+    }
+}
+
 /// Where a domain was seen on both hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Places {

@@ -28,6 +28,8 @@ use crate::report::{DomainReport, Outcome};
 
 /// How long a hook may take if the configuration does not say.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How long a hook that was killed is waited for.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
 /// Time between two looks at a hook that runs.
 const LOOK: Duration = Duration::from_millis(20);
 /// The most that is read of what a hook printed, from its end, in bytes.
@@ -169,7 +171,11 @@ fn run_within(
             let group = i32::try_from(child.id()).map_err(io::Error::other)?;
             // Where it has just ended there is nobody to kill.
             let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
-            child.wait()?;
+            // One that runs as another user, by sudo say, can't be killed, and one that waits for a disk does not end.
+            let killed = Instant::now();
+            while child.try_wait()?.is_none() && killed.elapsed() < KILL_LIMIT {
+                thread::sleep(LOOK);
+            }
             return Ok((Err(cut), last_line(output)));
         }
         thread::sleep(LOOK);

@@ -55,7 +55,6 @@ pub(crate) fn last_look(outcome: DomainOutcome, places: &Places) -> Option<(Doma
     use DomainOutcome::{Gone, Migrated, NeedsRecovery, Remains};
     use Presence::{Absent, Present};
 
-    let is_active = |presence: &Presence| matches!(presence, Present(condition) if condition.is_active());
     let Places { source, destination } = places;
     let (outcome, change) = match (outcome, source, destination) {
         (Migrated | Remains | Gone, Present(Running), Present(Running)) => (NeedsRecovery, Some(LateChange::RunsTwice)),
@@ -72,10 +71,12 @@ pub(crate) fn last_look(outcome: DomainOutcome, places: &Places) -> Option<(Doma
         (Migrated | Remains | Gone, Present(PausedPostCopy | PausedPostCopyFailed), _) => {
             (NeedsRecovery, Some(LateChange::MovedByOthers))
         }
-        (Remains, Absent | Present(ShutOffMigrated), _) if is_active(destination) => {
+        (Remains, Absent | Present(ShutOffMigrated), _) if destination.is_active() => {
             (NeedsRecovery, Some(LateChange::MovedByOthers))
         }
-        (Gone, _, _) if is_active(source) || is_active(destination) => (NeedsRecovery, Some(LateChange::MovedByOthers)),
+        (Gone, _, _) if source.is_active() || destination.is_active() => {
+            (NeedsRecovery, Some(LateChange::MovedByOthers))
+        }
         _ => return None,
     };
     Some((outcome, change))

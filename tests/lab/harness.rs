@@ -3,7 +3,10 @@
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Condvar, LazyLock, Mutex, PoisonError, RwLock};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
@@ -209,11 +212,33 @@ fn as_published(schema: &Schema, text: &str) -> Result<Value> {
 
 /// Runs tsmig to its end.
 pub fn run(lab: &Lab, arguments: &[&str]) -> Result<Run> {
-    Run::of(tsmig(lab, arguments).output()?)
+    let child = tsmig(lab, arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let _patience = Patience::with(&child)?;
+    Run::of(child.wait_with_output()?)
+}
+
+/// Kills a tsmig that does not end: its test fails then with what it printed, which all the others would else wait for.
+struct Patience(#[expect(dead_code, reason = "it is over when this is dropped")] Sender<()>);
+
+impl Patience {
+    /// Longer than tsmig waits for anything by itself.
+    const LIMIT: Duration = Duration::from_secs(30 * 60);
+
+    fn with(child: &Child) -> Result<Self> {
+        let pid = Pid::from_raw(child.id().try_into()?);
+        let (patience, over) = mpsc::channel();
+        thread::spawn(move || {
+            if over.recv_timeout(Self::LIMIT) == Err(RecvTimeoutError::Timeout) {
+                let _ = kill(pid, Signal::SIGKILL);
+            }
+        });
+        Ok(Self(patience))
+    }
 }
 
 /// A tsmig that runs, with its events.
 pub struct Running {
+    _patience: Patience,
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     seen: String,
@@ -224,7 +249,7 @@ pub fn start(lab: &Lab, arguments: &[&str]) -> Result<Running> {
     let mut command = tsmig(lab, arguments);
     let mut child = command.args(["--output", "json"]).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
     let lines = BufReader::new(child.stdout.take().context("piped")?).lines();
-    Ok(Running { child, lines, seen: String::new() })
+    Ok(Running { _patience: Patience::with(&child)?, child, lines, seen: String::new() })
 }
 
 impl Running {

@@ -1,8 +1,9 @@
 //! Whether a pre-copy gets anywhere: judged pass by pass, and by whether bytes cross at all.
 //!
 //! What remains to be sent falls during a pass and jumps up at its end, when the pages that the guest wrote meanwhile
-//! are counted: a saw tooth, in which two samples compare nothing. So what is compared is what remained when each
-//! pass began, among passes that had the same share of the link.
+//! are counted: a saw tooth, in which two samples compare nothing. So what is compared is what each pass began with, among
+//! passes that had the same share of the link. Passes may be as short as the time between two looks, so what was sent between
+//! them counts as well: what a look finds of a pass that is half over looks like headway.
 
 use crate::domain::{DOWNTIME_MS, STALL_PASSES, STALL_SECONDS, more_downtime};
 use crate::libvirt::JobStats;
@@ -48,9 +49,11 @@ pub struct Convergence {
     slow: Option<Slow>,
     /// Among how many the link is shared.
     many: usize,
-    /// Whether it has so little of it, for a while, that it can't be judged.
-    held_back: bool,
+    /// If it has so little of it, for a while, that it can't be judged: since when, and since which pass.
+    held_back: Option<(f64, u64)>,
+    /// What had crossed and what was left at the last look, and when that was.
     transferred: u64,
+    remaining: u64,
     looked_at: Option<f64>,
     silent_seconds: f64,
 }
@@ -64,10 +67,13 @@ impl Convergence {
             self.last = None;
         }
         if job.pass > self.pass {
+            let passes = job.pass - self.pass;
             self.pass = job.pass;
             // What one that runs already began its pass with is not known.
             if self.looked_at.is_some() {
-                self.begin_pass(now, job.remaining);
+                // What was sent beyond what the pass before had left belonged to those since, of which that is the mean.
+                let sent = job.transferred.saturating_sub(self.transferred).saturating_sub(self.remaining);
+                self.begin_pass(now, (job.remaining + sent) / passes);
             }
         }
         let since = self.looked_at.map_or(0.0, |last| (now - last).min(LONGEST_LOOK));
@@ -78,16 +84,25 @@ impl Convergence {
         } else {
             self.silent_seconds = 0.0;
         }
-        self.transferred = job.transferred;
+        (self.transferred, self.remaining) = (job.transferred, job.remaining);
         self.silent_seconds > SILENCE_SECONDS
     }
 
     /// From now on the link is shared among so `many`: what passes left with another share compares no more. One that
-    /// is held back is not judged at all.
+    /// is held back is not judged at all; once it has its share again, it goes on where it was.
     pub fn share_again(&mut self, many: usize, held_back: bool) {
-        if (many, held_back) != (self.many, self.held_back) {
-            (self.many, self.held_back) = (many, held_back);
-            (self.best, self.stalled, self.last, self.slow) = (None, None, None, None);
+        if many != self.many {
+            self.many = many;
+            (self.best, self.held_back) = (None, None);
+        } else if held_back == self.held_back.is_some() {
+            return;
+        }
+        (self.stalled, self.last, self.slow) = (None, None, None);
+        let now = self.looked_at.unwrap_or_default();
+        if held_back {
+            self.held_back = Some((now, self.pass));
+        } else if let (Some((since, first)), Some((pass, _, at))) = (self.held_back.take(), self.best.as_mut()) {
+            (*pass, *at) = (*pass + self.pass - first, *at + now - since);
         }
     }
 
@@ -103,7 +118,7 @@ impl Convergence {
 
     fn begin_pass(&mut self, now: f64, remaining: u64) {
         // The first pass is the whole memory: nothing to compare with.
-        if self.pass < 2 || self.held_back {
+        if self.pass < 2 || self.held_back.is_some() {
             return;
         }
         let last = self.last.replace((self.pass, now, remaining)).filter(|(pass, ..)| pass + 1 == self.pass);
@@ -276,7 +291,39 @@ mod tests {
         }
         assert_eq!(convergence.stalled(), None, "it starts anew");
         convergence.look(230.0, &pass(23));
-        assert_eq!(convergence.stalled(), Some((23, 800)));
+        assert_eq!(convergence.stalled(), Some((23, 1000)), "what it began with, of which some has crossed by then");
+    }
+
+    #[test]
+    fn who_is_held_back_time_and_again_is_judged_by_the_rest() {
+        let mut convergence = Convergence::default();
+        convergence.share_again(2, false);
+        // Passes of a second, all alike; for one in two another is let past.
+        let stalled = (1_u64..40).find(|pass| {
+            convergence.share_again(2, pass % 2 == 0);
+            for half in 0..2_u64 {
+                let sent = (pass * 2 + half) * 50;
+                convergence.look((pass * 2 + half) as f64 / 2.0, &job(*pass, sent, 100 - 50 * half));
+            }
+            convergence.stalled().is_some()
+        });
+        // From the third pass on, five seconds in which it has its share.
+        assert_eq!(stalled, Some(13));
+    }
+
+    #[test]
+    fn looks_at_passes_that_are_half_over_show_no_headway() {
+        let mut convergence = Convergence::default();
+        // Passes of 0.6 s that send 100 each, looked at every half a second: what is left then is anything.
+        let looks = (0_u64..40).map(|look| look * 5);
+        let stalled = looks.into_iter().find(|tenths| {
+            let (pass, within) = (tenths / 6 + 1, tenths % 6);
+            let sent = (pass - 1) * 100 + within * 100 / 6;
+            convergence.look(*tenths as f64 / 10.0, &job(pass, sent, 100 - within * 100 / 6));
+            convergence.stalled().is_some()
+        });
+        // The second pass is seen at a second; five seconds later it is a stall.
+        assert_eq!(stalled, Some(60));
     }
 
     #[test]

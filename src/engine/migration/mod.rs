@@ -5,6 +5,7 @@
 //! return: once it was seen, no edge leads to an abort, since neither host alone has the guest.
 
 pub(crate) mod attempt;
+mod call;
 pub mod convergence;
 mod passes;
 mod progress;
@@ -18,6 +19,7 @@ use crate::engine::migration::convergence::{Convergence, Downtime, Slow, Stall};
 use crate::failure::{Cause, Trouble};
 use crate::libvirt::JobStats;
 
+use call::{Call, Wait};
 use passes::Passes;
 use progress::Gauge;
 pub use progress::Progress;
@@ -90,17 +92,13 @@ const UNCLEAR_SECONDS: f64 = 120.0;
 /// moment to remove what had arrived, or not answer at all.
 const UNCLEAR_AT_DESTINATION_SECONDS: f64 = 5.0;
 
-/// For how long a post-copy is watched that does not move, and resumed in vain if it failed, in seconds, before it
-/// is left to `tsmig recover`: long enough to plug a cable back in or to restart a daemon, and for TCP to notice.
+/// For how long a post-copy without a call is watched that does not move, and resumed in vain if it failed, in seconds, before it
+/// is left to `tsmig recover`: long enough to plug a cable back in or to restart a daemon.
 const RESUME_SECONDS: f64 = 600.0;
 
 /// Seconds before each resumption, and before all later ones. Not at once: the destination's libvirtd 11.3 was seen to
 /// end with a segmentation fault if one came a tenth of a second after the failure.
 const RESUME_PAUSES: [f64; 4] = [3.0, 5.0, 10.0, 15.0];
-
-/// How long libvirt's call is waited for while the post-copy that it performs is broken, in seconds: one was seen to
-/// stay out for minutes.
-const STUCK_SECONDS: f64 = 60.0;
 
 /// Resumptions after which a post-copy is given up whose guest has not run at the destination. Measured with QEMU 10.0:
 /// a stream that breaks in the middle of the devices' state ends the destination's loading (`loadvm failed: -22`), and
@@ -124,13 +122,12 @@ pub struct Migration {
     gauge: Gauge,
     convergence: Convergence,
     downtime: Downtime,
-    /// When there was the last sign that it moves on, or that a call was at work or went out.
+    /// When there was the last sign that it moves on: bytes that crossed, or a call that was at work and may be waited for.
     moved_at: f64,
+    call: Call,
     /// How often it was resumed, and since when it has been broken without a byte.
     resumes: usize,
     broken_since: Option<f64>,
-    /// Since when it has been broken with a call at work.
-    stuck_since: Option<f64>,
     /// A verdict that the next look has to confirm: the two hosts are not looked at in the same instant.
     likely: Option<Verdict>,
 }
@@ -151,9 +148,9 @@ impl Migration {
             convergence: Convergence::default(),
             downtime: Downtime::up_to(course.max_downtime_ms),
             moved_at: now,
+            call: Call::default(),
             resumes: 0,
             broken_since: None,
-            stuck_since: None,
             likely: None,
         }
     }
@@ -258,18 +255,33 @@ impl Migration {
         let sight = &Sight { job: counted.as_ref(), ..*sight };
         self.see(now, sight);
         let broken = *sight.source == Presence::Present(Condition::PausedPostCopyFailed);
+        let technique = self.course.technique;
+        let can_cancel = !self.post_copied && technique != Technique::Offline;
+        let in_vain = can_cancel && self.call.is_cancelled_in_vain(now);
         if sight.calling {
-            self.moved_at = now;
-            self.stuck_since = self.stuck_since.or(Some(now)).filter(|_| broken);
-            if self.stuck_since.is_some_and(|since| now - since > STUCK_SECONDS) {
-                self.stuck_since = None;
+            let wait = self.call.is_out(now, technique, sight.source, self.moved_at);
+            if in_vain || wait == Wait::Over {
+                self.call.let_go();
                 return Some(Action::LetGo);
             }
+            if wait == Wait::Ordinary {
+                self.moved_at = now;
+            }
+        } else if self.call.is_not_out() {
+            self.moved_at = now;
         }
         if sight.calling || (sight.job.is_some() && !self.post_copied) {
-            return self.steer(now, sight);
+            // It may still go on; or the cancellation has its effect just now.
+            let unclear = sight.destination.filter(|_| in_vain).map(|place| unclear_at(sight.source, place));
+            return match unclear {
+                Some(_) if unclear == self.likely => unclear.map(Action::End),
+                unclear => {
+                    self.likely = unclear;
+                    self.steer(now, sight)
+                }
+            };
         }
-        self.settle(now, sight, broken, failed)
+        self.settle(now, sight, broken, failed || self.call.was_let_go())
     }
 
     /// Phase and progress.
@@ -294,9 +306,11 @@ impl Migration {
         if self.post_copied {
             return None;
         }
-        let mut more_downtime = None;
+        let out_of_time = self.course.timeout_seconds.filter(|limit| now - self.started > *limit);
+        let timed_out = out_of_time.map(|limit_seconds| Cause::TimedOut { limit_seconds });
+        let (mut more_downtime, mut silent, mut stalled) = (None, false, None);
         if let Some(job) = job {
-            let silent = self.convergence.look(now, job);
+            silent = self.convergence.look(now, job);
             if self.course.switch_early && !self.may_switch {
                 let slow = self.convergence.slow().filter(|_| self.cause.is_none());
                 self.slower = slow.map(|Slow { pass, remaining, seconds }| Cause::Slower {
@@ -305,23 +319,21 @@ impl Migration {
                     seconds,
                 });
             }
-            let out_of_time = self.course.timeout_seconds.filter(|limit| now - self.started > *limit);
-            let timed_out = out_of_time.map(|limit_seconds| Cause::TimedOut { limit_seconds });
-            let stalled = self.convergence.stalled().filter(|_| self.course.technique == Technique::PreCopy);
-            let stall = stalled.map(|(pass, _)| self.downtime.stalled(pass));
+            let makes_no_headway = self.convergence.stalled().filter(|_| self.course.technique == Technique::PreCopy);
+            let stall = makes_no_headway.map(|(pass, _)| self.downtime.stalled(pass));
             if let Some(Stall::Raise(milliseconds)) = stall {
                 more_downtime = Some(Action::AllowDowntime(milliseconds));
             }
-            let stalled = stalled.filter(|_| stall == Some(Stall::Final) && self.acts_on_a_stall());
-            let stalled = stalled.map(|(pass, remaining_bytes)| Cause::Stalled { pass, remaining_bytes });
-            self.cause = match self.cause.take() {
-                // A wish outlives everything. A fault of the network comes before what would go by the network.
-                Some(cause) if !matches!(cause, Cause::Stalled { .. }) => Some(cause),
-                _ if silent => Some(Cause::Silent),
-                cause => timed_out.or(cause).or(stalled),
-            };
+            let acts = makes_no_headway.filter(|_| stall == Some(Stall::Final) && self.acts_on_a_stall());
+            stalled = acts.map(|(pass, remaining_bytes)| Cause::Stalled { pass, remaining_bytes });
         }
-        match self.cause {
+        self.cause = match self.cause.take() {
+            // A wish outlives everything. A fault of the network comes before what would go by the network.
+            Some(cause) if !matches!(cause, Cause::Stalled { .. }) => Some(cause),
+            _ if silent => Some(Cause::Silent),
+            cause => timed_out.or(cause).or(stalled),
+        };
+        let action = match self.cause {
             // Asked again until the source is seen in post-copy: success of the request is not the switch, and a
             // request that comes too early fails without harm.
             None | Some(Cause::Stalled { .. }) if self.switches() => {
@@ -331,7 +343,9 @@ impl Migration {
             }
             Some(_) => Some(Action::Abort),
             None => more_downtime,
-        }
+        };
+        self.call.is_cancelled(now, action == Some(Action::Abort));
+        action
     }
 
     fn acts_on_a_stall(&self) -> bool {
@@ -369,7 +383,7 @@ impl Migration {
             if unclear < pause {
                 return None;
             }
-            (self.moved_at, self.stuck_since) = (now, None);
+            self.moved_at = now;
             self.resumes += 1;
             return Some(Action::Resume);
         }
@@ -380,7 +394,11 @@ impl Migration {
         if at_source && !self.post_copied && unclear > UNCLEAR_AT_DESTINATION_SECONDS {
             return Some(Action::End(Verdict::Remains));
         }
-        let limit = if self.post_copied { RESUME_SECONDS } else { UNCLEAR_SECONDS };
+        // Nothing mends it any more where one half is gone; a source that has sent all may wait for a destination's daemon.
+        let half_is_gone = source.is_inactive()
+            && *source != Presence::Present(Condition::ShutOffMigrated)
+            && matches!(destination, Presence::Present(_));
+        let limit = if self.post_copied && !half_is_gone { RESUME_SECONDS } else { UNCLEAR_SECONDS };
         (unclear > limit).then(|| Action::End(unclear_at(source, destination)))
     }
 }
@@ -393,6 +411,7 @@ fn unclear_at(source: &Presence, destination: &Presence) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Loss;
     use Condition::*;
     use Presence::{Absent, Present, Unknown};
 
@@ -495,8 +514,9 @@ mod tests {
     /// A guest whose third pass begins with little less than its second; what is done in it.
     fn action_on_slow_passes(course: Course, may_switch: bool) -> (Option<Action>, bool) {
         let mut migration = Migration::new(course, 0.0);
-        let look = |migration: &mut Migration, now, pass, remaining| {
-            let job = job(1000 * pass - remaining, remaining, pass);
+        // The passes begin with 1000, 400 and 340.
+        let look = |migration: &mut Migration, now, pass: u64, remaining| {
+            let job = job([1000, 1400, 1740][pass as usize - 1] - remaining, remaining, pass);
             migration.observe(now, &during(&Present(Running), Some(&job)), false)
         };
         look(&mut migration, 0.5, 1, 500);
@@ -632,11 +652,131 @@ mod tests {
         let mut migration = Migration::new(course(Technique::PostCopy), 0.0);
         let (moving, broken) = (Present(PausedPostCopy), Present(PausedPostCopyFailed));
         for second in 0_u32..1000 {
+            let job = job(second.into(), 900, 2);
+            assert_eq!(migration.observe(second.into(), &during(&moving, Some(&job)), false), None);
+        }
+        // TCP takes a while to notice.
+        for second in 1000_u32..1100 {
             assert_eq!(migration.observe(second.into(), &during(&moving, None), false), None);
         }
-        let let_go = (1000_u32..2000)
-            .find(|second| migration.observe((*second).into(), &during(&broken, None), false) == Some(Action::LetGo));
-        assert_eq!(let_go, Some(1061));
+        assert_eq!(acts_during(&mut migration, 1100, &broken, None), Some((1161, Action::LetGo)));
+    }
+
+    /// The first second from `start` on with an action, if libvirt's call stays out and the domain is seen so.
+    fn acts_during(
+        migration: &mut Migration,
+        start: u32,
+        source: &Presence,
+        job: Option<&JobStats>,
+    ) -> Option<(u32, Action)> {
+        (start..start + 3000).find_map(|second| {
+            migration.observe(second.into(), &during(source, job), false).map(|action| (second, action))
+        })
+    }
+
+    #[test]
+    fn a_post_copy_of_which_nothing_crosses_is_given_up_though_a_call_is_out() {
+        // The destination hangs, and the network holds.
+        let mut migration = Migration::new(course(Technique::PostCopy), 0.0);
+        let (moving, half, job) = (Present(PausedPostCopy), Present(RunningPostCopy), job(1, 999, 2));
+        assert_eq!(acts_during(&mut migration, 0, &moving, Some(&job)), Some((1201, Action::LetGo)));
+        let sight = Sight { job: Some(&job), ..after(&moving, &half) };
+        let end = migration.observe(1202.0, &sight, false);
+        assert!(matches!(end, Some(Action::End(Verdict::NeedsRecovery(_)))), "{end:?}");
+    }
+
+    #[test]
+    fn a_source_that_does_not_answer_about_a_domain_is_waited_for_as_what_it_said_last() {
+        let silent = Unknown("no answer".into());
+        for (last, limit) in [(Running, 600), (PausedPostCopy, 1200), (PausedPostCopyFailed, 60), (ShutOff, 60)] {
+            let mut migration = Migration::new(course(Technique::PostCopy), 0.0);
+            assert_eq!(migration.observe(0.0, &during(&Present(last), None), false), None);
+            let since = if last == Running { 1 } else { 0 };
+            let let_go = Some((since + limit + 1, Action::LetGo));
+            assert_eq!(acts_during(&mut migration, 1, &silent, None), let_go, "{last}");
+        }
+    }
+
+    #[test]
+    fn a_cancellation_without_effect_is_not_asked_for_ever() {
+        // The switch-over has begun and the destination does not take the guest over, or libvirt sets it up and hangs.
+        for source in [Present(PausedMigration), Present(Running)] {
+            let (waits, job) = (Present(PausedMigration), job(0, 1000, 1));
+            let let_go = || {
+                let mut migration = Migration::new(course(Technique::PreCopy), 0.0);
+                migration.want_abort(Cause::Interrupted);
+                let acts = |second: u32| migration.observe(second.into(), &during(&source, Some(&job)), false);
+                let actions: Vec<_> = (0..=601).map(acts).collect();
+                let (last, asked) = actions.split_last().unwrap();
+                assert!(asked.iter().all(|action| *action == Some(Action::Abort)), "{asked:?}");
+                assert_eq!(*last, Some(Action::LetGo));
+                migration
+            };
+            let sight = Sight { job: Some(&job), ..after(&source, &waits) };
+            let mut migration = let_go();
+            let ends = [602.0, 603.0].map(|now| migration.observe(now, &sight, false));
+            assert!(matches!(ends, [Some(Action::Abort), Some(Action::End(Verdict::NeedsRecovery(_)))]), "{ends:?}");
+            // The cancellation has its effect after all.
+            let (mut migration, runs) = (let_go(), Present(Running));
+            assert_eq!(migration.observe(602.0, &sight, false), Some(Action::Abort));
+            let ends = [603.0, 604.0].map(|now| migration.observe(now, &after(&runs, &Absent), false));
+            assert_eq!(ends, [None, Some(Action::End(Verdict::Remains))]);
+        }
+    }
+
+    #[test]
+    fn a_time_limit_holds_for_a_migration_that_tells_nothing_of_itself() {
+        let limited = Course { timeout_seconds: Some(30.0), ..course(Technique::PreCopy) };
+        let mut migration = Migration::new(limited, 0.0);
+        assert_eq!(acts_during(&mut migration, 0, &Present(Running), None), Some((31, Action::Abort)));
+    }
+
+    #[test]
+    fn what_ends_on_both_hosts_after_its_call_was_let_go_is_lost() {
+        let gone = Present(ShutOff);
+        let let_go = || {
+            let mut migration = Migration::new(course(Technique::PostCopy), 0.0);
+            migration.observe(0.0, &during(&Present(PausedPostCopy), None), false);
+            assert!(acts_during(&mut migration, 1, &gone, None).is_some());
+            migration
+        };
+        let mut migration = let_go();
+        let end = [100.0, 101.0].map(|now| migration.observe(now, &after(&gone, &gone), false));
+        assert!(matches!(end[1], Some(Action::End(Verdict::Lost(Loss::BothHalves, _)))), "{end:?}");
+        // A later call has returned without an error: then it arrived, and has ended since.
+        let mut migration = let_go();
+        migration.observe(100.0, &during(&Present(PausedPostCopy), None), false);
+        let end = [101.0, 102.0].map(|now| migration.observe(now, &after(&gone, &gone), false));
+        assert!(matches!(end[1], Some(Action::End(Verdict::Gone(..)))), "{end:?}");
+    }
+
+    #[test]
+    fn a_source_that_has_sent_all_waits_for_a_destination_that_does_not_say_so() {
+        let sent = Present(ShutOffMigrated);
+        for destination in [Unknown("no answer".into()), Present(RunningPostCopy)] {
+            let mut migration = Migration::new(course(Technique::PostCopy), 0.0);
+            // It sent for long, and nothing crossed at last.
+            migration.observe(0.0, &during(&Present(PausedPostCopy), None), false);
+            migration.observe(500.0, &during(&Present(PausedPostCopy), None), false);
+            for second in 501_u32..1100 {
+                assert_eq!(migration.observe(second.into(), &after(&sent, &destination), true), None, "{second}");
+            }
+            let ends = [1100.0, 1101.0].map(|now| migration.observe(now, &after(&sent, &Present(Running)), true));
+            assert_eq!(ends[1], Some(Action::End(Verdict::Migrated)));
+        }
+    }
+
+    #[test]
+    fn nor_once_the_domain_has_left_the_source() {
+        let mut migration = Migration::new(course(Technique::PostCopy), 0.0);
+        // Its emulator at the source was killed, and the one at the destination does not answer.
+        let (moving, gone, half) = (Present(PausedPostCopy), Present(ShutOff), Present(RunningPostCopy));
+        migration.observe(0.0, &during(&moving, Some(&job(1, 999, 1))), false);
+        assert_eq!(acts_during(&mut migration, 1, &gone, None), Some((62, Action::LetGo)));
+        let mut looks = (63_u32..1000).map(|second| migration.observe(second.into(), &after(&gone, &half), true));
+        let places = Places { source: gone.clone(), destination: half.clone() };
+        let unclear = Verdict::NeedsRecovery(Trouble::Unclear { places });
+        assert_eq!(looks.position(|action| action == Some(Action::End(unclear.clone()))), Some(121 - 63));
     }
 
     #[test]

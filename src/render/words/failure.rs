@@ -83,7 +83,12 @@ impl fmt::Display for Trouble {
                 f.write_str("a fault of tsmig's own has ended the watch over it, and where it is now is not known")
             }
             Self::Unclear { places: Places { source, destination } } => {
-                write!(f, "it is {source} at the source and {destination} at the destination")
+                write!(f, "it is {source} at the source and {destination} at the destination")?;
+                let half = Presence::Present(Condition::RunningPostCopy);
+                if *source == Presence::Present(Condition::ShutOff) && *destination == half {
+                    f.write_str(", where what had not arrived of its memory does not come any more")?;
+                }
+                Ok(())
             }
         }
     }
@@ -109,8 +114,7 @@ fn is_defined(presence: &Presence) -> bool {
 /// start` alone fails, since the half that is left counts as running.
 fn after_a_loss(hosts: &Names, domain: &str, persistent: bool, places: &Places) -> String {
     let halves = [(&hosts.source, &places.source), (&hosts.destination, &places.destination)];
-    let is_active = |presence: &Presence| matches!(presence, Presence::Present(condition) if condition.is_active());
-    let Some(half) = halves.iter().position(|(_, place)| is_active(place)) else {
+    let Some(half) = halves.iter().position(|(_, place)| place.is_active()) else {
         return match halves.iter().find(|(_, place)| is_defined(place)) {
             Some((host, _)) => {
                 format!(

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use tsmig_lab::{Lab, Node};
 
-use super::{assert_moved, assert_stayed, begin, kill_libvirtd};
+use super::{assert_moved, assert_stayed, begin, begin_unplugged, kill_libvirtd};
 use crate::harness::{Test, assert_states, run};
 
 pub const TESTS: &[(&str, Test)] = &[
@@ -15,6 +15,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("fault_destination_qemu_killed_in_pre_copy_leaves_the_guest_at_the_source", qemu_in_pre_copy),
     ("fault_destination_qemu_killed_in_post_copy_is_reported_lost_and_nothing_restarted", qemu_in_post_copy),
     ("fault_source_qemu_killed_in_post_copy_is_reported_lost_and_boots_again", source_qemu_in_post_copy),
+    ("fault_source_qemu_killed_while_the_other_hangs_is_not_waited_for", source_qemu_while_the_other_hangs),
 ];
 
 fn destination_in_pre_copy(lab: &Lab) -> Result<()> {
@@ -80,12 +81,29 @@ fn qemu_in_post_copy(lab: &Lab) -> Result<()> {
 }
 
 fn source_qemu_in_post_copy(lab: &Lab) -> Result<()> {
-    let (_, running) = begin(lab, "post-copy", "post-copy")?;
+    // The emulator at the destination is to notice it, see below.
+    let (_, running) = begin_unplugged(lab)?;
     kill(lab.qemu_pid(Node::HostA, "o1")?, Signal::SIGKILL)?;
     let error = running.end()?.expect(4, "o1", "lost")?;
     ensure!(error.contains("half at the source is gone"), "{error}");
     assert_states(lab, "o1", Some("shut off"), Some("running (post-copy failed)"))?;
     boots_again(lab, &error, Node::HostB, Node::HostA)
+}
+
+/// The emulator at the destination gets there by itself if it waits for a page while it holds QEMU's big lock.
+fn source_qemu_while_the_other_hangs(lab: &Lab) -> Result<()> {
+    let (_, running) = begin(lab, "post-copy", "post-copy")?;
+    let hung = lab.qemu_pid(Node::HostB, "o1")?;
+    kill(hung, Signal::SIGSTOP)?;
+    kill(lab.qemu_pid(Node::HostA, "o1")?, Signal::SIGKILL)?;
+    let ended = running.end();
+    kill(hung, Signal::SIGCONT)?;
+    let error = ended?.expect(4, "o1", "needs-recovery")?;
+    for words in ["shut off at the source and running (post-copy) at the destination", "does not come any more"] {
+        ensure!(error.contains(words), "{words}: {error}");
+    }
+    let again = run(lab, &["recover", "host-a", "host-b", "--output", "json"])?.expect(4, "o1", "lost")?;
+    boots_again(lab, &again, Node::HostB, Node::HostA)
 }
 
 /// Does what the report says after a loss: it boots on the one host, and its second definition goes from the other.
