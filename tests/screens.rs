@@ -1,7 +1,10 @@
 //! What a person sees while domains move: scripted events drawn on a terminal in memory, looked at as text.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps None or Err fails, as it should")]
 
-use indicatif::{InMemoryTerm, ProgressDrawTarget};
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use indicatif::{InMemoryTerm, ProgressDrawTarget, TermLike};
 use tsmig::domain::{Phase, Technique};
 use tsmig::engine::events::{Event, Timed};
 use tsmig::engine::migration::Progress;
@@ -18,19 +21,72 @@ fn failure(error: &str) -> Failure {
     Failure::Remains { host: "host-a".to_owned(), cause }
 }
 
+/// A terminal that keeps all that it has shown.
+#[derive(Debug)]
+struct Recording {
+    term: InMemoryTerm,
+    shown: Arc<Mutex<Vec<String>>>,
+}
+
+impl TermLike for Recording {
+    fn width(&self) -> u16 {
+        self.term.width()
+    }
+
+    fn height(&self) -> u16 {
+        self.term.height()
+    }
+
+    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
+        self.term.move_cursor_up(n)
+    }
+
+    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
+        self.term.move_cursor_down(n)
+    }
+
+    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
+        self.term.move_cursor_right(n)
+    }
+
+    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
+        self.term.move_cursor_left(n)
+    }
+
+    fn write_line(&self, s: &str) -> io::Result<()> {
+        self.term.write_line(s)
+    }
+
+    fn write_str(&self, s: &str) -> io::Result<()> {
+        self.term.write_str(s)
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.term.clear_line()
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.term.flush()?;
+        self.shown.lock().unwrap().push(self.term.contents());
+        Ok(())
+    }
+}
+
 /// A screen on which events are drawn, and what can be seen on it.
 struct Look {
     term: InMemoryTerm,
+    shown: Arc<Mutex<Vec<String>>>,
     screen: Screen,
 }
 
 impl Look {
     fn new(lines: u16, columns: u16, colors: bool) -> Self {
-        let term = InMemoryTerm::new(lines, columns);
+        let (term, shown) = (InMemoryTerm::new(lines, columns), Arc::default());
+        let recording = Recording { term: term.clone(), shown: Arc::clone(&shown) };
         // Without a limit on its rate: no draw is left out.
-        let target = ProgressDrawTarget::term_like(Box::new(term.clone()));
+        let target = ProgressDrawTarget::term_like(Box::new(recording));
         let bars = Bars::on(target, Terminal { lines, columns, colors });
-        Self { term, screen: Screen::Bars(Box::new(bars)) }
+        Self { term, shown, screen: Screen::Bars(Box::new(bars)) }
     }
 
     fn show(&mut self, event: Event) -> String {
@@ -112,6 +168,31 @@ upload-2 [=====>    ]  52 %  post-copy: 55.0 MiB left, 9.7 s to go, 47.6 Mbit/s
 mirror-1 [====>     ]  48 %  pre-copy: 55.0 MiB left, 9.7 s to go, 47.6 Mbit/s
 total    [=====>    ]  50 %  0s of 39.0 s predicted; 1 of 4 moved, 1 waiting"
     );
+}
+
+#[test]
+fn no_moment_shows_one_domain_with_another_ones_numbers() {
+    let mut look = Look::new(7, 80, false);
+    let progress = [("db-1", 96), ("db-2", 94), ("db-3", 92), ("db-4", 90), ("db-5", 88)];
+    let names = progress.map(|(name, _)| name);
+    look.start(&names);
+    for (name, percent) in progress {
+        look.launch(name, Technique::PreCopy);
+        look.phase(name, Phase::PreCopy);
+        look.progress(name, percent, 1);
+    }
+    for name in names {
+        look.done(name, DomainOutcome::Migrated, None);
+    }
+    let shown = std::mem::take(&mut *look.shown.lock().unwrap());
+    let mut seen = 0;
+    for row in shown.iter().flat_map(|screen| screen.lines()).filter(|line| line.contains('[')) {
+        for (name, percent) in progress.iter().filter(|(name, _)| row.starts_with(name)) {
+            assert!(row.contains("]   0 %") || row.contains(&format!("]  {percent} %")), "{name}: {row}");
+            seen += 1;
+        }
+    }
+    assert!(seen > names.len(), "{shown:?}");
 }
 
 #[test]

@@ -27,9 +27,10 @@ pub struct Bars {
     /// Columns that a row has for words.
     room: usize,
     total: ProgressBar,
-    rows: Vec<ProgressBar>,
-    /// In launch order.
+    /// In launch order; the first of them have rows.
     in_flight: Vec<Flight>,
+    /// The row of all that have none of their own.
+    others: Option<ProgressBar>,
     domains: usize,
     moved: usize,
     ended: usize,
@@ -61,6 +62,8 @@ struct Flight {
     technique: Technique,
     phase: Phase,
     progress: Progress,
+    /// Its own until it ends: a row that is handed on can be drawn with one domain's name and another's numbers.
+    row: Option<ProgressBar>,
 }
 
 impl Default for Bars {
@@ -78,8 +81,8 @@ impl Bars {
             style: ProgressStyle::default_bar(),
             room: 0,
             total: ProgressBar::hidden(),
-            rows: Vec::new(),
             in_flight: Vec::new(),
+            others: None,
             domains: 0,
             moved: 0,
             ended: 0,
@@ -108,7 +111,8 @@ impl Bars {
             }
             Event::Done(report) => self.done(report),
             Event::Report(report) => {
-                self.rows.drain(..).for_each(|row| row.finish_and_clear());
+                let rows = self.in_flight.drain(..).filter_map(|flight| flight.row);
+                rows.chain(self.others.take()).for_each(|row| row.finish_and_clear());
                 self.total.finish_and_clear();
                 self.line(&outcome_line(report));
                 return;
@@ -135,13 +139,22 @@ impl Bars {
     }
 
     fn launch(&mut self, domain: &str, technique: Technique) {
-        self.in_flight.retain(|flight| flight.domain != domain);
+        self.land(domain);
         self.in_flight.push(Flight {
             domain: domain.to_owned(),
             technique,
             phase: Phase::Starting,
             progress: Progress::default(),
+            row: None,
         });
+    }
+
+    /// Takes a domain off the screen.
+    fn land(&mut self, domain: &str) {
+        let Some(place) = self.in_flight.iter().position(|flight| flight.domain == domain) else { return };
+        if let Some(row) = self.in_flight.remove(place).row {
+            clear(&self.screen, &row);
+        }
     }
 
     fn with(&mut self, domain: &str, change: impl FnOnce(&mut Flight)) {
@@ -151,7 +164,7 @@ impl Bars {
     }
 
     fn done(&mut self, report: &DomainReport) {
-        self.in_flight.retain(|flight| flight.domain != report.domain);
+        self.land(&report.domain);
         self.ended += 1;
         let (sign, color, end) = match (report.outcome, report.error()) {
             (DomainOutcome::Migrated, _) => {
@@ -166,33 +179,30 @@ impl Bars {
 
     /// Brings the bars in line with what is in flight.
     fn update(&mut self) {
-        let room = usize::from(self.terminal.lines.saturating_sub(OTHER_LINES)).max(1);
-        let shown = self.in_flight.len().min(room);
-        let rest = self.in_flight.len() - shown;
-        let wanted = shown + usize::from(rest > 0);
-        while self.rows.len() > wanted {
-            if let Some(row) = self.rows.pop() {
-                row.finish_and_clear();
-                self.screen.remove(&row);
-            }
-        }
-        while self.rows.len() < wanted {
-            let row = self.screen.insert_before(&self.total, ProgressBar::new(100));
-            row.set_style(self.style.clone());
-            self.rows.push(row);
-        }
-        for (row, flight) in self.rows.iter().zip(&self.in_flight[..shown]) {
-            row.set_prefix(escape_line(&flight.domain).into_owned());
-            row.set_position(flight.progress.percent.into());
-            row.set_message(flight.words(self.room));
-        }
         let percent = |flights: &[Flight]| flights.iter().map(|f| u64::from(f.progress.percent)).sum::<u64>();
-        if let Some(row) = self.rows.get(shown) {
-            row.set_prefix("others");
-            row.set_position(percent(&self.in_flight[shown..]) / rest as u64);
-            row.set_message(format!("{rest} more on their way"));
-        }
         let sum = percent(&self.in_flight) + 100 * self.ended as u64;
+        let room = usize::from(self.terminal.lines.saturating_sub(OTHER_LINES)).max(1);
+        let rows = room.min(self.in_flight.len());
+        let (shown, rest) = self.in_flight.split_at_mut(rows);
+        for flight in shown {
+            let words = flight.words(self.room);
+            let below = self.others.as_ref().unwrap_or(&self.total);
+            let row = flight.row.get_or_insert_with(|| {
+                let name = escape_line(&flight.domain).into_owned();
+                self.screen.insert_before(below, row(name, &self.style))
+            });
+            row.set_position(flight.progress.percent.into());
+            row.set_message(words);
+        }
+        if !rest.is_empty() {
+            let row = self
+                .others
+                .get_or_insert_with(|| self.screen.insert_before(&self.total, row("others".to_owned(), &self.style)));
+            row.set_position(percent(rest) / rest.len() as u64);
+            row.set_message(format!("{} more on their way", rest.len()));
+        } else if let Some(row) = self.others.take() {
+            clear(&self.screen, &row);
+        }
         self.total.set_position(sum / self.domains.max(1) as u64);
         let waiting = self.domains.saturating_sub(self.ended + self.in_flight.len());
         let (predicted, forecast) = (&self.predicted, &self.forecast);
@@ -210,6 +220,16 @@ impl Bars {
         // Where the terminal has gone away there is nobody to tell.
         let _ = self.screen.println(textwrap::fill(text, options));
     }
+}
+
+/// A row that is drawn from its first numbers on.
+fn row(name: String, style: &ProgressStyle) -> ProgressBar {
+    ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::hidden()).with_style(style.clone()).with_prefix(name)
+}
+
+fn clear(screen: &MultiProgress, row: &ProgressBar) {
+    row.finish_and_clear();
+    screen.remove(row);
 }
 
 impl Flight {
