@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use virt::connect::Connect;
 use virt::domain::Domain;
@@ -161,28 +161,38 @@ const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), D
 /// The way to a host's libvirt. One connection is opened after the other: sshd drops log-ins when many come at once.
 pub(crate) struct Door {
     pub(crate) endpoint: Endpoint,
-    opening: Mutex<()>,
+    /// Held while one is opened: when the host was silent last.
+    opening: Mutex<Option<(Instant, HostError)>>,
 }
 
 impl Door {
     pub(crate) fn new(endpoint: Endpoint) -> Arc<Self> {
-        Arc::new(Self { endpoint, opening: Mutex::new(()) })
+        Arc::new(Self { endpoint, opening: Mutex::default() })
     }
 
-    fn open(&self) -> Result<Connect, HostError> {
-        let _alone = lock(&self.opening);
+    /// Opens one for somebody who has waited for it since `asked`. If the host has been silent to another since, it is not tried
+    /// again: all who wait would wait one after the other for a host that is down.
+    fn open(&self, asked: Instant) -> Result<Connect, HostError> {
+        let mut silence = lock(&self.opening);
+        if let Some((_, error)) = silence.as_ref().filter(|(at, _)| *at > asked) {
+            return Err(error.clone());
+        }
         let mut pauses = PAUSES.into_iter();
         loop {
             match (self.endpoint.open(), pauses.next()) {
                 (Err(error), Some(pause)) if error.message.contains(SSHD_IS_BUSY) => thread::sleep(pause),
-                (opened, _) => return opened,
+                (opened, _) => {
+                    let silent = opened.as_ref().err().filter(|error| error.kind == HostErrorKind::NoConnection);
+                    *silence = silent.map(|error| (Instant::now(), error.clone()));
+                    return opened;
+                }
             }
         }
     }
 }
 
 /// What is done to each new connection of a [`Line`]; what it gives is kept as long as the connection.
-type Prepare = Box<dyn Fn(&Connect) -> Option<Subscription> + Send + Sync>;
+type Prepare = Arc<dyn Fn(&Connect) -> Option<Subscription> + Send + Sync>;
 
 /// One connection for short calls, opened again when it has died, or has left a question unanswered.
 pub(crate) struct Line {
@@ -233,7 +243,7 @@ impl Line {
         door: Arc<Door>,
         prepare: impl Fn(&Connect) -> Option<Subscription> + Send + Sync + 'static,
     ) -> Self {
-        Self { door, current: Mutex::default(), prepare: Box::new(prepare) }
+        Self { door, current: Mutex::default(), prepare: Arc::new(prepare) }
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -305,6 +315,7 @@ impl Line {
     }
 
     fn current(&self) -> Result<(Connect, Domains), HostError> {
+        let asked = Instant::now();
         let mut current = lock(&self.current);
         if let Some(open) = current.as_ref().filter(|open| open.connection.is_alive().unwrap_or(false)) {
             return Ok((open.connection.clone(), open.domains.clone()));
@@ -312,8 +323,10 @@ impl Line {
         if let Some(dead) = current.take() {
             dead.close();
         }
-        let (connection, domains) = (self.door.open()?, Domains::default());
-        let subscription = (self.prepare)(&connection);
+        let (connection, domains) = (self.door.open(asked)?, Domains::default());
+        let (prepare, new) = (Arc::clone(&self.prepare), connection.clone());
+        let subscription = within(ANSWER_LIMIT, move || prepare(&new))
+            .ok_or_else(|| self.endpoint().silent(HostErrorKind::NoAnswer, ANSWER_LIMIT))?;
         let (shared, known) = (connection.clone(), domains.clone());
         *current = Some(Open { connection: shared, domains: known, _subscription: subscription });
         Ok((connection, domains))
@@ -467,6 +480,20 @@ mod tests {
         assert_eq!(ssh_arguments("qemu+ssh://root@host-a:2222/system?command=/x/y"), "-p 2222 root@host-a");
         assert_eq!(ssh_arguments("qemu+ssh://[fe80::1]/system"), "fe80::1");
         assert_eq!(ssh_arguments("qemu+ssh://[fe80::1]:22/system"), "-p 22 fe80::1");
+    }
+
+    #[test]
+    fn many_who_wait_for_a_host_that_is_silent_wait_for_one_try() {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let door =
+            Door::new(Endpoint { name: "t".to_owned(), uri: format!("qemu+tcp://{address}/system"), shell: true });
+        let asked = Instant::now();
+        let refused = door.open(asked).err();
+        assert!(refused.is_some() && lock(&door.opening).is_none(), "a refusal costs no time");
+        let silence = door.endpoint.silent(HostErrorKind::NoConnection, OPEN_LIMIT);
+        *lock(&door.opening) = Some((Instant::now(), silence.clone()));
+        assert_eq!(door.open(asked).err(), Some(silence));
+        assert_eq!(door.open(Instant::now()).err(), refused, "who asks later tries");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! `virt` 0.5 hands bulk statistics out as raw pointers that it never frees, builds a `Vec` from a null pointer
 //! if a domain has no job, swallows the error of `virDomainGetState`, and has no wrapper for starting
-//! post-copy, dirty-rate measurement and job events. Each function here is a thin, safe replacement: what goes in
+//! post-copy, dirty-rate measurement, a guest's memory and job events. Each function here is a thin, safe replacement: what goes in
 //! is a live `virt` object, what comes out is owned Rust data.
 #![allow(unsafe_code)]
 
@@ -214,6 +214,13 @@ pub(crate) fn abort_job(domain: &Domain) -> Result<(), Error> {
 pub(crate) fn start_dirty_rate(domain: &Domain, seconds: u8) -> Result<(), Error> {
     // SAFETY: the domain is alive while it is borrowed.
     check(unsafe { sys::virDomainStartDirtyRateCalc(domain.as_ptr(), seconds.into(), 0) })
+}
+
+/// `virDomainMemoryPeek`: a piece of the guest's memory, from a physical address of the guest's on.
+pub(crate) fn peek(domain: &Domain, address: u64, piece: &mut [u8]) -> Result<(), Error> {
+    let (size, physical) = (piece.len(), sys::VIR_MEMORY_PHYSICAL);
+    // SAFETY: the domain is alive while it is borrowed, and there is room for `size` bytes.
+    check(unsafe { sys::virDomainMemoryPeek(domain.as_ptr(), address, size, piece.as_mut_ptr().cast(), physical) })
 }
 
 /// `virNodeGetMemoryStats`: the host's memory by kind (`total`, `free`, `buffers`, `cached`; `available` from libvirt 12.3

@@ -176,7 +176,8 @@ fn notes(source: &Profile, facts: &Facts, plan: &Plan) -> Vec<Note> {
         notes.push(Note::NotKnown { destination: destination(), domains });
     }
     notes.extend(plan.hosts.iter().filter_map(route_assumed));
-    let silent = |domain: &DomainProfile| domain.unused_bytes.is_none() && domain.learned.is_none();
+    let silent =
+        |domain: &DomainProfile| domain.filled_bytes.or(domain.unused_bytes).is_none() && domain.learned.is_none();
     notes.extend(assumed(source, plan, silent, |domains| Note::MemoryAssumed { domains }));
     let unmeasured =
         |domain: &DomainProfile| domain.dirty_rate_unknown && domain.learned.is_none_or(|seen| seen.writes.is_none());
@@ -325,13 +326,15 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_say_how_much_memory_is_free_is_named_unless_it_was_seen_to_move() {
+    fn who_does_not_say_how_much_memory_is_free_is_named_unless_it_was_looked_at_or_seen_to_move() {
         let running = |name: &'static str| (name, name, DomainState::Running);
-        let domains = [running("says"), running("silent"), running("known"), ("off", "off", DomainState::ShutOff)];
+        let off = ("off", "off", DomainState::ShutOff);
+        let domains = [running("says"), running("silent"), running("known"), running("seen"), off];
         let mut source = fixture::host("a", &domains);
         source.domains[1..].iter_mut().for_each(|domain| domain.unused_bytes = None);
         let learned = Learned { crossing_bytes: 1, writes: None, migrations: 1, of: Teacher::Itself };
         source.domains[2].learned = Some(learned);
+        source.domains[3].filled_bytes = Some(1);
         let plan = plan(source, &fixture::host("b", &[]), &[], &Demands::default(), Some(&facts()));
         assert_eq!(plan.notes, [Note::MemoryAssumed { domains: vec!["silent".to_owned()] }]);
     }

@@ -172,6 +172,9 @@ pub struct DomainProfile {
     /// How much of it the guest says is free, in bytes, if it says so.
     #[serde(default)]
     pub unused_bytes: Option<u64>,
+    /// How much of it is not blank, in bytes, by a look at some of its pages; `None` if nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filled_bytes: Option<u64>,
     /// How fast it dirties memory as libvirt measures it, in bytes per second; 0 if it does not.
     #[serde(default)]
     pub dirty_bytes_per_second: f64,
@@ -199,6 +202,11 @@ impl DomainProfile {
     /// How much of its memory is backed by host memory, in bytes; all of it if that is not known.
     pub(crate) fn backed_bytes(&self) -> u64 {
         if self.resident_bytes > 0 { self.resident_bytes } else { self.memory_bytes }
+    }
+
+    /// Whether it was seen how much of its memory crosses, now or when it moved.
+    pub(crate) fn is_fullness_known(&self) -> bool {
+        self.filled_bytes.is_some() || self.earlier_migrations() > 0
     }
 
     /// How many migrations of this very domain something is known from.
@@ -274,6 +282,7 @@ pub(crate) mod fixture {
             memory_bytes: 1,
             resident_bytes: 1,
             unused_bytes: Some(0),
+            filled_bytes: None,
             dirty_bytes_per_second: 0.0,
             dirty_rate_unknown: false,
             outbound_bits_per_second: 0.0,

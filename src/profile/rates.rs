@@ -1,7 +1,7 @@
 //! From counters to rates: adds the samples of a host over a window up, and never gives a negative or absurd rate, whatever the
 //! counters do. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::iter::zip;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,6 +23,8 @@ pub struct SamplingWindow {
     /// By domain UUID, when it had last told of its memory as the window began, in seconds since 1970.
     told_at_first: BTreeMap<String, u64>,
     started_at_seconds: Option<f64>,
+    /// By domain UUID, how much of its memory is not blank, in bytes.
+    filled: HashMap<String, u64>,
 }
 
 /// The dirty rates that were measured of a domain. A single measurement samples 512 pages for each GiB and so says
@@ -150,6 +152,11 @@ impl SamplingWindow {
         self.last.as_ref().map_or(&[], |sample| &sample.domains)
     }
 
+    /// Takes in how much of the domains' memory was seen not to be blank, in bytes, by UUID.
+    pub(super) fn fill(&mut self, filled: Vec<(String, u64)>) {
+        self.filled.extend(filled);
+    }
+
     pub fn seconds(&self) -> f64 {
         match (&self.last, self.started_at_seconds) {
             (Some(last), Some(start)) => last.at_seconds - start,
@@ -245,6 +252,7 @@ impl SamplingWindow {
             // The emulator's own memory is in its resident size too; the guest's can't be more than it has.
             resident_bytes: resident.min(sample.memory_bytes),
             unused_bytes: self.unused_bytes(sample),
+            filled_bytes: self.filled.get(&sample.uuid).map(|bytes| (*bytes).min(sample.memory_bytes)),
             dirty_bytes_per_second: dirty.unwrap_or(0.0),
             dirty_rate_unknown: dirty.is_none() && sample.state == DomainState::Running,
             outbound_bits_per_second: nics.iter().fold(0.0, |sum, nic| sum + nic.outbound_bits_per_second),

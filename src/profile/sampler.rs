@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::domain::DomainState;
 use crate::libvirt::xml::domain::Hardware;
-use crate::libvirt::{DomainSample, Host, HostError, HostErrorKind, Sample};
+use crate::libvirt::{DomainSample, Host, HostError, HostErrorKind, Sample, Turns};
 use crate::profile::mobility::Mobility;
 use crate::profile::ports::ASSUMED;
 use crate::profile::rates::SamplingWindow;
@@ -56,17 +56,25 @@ fn profile_host(
 ) -> Result<(Profile, Inventory), HostError> {
     let mut window = SamplingWindow::default();
     let mut asked = Asked::default();
+    let mut looking = None;
     // The window begins with the first sample, which an emulator that hangs may hold up.
     let (mut begun, mut due) = (None, Duration::ZERO);
     let (at_first, watched) = (host.idle_processors(), Instant::now());
+    let turns = Turns::default();
     loop {
-        let domains = host.sample()?;
+        let domains = turns.sample(host)?;
         let begun = *begun.get_or_insert_with(Instant::now);
         window.add(Sample { at_seconds: begun.elapsed().as_secs_f64(), domains });
         tick(due);
         let may_end = due >= timing.window.least() && window.is_still();
         if agreement.ends(index, due >= timing.window.most(), may_end) {
             break;
+        }
+        // Of the first host alone, which is the source of a plan: what stays does not cross.
+        if index == 0 && looking.is_none() {
+            let (domains, turns) = (window.last().to_vec(), turns.clone());
+            let until = Instant::now() + timing.window.least().max(LOOKED_WITHIN);
+            looking = Some(host.aside(move |host| host.fullness(&domains, &turns, until)));
         }
         measure_dirty_rates(host, window.last(), &mut asked);
         due = timing.next(due, begun.elapsed());
@@ -78,9 +86,10 @@ fn profile_host(
     let until = Instant::now() + MEASURED_WITHIN;
     while window.awaits_dirty_rates(&asked.measured) && Instant::now() < until {
         thread::sleep(BETWEEN_LOOKS);
-        let (domains, begun) = (host.sample()?, begun.unwrap_or(watched));
+        let (domains, begun) = (turns.sample(host)?, begun.unwrap_or(watched));
         window.add(Sample { at_seconds: begun.elapsed().as_secs_f64(), domains });
     }
+    window.fill(looking.and_then(|looking| looking.join().ok()).unwrap_or_default());
     let processors = idle_between(at_first, host.idle_processors(), watched.elapsed());
     let persistent = host.persistent()?;
     let asked = Host::side_by_side([host], window.last(), |[host], domain| {
@@ -122,6 +131,9 @@ fn idle_between(begin: Option<(u32, Duration)>, end: Option<(u32, Duration)>, el
 
 /// How long a first dirty rate is waited for after the window. Chosen: twice what libvirt needs to measure one.
 const MEASURED_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long the memory of the guests is looked at if the window is shorter. Chosen: enough for a dozen guests.
+const LOOKED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Between two looks for it.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(250);

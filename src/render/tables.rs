@@ -19,7 +19,8 @@ use crate::units::{Rate, rate, size, span};
 
 /// The domains of a host with their traffic.
 pub fn profile(profile: &Profile) -> String {
-    let mut table = table(&["domain", "state", "memory", "resident", "dirties", "outbound", "inbound", "post-copy"]);
+    let columns = ["domain", "state", "memory", "resident", "not blank", "dirties", "outbound", "inbound", "post-copy"];
+    let mut table = table(&columns);
     for domain in &profile.domains {
         row(
             &mut table,
@@ -28,6 +29,7 @@ pub fn profile(profile: &Profile) -> String {
                 domain.state.to_string(),
                 size(domain.memory_bytes),
                 size(domain.resident_bytes),
+                domain.filled_bytes.map_or_else(|| "?".to_owned(), size),
                 format!("{}/s", size(domain.dirty_bytes_per_second as u64)),
                 traffic(domain.outbound_bits_per_second, &profile.migration_port),
                 traffic(domain.inbound_bits_per_second, &profile.migration_port),
@@ -35,7 +37,7 @@ pub fn profile(profile: &Profile) -> String {
             ],
         );
     }
-    right_align(&mut table, &[2, 3, 4, 5, 6]);
+    right_align(&mut table, &[2, 3, 4, 5, 6, 7]);
     let processors = |seen: Processors| format!(", {:.1} of {} processors idle", seen.idle, seen.count);
     format!(
         "{}: {} over {}, link {}{}{}\n{table}",

@@ -3,6 +3,7 @@
 pub(super) mod capabilities;
 pub mod domain;
 mod likeness;
+pub(super) mod memory;
 pub mod names;
 pub(super) mod net_device;
 pub mod network;

@@ -115,8 +115,8 @@ impl fmt::Display for Note {
             ),
             Self::MemoryAssumed { domains } => write!(
                 f,
-                "how much of their memory is free these do not say, and nothing was learned of it yet, so all that is backed is \
-                 taken to cross, which may be too much: {}; a guest with a balloon driver says it after \
+                "how much of their memory is free these do not say, it can't be looked at, and nothing was learned of it yet, so all \
+                 that is backed is taken to cross, which may be too much: {}; a guest with a balloon driver says it after \
                  `virsh dommemstat DOMAIN --period 5 --live`",
                 named(domains)
             ),
