@@ -67,7 +67,7 @@ impl Known {
         let pair = |record: &&Record| {
             let hosts = Hosts { source: record.source.clone(), destination: record.destination.clone() };
             Pair {
-                crossing: lessons::crossing(records, &hosts),
+                crossing: lessons::crossing(records, &hosts, None),
                 proven: proofs::known(records, &hosts).len(),
                 source: hosts.source,
                 destination: hosts.destination,

@@ -34,11 +34,9 @@ const SEEN_WHOLE: f64 = 1.5;
 /// Adds to the profile of the source what is known of its domains and of the way to the destination.
 /// `link` is the capacity of the slower of the two links, in bits per second.
 pub(crate) fn teach(records: &[Record], hosts: &Hosts, link: f64, source: &mut Profile) {
-    let there = About::new(records, hosts);
+    source.crossing = crossing(records, hosts, Some(link));
     // Where nothing is known of this way, the way back stands for it.
-    let back = About::new(records, &hosts.reversed());
-    source.crossing = there.crossing(Some(link)).or_else(|| back.crossing(Some(link)));
-    let others = there.share_of_others().or_else(|| back.share_of_others());
+    let others = share_of_others(records, hosts).or_else(|| share_of_others(records, &hosts.reversed()));
     for domain in &mut source.domains {
         let bytes = domain.backed_bytes();
         let learned = |lesson: DomainLesson, of| Learned {
@@ -80,60 +78,61 @@ impl DomainLesson {
     }
 }
 
-/// What is believed of migrations from the one host to the other, on the link of the last run.
-pub(crate) fn crossing(records: &[Record], hosts: &Hosts) -> Option<Crossing> {
-    About::new(records, hosts).crossing(None)
+/// What is believed of migrations from one host to another, by the newest runs on a link of that capacity, in bits per second; by
+/// default that of the last run.
+pub(crate) fn crossing(records: &[Record], hosts: &Hosts, link: Option<f64>) -> Option<Crossing> {
+    let back = hosts.reversed();
+    let link = link.or_else(|| runs(records, hosts).next().map(|run| run.link_bits_per_second))?;
+    let newest =
+        |hosts: &Hosts| -> Vec<Crossing> { runs(records, hosts).filter(|run| run.is_of(link)).take(NEWEST).collect() };
+    let (there, back) = (newest(hosts), newest(&back));
+    // Where nothing is known of this way, the way back stands for it.
+    let known = if there.is_empty() { &back } else { &there };
+    let apart = |runs: &[Crossing]| -> Vec<f64> { runs.iter().filter_map(|run| run.setups_apart_seconds).collect() };
+    let (mut apart, of_back) = (apart(&there), apart(&back));
+    // One run tells little of how setups hold each other up, so the last one of the way back is heard, too; but two that agree tell
+    // more, since it is the destination that is busy with them.
+    let heard = match apart.len() {
+        0 => NEWEST,
+        1 | 2 => 1,
+        _ => 0,
+    };
+    apart.extend(of_back.into_iter().take(heard));
+    let believed = |value: f64, (least, most): (f64, f64)| value.clamp(least, most);
+    Some(Crossing {
+        // The slower of two makes a plan longer.
+        pace: -median(known.iter().map(|run| -believed(run.pace, Crossing::PACES)))?,
+        setup_seconds: median(known.iter().map(|run| believed(run.setup_seconds, Crossing::SETUPS)))?,
+        setups_apart_seconds: median(apart.into_iter().map(|seconds| believed(seconds, Crossing::APART))),
+        link_bits_per_second: link,
+        runs: known.len(),
+    })
 }
 
-/// What was seen of migrations from one host to another.
-struct About<'a> {
-    migrations: Vec<&'a Migrated>,
-    /// What each run showed, the oldest first.
-    runs: Vec<Crossing>,
-}
-
-impl<'a> About<'a> {
-    fn new(records: &'a [Record], hosts: &Hosts) -> Self {
-        let mut about = Self { migrations: Vec::new(), runs: Vec::new() };
-        for record in records.iter().filter(|record| hosts.are_of(record)) {
-            match record.shown {
-                Shown::Migration(ref migrated) => about.migrations.push(migrated),
-                Shown::Run { pace, setup_seconds, setups_apart_seconds, link_bits_per_second, .. } => {
-                    let run = Crossing { pace, setup_seconds, setups_apart_seconds, link_bits_per_second, runs: 1 };
-                    about.runs.extend(Some(run).filter(|_| link_bits_per_second > 0.0));
-                }
-                Shown::Proof { .. } => {}
-            }
+/// What each run from the one host to the other showed, the newest first.
+fn runs<'a>(records: &'a [Record], hosts: &'a Hosts) -> impl Iterator<Item = Crossing> + 'a {
+    records.iter().rev().filter(|record| hosts.are_of(record)).filter_map(|record| match record.shown {
+        Shown::Run { pace, setup_seconds, setups_apart_seconds, link_bits_per_second, .. } => {
+            let run = Crossing { pace, setup_seconds, setups_apart_seconds, link_bits_per_second, runs: 1 };
+            Some(run).filter(|_| link_bits_per_second > 0.0)
         }
-        about
-    }
+        _ => None,
+    })
+}
 
-    /// By the newest runs on a link of that capacity, in bits per second; by default that of the last run.
-    fn crossing(&self, link: Option<f64>) -> Option<Crossing> {
-        let link = link.or_else(|| self.runs.last().map(|run| run.link_bits_per_second))?;
-        let runs: Vec<_> = self.runs.iter().rev().filter(|run| run.is_of(link)).take(NEWEST).collect();
-        let believed = |value: fn(&Crossing) -> Option<f64>, (least, most): (f64, f64)| {
-            median(runs.iter().filter_map(|run| Some(value(run)?.clamp(least, most))))
-        };
-        Some(Crossing {
-            // The slower of two makes a plan longer.
-            pace: -believed(|run| Some(-run.pace), (-Crossing::PACES.1, -Crossing::PACES.0))?,
-            setup_seconds: believed(|run| Some(run.setup_seconds), Crossing::SETUPS)?,
-            setups_apart_seconds: believed(|run| run.setups_apart_seconds, Crossing::APART),
-            link_bits_per_second: link,
-            runs: runs.len(),
-        })
-    }
-
-    /// Of a domain that never moved, by the others.
-    fn share_of_others(&self) -> Option<DomainLesson> {
-        let mut seen = HashSet::new();
-        let newest = self.migrations.iter().rev().filter(|migrated| seen.insert(&migrated.uuid));
-        let shares: Vec<f64> = newest.filter_map(|migrated| share(migrated)).collect();
-        let crosses = median(shares.iter().copied())?;
-        let lesson = DomainLesson { crosses, crossed_bytes: 0, writes: None, migrations: shares.len() };
-        (shares.len() >= FEWEST_OTHERS).then_some(lesson)
-    }
+/// Of a domain that never moved, by the others that moved from the one host to the other.
+fn share_of_others(records: &[Record], hosts: &Hosts) -> Option<DomainLesson> {
+    let mut seen = HashSet::new();
+    let migrations =
+        records.iter().rev().filter(|record| hosts.are_of(record)).filter_map(|record| match &record.shown {
+            Shown::Migration(migrated) => Some(migrated),
+            _ => None,
+        });
+    let newest = migrations.filter(|migrated| seen.insert(&migrated.uuid));
+    let shares: Vec<f64> = newest.filter_map(share).collect();
+    let crosses = median(shares.iter().copied())?;
+    let lesson = DomainLesson { crosses, crossed_bytes: 0, writes: None, migrations: shares.len() };
+    (shares.len() >= FEWEST_OTHERS).then_some(lesson)
 }
 
 /// What crossed of a domain's resident memory; `None` if that can't be.
@@ -331,6 +330,33 @@ mod tests {
         let mut hostile = Migrated { traffic_bits_per_second: -1e308, ..migrated("x", 500) };
         hostile.dirtied.push(Dirtied { seconds: 1.0, bytes: 10 });
         assert_eq!(writes(&[&hostile]), None);
+    }
+
+    #[test]
+    fn both_ways_tell_how_setups_hold_each_other_up() {
+        let run = |from, to, pace, apart: f64| {
+            let setups_apart_seconds = Some(apart).filter(|apart| apart.is_finite());
+            let link_bits_per_second = 1e9;
+            let shown =
+                Shown::Run { pace, seconds: 1.0, setup_seconds: 1.0, setups_apart_seconds, link_bits_per_second };
+            hosts(from, to).record(shown)
+        };
+        let learned = |records: &[Record]| {
+            taught(records).crossing.map(|seen| (seen.pace, seen.setups_apart_seconds.unwrap(), seen.runs))
+        };
+        let (there, back) = (|apart| run("a", "b", 0.8, apart), |apart| run("b", "a", 0.5, apart));
+        assert_eq!(learned(&[back(0.9)]), Some((0.5, 0.9, 1)));
+        assert_eq!(
+            learned(&[there(0.1), back(0.9)]),
+            Some((0.8, 0.9, 1)),
+            "the larger of two, and each way has its pace"
+        );
+        assert_eq!(learned(&[there(0.9), back(0.1), back(0.1), back(0.1)]), Some((0.8, 0.9, 1)), "no more are heard");
+        assert_eq!(learned(&[there(0.1), there(0.2), back(0.9), back(0.8)]), Some((0.8, 0.2, 2)));
+        let one_by_one = || there(f64::NAN);
+        assert_eq!(learned(&[one_by_one(), one_by_one(), one_by_one(), back(0.9)]), Some((0.8, 0.9, 3)));
+        let enough = [back(0.9), back(0.9), there(0.1), there(0.2), there(0.3)];
+        assert_eq!(learned(&enough), Some((0.8, 0.2, 3)));
     }
 
     #[test]

@@ -22,7 +22,9 @@ pub(super) struct Flight {
     leg_since: f64,
     pub(super) progress: Progress,
     progress_at: f64,
-    /// When it was compared last with what the model says of this leg, what had crossed then, and what remained.
+    /// Since when it has had this part of the link.
+    part_since: f64,
+    /// When it was compared last with what the model says of this part, what had crossed then, and what remained.
     compared: Option<(f64, u64, u64)>,
     /// All that the first pass goes through, as far as it was seen.
     whole: u64,
@@ -40,6 +42,7 @@ impl Flight {
             leg_since: now,
             progress: Progress::default(),
             progress_at: now,
+            part_since: now,
             compared: None,
             whole: 0,
             first_pass: None,
@@ -63,7 +66,13 @@ impl Flight {
     }
 
     fn enter(&mut self, leg: Leg, now: f64) {
-        (self.leg, self.leg_since, self.compared) = (leg, now, None);
+        (self.leg, self.leg_since) = (leg, now);
+        self.gets_another_part(now);
+    }
+
+    /// Others go by the link, or less of them: what crossed until now is not compared any more.
+    pub(super) fn gets_another_part(&mut self, now: f64) {
+        (self.part_since, self.compared) = (now, None);
     }
 
     pub(super) fn progress(&mut self, progress: &Progress, now: f64) {
@@ -85,14 +94,17 @@ impl Flight {
         (self.progress, self.progress_at) = (*progress, now);
     }
 
-    /// Bits per second that have crossed since it was asked last, within the same leg. A mean rate would lag behind. `None` where
-    /// it went by blank memory, which takes time of its own in the model.
-    pub(super) fn since_compared(&mut self) -> Option<f64> {
+    /// Bits per second that have crossed since it was asked last, by the same part of the link, and whether it went by blank memory
+    /// meanwhile. A mean rate would lag behind.
+    pub(super) fn since_compared(&mut self) -> Option<(f64, bool)> {
+        if self.progress_at < self.part_since {
+            return None;
+        }
         let now = (self.progress_at, self.progress.transferred, self.progress.remaining);
         let (then, crossed, remained) = self.compared.replace(now)?;
         let crossed = now.1.saturating_sub(crossed);
         let is_blank = remained.saturating_sub(now.2) as f64 > BLANK * crossed as f64;
-        (now.0 > then && !is_blank).then(|| crossed as f64 * 8.0 / (now.0 - then))
+        (now.0 > then).then(|| (crossed as f64 * 8.0 / (now.0 - then), is_blank))
     }
 
     /// Whether memory was seen to cross.
@@ -132,9 +144,10 @@ impl Flight {
         }
         let share = come_by / whole;
         let seen = bits(remaining) * bits(transferred) / come_by;
-        let (weight, expected) = match domain.earlier_migrations() {
-            0 => (share, bits(remaining) * image / whole),
-            _ => (share * share, (image - bits(transferred)).max(0.0)),
+        let (weight, expected) = if domain.is_fullness_known() {
+            (share * share, (image - bits(transferred)).max(0.0))
+        } else {
+            (share, bits(remaining) * image / whole)
         };
         (weight * seen + (1.0 - weight) * expected).min(bits(remaining))
     }

@@ -140,7 +140,7 @@ impl Forecaster {
             Event::Launch { domain, technique, .. } => self.launch(domain, *technique, now),
             Event::Phase { domain, phase } => self.with(domain, |flight| flight.phase(*phase, now)),
             Event::Progress { domain, progress } => self.with(domain, |flight| flight.progress(progress, now)),
-            Event::Done(report) => self.done(report),
+            Event::Done(report) => self.done(report, now),
             Event::Notice(notice) => self.notice(notice),
             // The last of all events.
             Event::Report(_) => return None,
@@ -168,17 +168,21 @@ impl Forecaster {
         self.in_flight.get_mut(domain).map(change);
     }
 
-    fn done(&mut self, report: &DomainReport) {
+    fn done(&mut self, report: &DomainReport, now: f64) {
         self.waiting.retain(|(name, _)| *name != report.domain);
         let Some(flight) = self.in_flight.shift_remove(&report.domain) else { return };
+        self.in_flight.values_mut().for_each(|other| other.gets_another_part(now));
         if report.outcome == DomainOutcome::Migrated {
             self.situation.arrived.push(flight.planned.domain);
             if let Some(kind) = self.kinds.get(&flight.planned.domain).copied() {
                 self.prove(kind);
             }
+            let domain = &self.profiles.source.domains[flight.planned.domain];
             let crossed = flight.first_pass.unwrap_or(report.bytes) as f64 * 8.0;
-            let expected = image_bits(&self.profiles.source.domains[flight.planned.domain]);
-            self.fullness.extend((crossed > 0.0 && expected > 0.0).then(|| crossed / expected));
+            let expected = image_bits(domain);
+            // Of those that were looked at it says nothing of the others.
+            let tells = domain.filled_bytes.is_none() && crossed > 0.0 && expected > 0.0;
+            self.fullness.extend(tells.then(|| crossed / expected));
         }
     }
 
@@ -218,7 +222,7 @@ impl Forecaster {
         let fullness = (1.0 + self.fullness.iter().sum::<f64>()) / (1.0 + self.fullness.len() as f64);
         for next in &moves {
             let domain = &mut source.domains[next.domain];
-            if domain.earlier_migrations() > 0 {
+            if domain.is_fullness_known() {
                 continue; // It has shown itself how full it is.
             }
             let image = (image_bits(domain) * fullness / 8.0).min(domain.memory_bytes as f64);
@@ -240,7 +244,9 @@ impl Forecaster {
             pace: self.situation.pace,
         };
         self.replanner.keep(&self.waiting, reason);
-        totals.total_seconds.map(|total| total - gain)
+        let moves: Vec<_> = self.waiting.iter().map(|(_, next)| *next).collect();
+        let (totals, _) = self.situation.predict(&source, destination, &moves, self.bandwidth_bits_per_second);
+        totals.total_seconds
     }
 
     /// Those in flight. What is being set up comes one after the other, as it was launched.

@@ -89,10 +89,11 @@ fn a_link_that_carries_half_takes_twice_as_long() {
     let rate = 11.0 * 1.048576 * 8.0 / 2.0;
     let at = |step: u32| (1.0 + 2.0 * f64::from(step), progress("x", 11 * u64::from(step), 100, rate));
     let rests: Vec<f64> = (1..=8).map(at).filter_map(|(now, progress)| hear(&mut forecaster, now, progress)).collect();
-    let last = rests.last().unwrap();
-    // 12 MiB are left.
-    let expected = f64::from(12 << 20) * 8.0 / (rate * 1e6);
-    assert!((last / expected - 1.0).abs() < 0.15, "{last} s, and not {expected} s: {rests:?}");
+    // Three of them say so, and then 56 MiB are left; 11 less each time, and what follows the last byte.
+    for (step, rest) in rests.iter().enumerate().skip(3) {
+        let expected = f64::from((100 - 11 * (step as u32 + 1)) << 20) * 8.0 / (rate * 1e6);
+        assert!((expected..expected + 0.6).contains(rest), "{rest} s, and not {expected} s: {rests:?}");
+    }
 }
 
 #[test]
@@ -255,6 +256,69 @@ fn what_one_domain_leaves_of_a_link_makes_it_no_faster_for_the_other() {
         hear(&mut forecaster, now, progress("y", second, 100 - 9 * second, 1.0));
     }
     let pace = forecaster.situation.pace;
+    assert!((0.9..1.1).contains(&pace), "{pace}");
+}
+
+#[test]
+fn what_has_just_ended_had_a_part_of_the_link_until_then() {
+    let names = ["x", "y", "z", "last"];
+    let (_, mut forecaster) = forecaster(&names);
+    for name in names {
+        hear(&mut forecaster, 0.0, launch(name));
+        hear(&mut forecaster, 1.0, Event::Phase { domain: name.to_owned(), phase: Phase::PreCopy });
+    }
+    // A link of 12 MiB/s that those which are left share; one ends every five seconds.
+    let mut crossed = 0;
+    for second in 1..=17 {
+        let (now, ended) = (1.0 + second as f64, (second - 1) / 5);
+        crossed += 12 / (4 - ended as u64);
+        for (place, name) in names.into_iter().enumerate().skip(ended) {
+            if second == 5 * (place + 1) {
+                hear(
+                    &mut forecaster,
+                    now,
+                    Event::Done(Box::new(DomainReport::new(name, name, DomainOutcome::Migrated))),
+                );
+            } else {
+                hear(&mut forecaster, now, progress(name, crossed, 100, 1.0));
+            }
+        }
+    }
+    let paces = &forecaster.paces.0;
+    assert!(paces.iter().all(|pace| (0.9..1.1).contains(pace)), "{paces:?}");
+    assert!(!paces.is_empty());
+}
+
+/// The pace after looks at "x" and "y" every 2.5 seconds, by what of each had crossed, and that with what remained, in MiB.
+fn pace_by(looks: impl Iterator<Item = [(u64, u64); 2]>) -> f64 {
+    let (_, mut forecaster) = forecaster(&["x", "y"]);
+    for name in ["x", "y"] {
+        hear(&mut forecaster, 0.0, launch(name));
+        hear(&mut forecaster, 1.0, Event::Phase { domain: name.to_owned(), phase: Phase::PreCopy });
+    }
+    for (number, look) in looks.enumerate() {
+        for (name, (transferred, of)) in ["x", "y"].into_iter().zip(look) {
+            let at = if name == "x" { 3.0 } else { 3.2 };
+            hear(&mut forecaster, at + 2.5 * number as f64, progress(name, transferred, of, 1.0));
+        }
+    }
+    forecaster.situation.pace
+}
+
+#[test]
+fn a_slow_link_is_seen_also_while_one_goes_by_some_blank_memory() {
+    let (full, some_blank) = (|look: u64| (4 * look, 100), |look: u64| (4 * look, 100 - 2 * look));
+    let pace = pace_by((1..=7).map(|look| [full(look), some_blank(look)]));
+    assert!((0.25..0.35).contains(&pace), "{pace}");
+    let pace = pace_by((1..=7).map(|look| [some_blank(look); 2]));
+    assert_eq!(pace, 1.0, "if both do, that takes time, too");
+}
+
+#[test]
+fn a_link_that_is_gone_is_not_slow() {
+    // Half of the link each, then nothing.
+    let crossed = |look: u64| (14 * look.min(5), 100);
+    let pace = pace_by((1..=12).map(|look| [crossed(look); 2]));
     assert!((0.9..1.1).contains(&pace), "{pace}");
 }
 

@@ -15,6 +15,7 @@ mod networks;
 mod preflight;
 mod readme;
 mod releases;
+mod replanning;
 mod saved_plans;
 #[path = "../support/schema.rs"]
 mod schema;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         networks::TESTS,
         readme::TESTS,
         releases::TESTS,
+        replanning::TESTS,
         screen::TESTS,
         watching::TESTS,
     ]

@@ -120,6 +120,16 @@ fn a_guest_that_was_seen_to_write_too_fast_for_pre_copy_goes_by_post_copy() {
 }
 
 #[test]
+fn what_is_not_blank_now_counts_rather_than_what_crossed_when_it_moved() {
+    let (mut source, destination) = lone();
+    source.domains[0].learned = learned(IMAGE / 2, None);
+    source.domains[0].filled_bytes = Some(IMAGE / 4);
+    assert_eq!(step(&planned(&source, &destination), "x").predicted.bytes, Some(IMAGE / 4));
+    source.domains[0].filled_bytes = Some(u64::MAX);
+    assert_eq!(step(&planned(&source, &destination), "x").predicted.bytes, Some(128 << 20), "no more than it has");
+}
+
+#[test]
 fn the_range_is_narrower_for_what_is_known_and_a_window_has_to_hold_its_upper_end() {
     let (mut source, destination) = lone();
     let range = |plan: &Plan| {

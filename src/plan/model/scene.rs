@@ -117,8 +117,9 @@ impl Guest {
         let (outbound, inbound) = traffic(domain);
         let crosses = |unused: u64| (domain.memory_bytes as f64 - FREE_IS_ZERO * unused as f64).max(0.0);
         let assumed = domain.unused_bytes.map_or(f64::INFINITY, crosses).min(domain.backed_bytes() as f64);
-        let seen = domain.learned.map(|learned| learned.crossing_bytes.min(domain.memory_bytes) as f64);
-        let image = seen.unwrap_or(assumed) * 8.0;
+        // What it is now says more than what it was when it moved.
+        let seen = domain.filled_bytes.or(domain.learned.map(|learned| learned.crossing_bytes));
+        let image = seen.map_or(assumed, |bytes| bytes.min(domain.memory_bytes) as f64) * 8.0;
         let by_traffic = DIRTIED_BY_TRAFFIC * (outbound + inbound);
         // libvirt measures what the traffic dirties, too.
         let measured = if runs(domain) { rate(domain.dirty_bytes_per_second * 8.0) } else { 0.0 };
