@@ -1,6 +1,8 @@
 //! The README's tables of measurements are the ones that the kept raw results give.
 #![allow(dead_code, reason = "the benchmarks use what the tests do not")]
 
+#[path = "../benches/evacuations/baseline.rs"]
+mod baseline;
 #[path = "../benches/evacuations/results.rs"]
 mod results;
 

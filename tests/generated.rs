@@ -67,7 +67,11 @@ const HOOK_VARIABLES: [Key; 11] = [
     Key { name: "TSMIG_DESTINATION_URI", value: "all", about: "Its libvirt URI." },
     Key { name: "TSMIG_DOMAIN", value: "domain", about: "The domain's name." },
     Key { name: "TSMIG_UUID", value: "domain", about: "Its UUID." },
-    Key { name: "TSMIG_TECHNIQUE", value: "domain", about: "How it moves: pre-copy, post-copy or offline." },
+    Key {
+        name: "TSMIG_TECHNIQUE",
+        value: "domain",
+        about: "How it moves: pre-copy, post-copy, hybrid or offline; after a domain, how it did.",
+    },
     Key {
         name: "TSMIG_OUTCOME",
         value: "after",
@@ -114,7 +118,8 @@ fn the_manual_of_the_configuration() {
     let about = "Programs that `tsmig evacuate` runs where something is to be moved: an absolute path, or a list of it and \
                  arguments, with no shell between. A program that is not there or not executable is an error before \
                  anything is done. What a hook prints is shown where it fails: its last line. --dry-run names the hooks \
-                 and runs none; `tsmig recover` runs none.";
+                 and runs none; `tsmig recover` runs none. `tsmig rehearse` runs them on each of its ways, with source and \
+                 destination exchanged on the way back.";
     section("[hooks]", about, rows(&keys::HOOKS));
     page.control("SH", ["ENVIRONMENT OF THE HOOKS"]).text([roman("In brackets, which hooks have it.")]);
     for variable in HOOK_VARIABLES {

@@ -41,9 +41,10 @@ const AFTER_HELP: &str = "\
 A HOST is a libvirt URI or a name: `[hosts.NAME] uri` of the configuration, else qemu+ssh://NAME/system. ssh \
 never asks for anything: `ssh -o BatchMode=yes NAME true` has to succeed. A URI with no_tty=0 lets it ask.
 
-Exit status: 0 all selected domains are at the destination (or the plan or profile was printed); 1 nothing was \
-moved; 2 usage or configuration; 3 some domains don't run at the destination: they remain at the source, ended by \
-themselves, or an error has paused them; or nothing gets through to one that has arrived; 4 a domain is between the hosts or lost; 130 interrupted.";
+Exit status: 0 all selected domains are at the destination (or the plan or profile was printed); 1 this run moved \
+nothing; 2 usage or configuration; 3 some domains don't run at the destination: they remain at the source, ended by \
+themselves, or an error has paused them; or nothing gets through to one that has arrived; 4 a domain is between the \
+hosts or lost; 130 interrupted, and some domains remain or are between the hosts.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -72,7 +73,7 @@ pub(crate) struct OutputArgs {
     /// Form of the result on standard output. With json, evacuate prints one event per line.
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     pub output: Format,
-    /// No progress and no notices on standard error.
+    /// No progress and no notices on standard error, and evacuate does not print the plan. Errors and some warnings remain.
     #[arg(long, short, global = true, num_args = 0..=1, require_equals = true, value_name = "BOOLEAN", default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
     pub quiet: bool,
 }
@@ -97,13 +98,13 @@ pub(crate) struct EvacuateArgs {
     #[arg(long, short = 'n')]
     pub dry_run: bool,
     /// Run a plan that `plan --save` wrote. The hosts are profiled and examined again; if the plan no longer holds, the
-    /// changes are named and nothing moves.
+    /// changes are named and nothing moves. The options that make a plan can't be given with it.
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "only", "exclude", "from_report", "offline", "technique", "pre_copy", "post_copy", "first", "last", "concurrency",
         "objective", "post_copy_limit", "trust_destination", "bandwidth", "window_limit", "max_downtime",
     ])]
     pub plan: Option<PathBuf>,
-    /// Run the saved plan even if it no longer holds, as far as that is safe.
+    /// Run the saved plan even if it no longer holds. If a domain of it can't move any more, --partial is needed, too.
     #[arg(long, requires = "plan")]
     pub accept_drift: bool,
     /// Run the plan even if it may take longer than --window-limit.
@@ -126,14 +127,17 @@ pub(crate) struct EvacuateArgs {
     /// steady traffic before, nothing more is launched and the status is 3.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOLEAN", default_value_t = true, default_missing_value = "true", action = ArgAction::Set)]
     pub watch_arrivals: bool,
-    /// Launch in the order and as many at once as planned, whatever is seen meanwhile. Otherwise what waits is launched otherwise as
-    /// soon as that is expected to end all sooner, by more than the prediction may be off; and a pre-copy of the planner's choice is
-    /// switched to post-copy if its passes show that it takes five seconds longer, where its kind is proven.
+    /// Keep the planned order, concurrency and techniques. Without it, the domains that wait are launched in another order, or more
+    /// or fewer at once, if that ends clearly sooner; and a pre-copy that the planner chose is switched to post-copy if its passes
+    /// show that it takes five seconds longer and its kind is proven.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOLEAN", default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
     pub no_replan: bool,
     /// Write the report to a file as JSON, too.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    /// Whether it is one way of a rehearsal, which has none of the options above.
+    #[arg(skip)]
+    pub rehearsal: bool,
     #[command(flatten)]
     pub sampling: SamplingArgs,
     #[command(flatten)]
@@ -301,13 +305,15 @@ pub(crate) struct PlanningArgs {
     /// Move domains, too, that belong to a manager such as OpenStack Nova, oVirt or Pacemaker, which does not learn of it.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOLEAN", default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
     pub owned: bool,
-    /// One technique for all domains that no pattern below names, or auto for the best mix.
+    /// One technique for all domains that no pattern below names, or auto for the best mix. post-copy and hybrid need no proof
+    /// then, as with --trust-destination.
     #[arg(long, value_enum, default_value_t = TechniqueArg::Auto)]
     pub technique: TechniqueArg,
     /// These domains go by pre-copy; repeatable.
     #[arg(long, value_name = "PATTERN")]
     pub pre_copy: Vec<String>,
-    /// These domains go by post-copy; repeatable.
+    /// These domains go by post-copy, though nothing may have proven that the destination can load them, as with
+    /// --trust-destination; repeatable.
     #[arg(long, value_name = "PATTERN")]
     pub post_copy: Vec<String>,
     /// These domains are launched before all others, in the order given; repeatable.
@@ -319,7 +325,7 @@ pub(crate) struct PlanningArgs {
     /// At most this many migrations at once, or auto for the best number.
     #[arg(long, value_name = "N", default_value = "auto", value_parser = concurrency)]
     pub concurrency: std::option::Option<NonZeroUsize>,
-    /// Longest downtime that a pre-copy may be allowed which makes no headway, in steps from QEMU's 300ms, before --on-stall
+    /// If a pre-copy makes no headway, allow it more downtime, in steps from QEMU's 300ms up to this, before --on-stall
     /// applies. The plan counts on it.
     #[arg(long, value_name = "DURATION", value_parser = max_downtime)]
     pub max_downtime: Option<Duration>,

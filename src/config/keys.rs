@@ -71,8 +71,9 @@ pub const DOMAINS: [Key; 6] = [
     Key {
         name: "technique",
         value: "TECHNIQUE",
-        about: "pre-copy, post-copy, hybrid (a pass of pre-copy, then post-copy), or auto for the planner's choice. It beats the technique of [defaults]; \
-                --technique, --pre-copy and --post-copy beat it.",
+        about: "pre-copy, post-copy, hybrid (a pass of pre-copy, then post-copy), or auto for the planner's choice. \
+                post-copy and hybrid need no proof then, as with --trust-destination. It beats the technique of \
+                [defaults]; --technique, --pre-copy and --post-copy beat it.",
     },
     Key {
         name: "order",

@@ -53,6 +53,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("technique", "pre-copy, post-copy, hybrid or offline, and the same as in transfer"),
     ("transport", "one connection that is not encrypted, {\"tls\": false, \"channels\": 1}"),
     ("total_seconds", "seconds, 0 or more"),
+    ("filled_bytes", "a whole number of bytes, 0 or more, or left out where it is not known"),
     ("unused_bytes", "a whole number of bytes, 0 or more, or null where it is not known"),
     ("uuid", "the domain's UUID, unique on its host"),
     ("window_seconds", "seconds, 0 or more"),

@@ -7,7 +7,9 @@ const EXIT_STATUS: &str = r".SH EXIT STATUS
 All selected domains run at the destination; or the plan, profile or report was printed.
 .TP
 1
-Nothing was moved: a host is not reachable, a domain can't be moved, or any other error.
+This run moved nothing: a host is not reachable, a domain can't be moved, or any other error. What an earlier run had begun
+may have been seen to its end first. A rehearsal also ends so where domains have moved and can't return: they are named, with
+the command that brings them back.
 .TP
 2
 Usage or configuration.
@@ -17,10 +19,11 @@ Some selected domains don't run at the destination: they remain at the source, e
 them; or nothing gets through to one that has arrived. Each is named with its reason.
 .TP
 4
-A domain is between the hosts, or lost. It is named.
+A domain is between the hosts, or lost. It is named. See tsmig\-recover(1).
 .TP
 130
-Interrupted. What moved and what did not is named.
+Interrupted, and some domains remain; after a second interrupt some may be between the hosts, and tsmig\-recover(1) sees to
+them. What moved and what did not is named. If all had arrived, the status is 0.
 ";
 
 const HOSTS: &str = r".SH HOSTS
@@ -30,6 +33,18 @@ Over ssh tsmig opens several connections to each host, and ssh never asks for an
 .B ssh \-o BatchMode=yes NAME true
 has to succeed, by a key without a passphrase or one in ssh\-agent. A shared connection (ControlMaster) is not enough, since
 sshd serves ten sessions on one. A URI with no_tty=0 lets ssh ask.
+";
+
+const VALUES: &str = r".SH VALUES
+.TP
+.I PATTERN
+A domain\(aqs name, or a glob such as web\-*. A name beats a glob. A pattern that matches no domain is an error, with status 2.
+.TP
+.I RATE
+Bits or bytes a second, such as 100Mbit, 1Gbit, 12MB/s or 1GiB/s.
+.TP
+.I DURATION
+Such as 500ms, 30s, 5min or 2h.
 ";
 
 const FILES: &str = r".SH FILES
@@ -49,6 +64,9 @@ const ENVIRONMENT: &str = r".SH ENVIRONMENT
 .TP
 .B XDG_CONFIG_HOME
 Where the user's configuration is.
+.TP
+.B XDG_STATE_HOME
+Where the journals and experience.jsonl are, in its directory tsmig.
 .TP
 .B NO_COLOR
 No colours, whatever the terminal can show. They only repeat what the words say.
@@ -97,8 +115,11 @@ const EVACUATE: &[(&str, &str)] = &[
 pub fn complete(name: &str, page: &str) -> String {
     let end = page.find(".SH EXTRA").or_else(|| page.find(".SH VERSION")).unwrap_or(page.len());
     let mut text = page[..end].to_owned() + EXIT_STATUS;
-    if ["tsmig", "tsmig-evacuate", "tsmig-plan", "tsmig-profile", "tsmig-recover"].contains(&name) {
+    if ["tsmig", "tsmig-evacuate", "tsmig-plan", "tsmig-profile", "tsmig-recover", "tsmig-rehearse"].contains(&name) {
         text += HOSTS;
+    }
+    if ["tsmig", "tsmig-evacuate", "tsmig-plan", "tsmig-rehearse", "tsmig-profile"].contains(&name) {
+        text += VALUES;
     }
     if name != "tsmig-report" {
         text += FILES;
@@ -110,7 +131,17 @@ pub fn complete(name: &str, page: &str) -> String {
             text += &format!(".PP\n{what}\n.PP\n.RS 4\n.nf\n{}\n.fi\n.RE\n", command.replace('-', "\\-"));
         }
     }
-    let others = ["tsmig", "tsmig-config", "tsmig-evacuate", "tsmig-plan", "tsmig-profile", "tsmig-report"];
+    let others = [
+        "tsmig",
+        "tsmig-config",
+        "tsmig-evacuate",
+        "tsmig-model",
+        "tsmig-plan",
+        "tsmig-profile",
+        "tsmig-recover",
+        "tsmig-rehearse",
+        "tsmig-report",
+    ];
     let related: Vec<_> = others
         .into_iter()
         .filter(|other| *other != name)

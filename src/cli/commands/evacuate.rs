@@ -313,20 +313,30 @@ fn stop_where_refused(plan: &Plan, arguments: &EvacuateArgs) -> Result<()> {
     let advice = if !plan.blocked.is_empty() {
         "nothing was moved, since a host can't take part"
     } else if !findings.is_empty() && !arguments.partial {
-        "nothing was moved: some domains can't be. Use --partial to move the rest, or --exclude to leave them"
+        match &arguments.plan {
+            _ if arguments.rehearsal => "nothing was moved: some of these domains can't be. Name others",
+            None => {
+                "nothing was moved: some domains can't be. Use --partial to move the rest, or --exclude to leave them"
+            }
+            Some(_) => "nothing was moved: some domains can't be. Use --partial to move the rest, or make a new plan",
+        }
     } else {
-        return fits_window(plan, arguments.accept_overrun);
+        return fits_window(plan, arguments);
     };
     bail!("{advice}\n{}", findings.join("\n"));
 }
 
-fn fits_window(plan: &Plan, accepted: bool) -> Result<()> {
-    let Some(window) = plan.window.filter(|window| !window.fits && !accepted) else { return Ok(()) };
+fn fits_window(plan: &Plan, arguments: &EvacuateArgs) -> Result<()> {
+    let Some(window) = plan.window.filter(|window| !window.fits && !arguments.accept_overrun) else { return Ok(()) };
+    let fewer = match arguments.plan {
+        None => "move fewer domains (--only, --exclude)",
+        Some(_) => "make a new plan of fewer domains",
+    };
     let most = plan.predicted.high.map(|high| high.total_seconds).or(plan.predicted.total_seconds);
     let total = most.map_or_else(|| "not to end".to_owned(), |most| format!("to take up to {}", span(most)));
     bail!(
-        "nothing was moved, since the plan is predicted {total}, and its window is {}; move fewer domains (--only, \
-         --exclude), or run it with --accept-overrun",
+        "nothing was moved, since the plan is predicted {total}, and its window is {}; {fewer}, or run it with \
+         --accept-overrun",
         span(window.limit_seconds)
     );
 }
@@ -356,5 +366,11 @@ mod tests {
         }
         let error = starts(Some(0.1), &[]).unwrap_err().to_string();
         assert!(error.contains("its window is 0.10 s") && error.contains("--accept-overrun"), "{error}");
+        assert!(error.contains("--only"), "{error}");
+        let error = starts(Some(0.1), &["--plan", "saved.json"]).unwrap_err().to_string();
+        assert!(
+            error.contains("make a new plan") && !error.contains("--only"),
+            "a saved plan takes no selection: {error}"
+        );
     }
 }

@@ -69,7 +69,7 @@ fn way(
     let options: Vec<_> = WAY.map(str::to_owned).into_iter().chain(named).chain(times).collect();
     let (mut evacuate, _) = resolve::evacuation(context.config, &options).map_err(usage)?;
     evacuate.planning.window_limit = None;
-    Ok(EvacuateArgs { source: from.clone(), destination: to.clone(), ..evacuate })
+    Ok(EvacuateArgs { source: from.clone(), destination: to.clone(), rehearsal: true, ..evacuate })
 }
 
 /// The domains of these patterns that a run has moved; it may have seen to others that an earlier run left on their way.
