@@ -10,7 +10,7 @@ use tsmig::domain::Technique;
 use tsmig_lab::{GuestSpec, Lab, Node};
 
 /// A policy that has not ended by then does not end.
-const TIME_LIMIT: Duration = Duration::from_secs(150);
+pub const TIME_LIMIT: Duration = Duration::from_secs(150);
 
 const PAUSE: Duration = Duration::from_millis(50);
 

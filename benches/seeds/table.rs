@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use tsmig::plan::{SPREAD_ASSUMED, SPREAD_KNOWN};
 
+use crate::baseline::TIME_LIMIT;
 use crate::record::{Kept, Run};
 
 const BEGIN: &str = "<!-- seeds: begin -->\n";
@@ -42,8 +43,8 @@ fn table(kept: &[Kept]) -> String {
             kept.scenario.guests.len().to_string(),
             predicted(&tsmig(kept, NEW)),
             predicted(&tsmig(kept, KNOWN)),
-            plain.first().map_or_else(|| "-".to_owned(), |(runs, _)| seconds(median(totals(runs)))),
-            plain.get(1).map_or_else(|| "-".to_owned(), |(runs, _)| seconds(median(totals(runs)))),
+            plain.first().map_or_else(|| "-".to_owned(), |(runs, _)| seconds(median(totals(runs, f64::INFINITY)))),
+            plain.get(1).map_or_else(|| "-".to_owned(), |(runs, _)| seconds(median(totals(runs, f64::INFINITY)))),
             format!(
                 "{:.0}, {:.0} Mbit",
                 lost(&tsmig(kept, KNOWN)),
@@ -58,13 +59,14 @@ fn table(kept: &[Kept]) -> String {
 /// What comes of a guest that writes what a profile can't show: each of tsmig's trips, since the first knows nothing of it.
 fn of_unseen(kept: &[Kept]) -> String {
     let line = |kept: &Kept| {
-        let trips: Vec<String> = (NEW..=KNOWN).map(|trips| seconds(median(totals(&tsmig(kept, trips))))).collect();
+        let trips: Vec<String> =
+            (NEW..=KNOWN).map(|trips| seconds(median(totals(&tsmig(kept, trips), f64::INFINITY)))).collect();
         format!(
             "- Not drawn, but chosen: {} guests, one of which writes 5 MiB/s, too little for a profile to show, and sends 5 Mbit/s, so \
              that the paper's rule moves it by post-copy. tsmig took {} on its three trips, the faster plain policy {}.\n",
             kept.scenario.guests.len(),
             trips.join(", "),
-            seconds(best_plain(kept)),
+            seconds(best_plain(kept, f64::INFINITY)),
         )
     };
     kept.iter().map(line).collect()
@@ -76,18 +78,23 @@ fn summary(kept: &[Kept]) -> String {
     for (trips, range, what) in
         [(NEW, SPREAD_ASSUMED, "new guests"), (KNOWN, SPREAD_KNOWN, "guests that went there and back")]
     {
-        let errors: Vec<f64> = kept.iter().flat_map(|kept| tsmig(kept, trips)).filter_map(error).collect();
+        let of_seeds = kept.iter().map(|kept| tsmig(kept, trips).into_iter().filter_map(error).collect());
+        let of_seeds: Vec<Vec<f64>> = of_seeds.collect();
+        let most = |errors: &[f64]| errors.iter().map(|error| error.abs()).fold(0.0, f64::max);
+        let middles: Vec<f64> = of_seeds.iter().filter_map(|errors| median(errors.clone())).collect();
+        let errors = of_seeds.concat();
         if errors.is_empty() {
             continue;
         }
         let mean = errors.iter().map(|error| error.abs()).sum::<f64>() / errors.len() as f64;
-        let most = errors.iter().map(|error| error.abs()).fold(0.0, f64::max);
         // The measured is in the range around the predicted.
         let within = errors.iter().filter(|error| ((1.0 / (1.0 + **error)) - 1.0).abs() <= range).count();
         lines.push(format!(
-            "Predicted, {what}: off by {:.1} % in the mean, {:.1} % at most; {within} of {} within the range.",
+            "Predicted, {what}: off by {:.1} % in the mean, {:.1} % at most, and {:.1} % at most in the median of a seed; {within} \
+             of {} within the range.",
             100.0 * mean,
-            100.0 * most,
+            100.0 * most(&errors),
+            100.0 * most(&middles),
             errors.len()
         ));
     }
@@ -98,11 +105,11 @@ fn summary(kept: &[Kept]) -> String {
         etas.len()
     ));
     for (trips, what) in [(NEW, "new guests"), (KNOWN, "guests that went there and back")] {
-        let ratios: Vec<f64> = kept.iter().filter_map(|kept| ratio(kept, trips)).collect();
+        let ratios: Vec<f64> = kept.iter().filter_map(|kept| ratio(kept, trips, f64::INFINITY)).collect();
         if ratios.is_empty() {
             continue;
         }
-        let mean = (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp();
+        let mean = geometric_mean(&ratios);
         let (least, most) =
             (ratios.iter().copied().fold(f64::INFINITY, f64::min), ratios.iter().copied().fold(0.0, f64::max));
         lines.push(format!(
@@ -110,11 +117,19 @@ fn summary(kept: &[Kept]) -> String {
              {most:.2}).",
         ));
     }
-    let only_we = |kept: &&Kept| best_plain(kept).is_some_and(f64::is_infinite) && ends(&tsmig(kept, KNOWN));
-    let endless = kept.iter().filter(only_we).count();
-    if endless > 0 {
-        let seeds = if endless == 1 { "1 more seed" } else { &format!("{endless} more seeds") };
-        lines.push(format!("On {seeds} neither of the two ended, and tsmig did."));
+    let endless = |kept: &&Kept| best_plain(kept, f64::INFINITY).is_some_and(f64::is_infinite);
+    let only_we = |kept: &&Kept| endless(kept) && ends(&tsmig(kept, KNOWN));
+    let more = kept.iter().filter(only_we).count();
+    if more > 0 {
+        let seeds = if more == 1 { "1 more seed" } else { &format!("{more} more seeds") };
+        let limit = TIME_LIMIT.as_secs_f64();
+        let ratios: Vec<f64> = kept.iter().filter_map(|kept| ratio(kept, KNOWN, limit)).collect();
+        lines.push(format!(
+            "On {seeds} neither of the two ended in the median of its runs, and tsmig did. If what was cancelled after {limit} s counts as {limit} s, the geometric \
+             mean over all {}, of guests that went there and back, is {:.2}.",
+            ratios.len(),
+            geometric_mean(&ratios),
+        ));
     }
     // What does not end loses over another time.
     let both: Vec<[f64; 2]> = kept.iter().filter_map(losses).collect();
@@ -163,14 +178,19 @@ fn plain(kept: &Kept) -> Vec<(Vec<&Run>, &str)> {
     policies
 }
 
-/// tsmig's time after so many trips, as a part of the fastest plain policy's.
-fn ratio(kept: &Kept, trips: usize) -> Option<f64> {
-    Some(median(totals(&tsmig(kept, trips)))? / best_plain(kept)?).filter(|ratio| ratio.is_finite() && *ratio > 0.0)
+/// tsmig's time after so many trips, divided by that of the fastest plain policy. A run without an end counts as `endless` seconds.
+fn ratio(kept: &Kept, trips: usize, endless: f64) -> Option<f64> {
+    let ours = median(totals(&tsmig(kept, trips), endless))?;
+    Some(ours / best_plain(kept, endless)?).filter(|ratio| ratio.is_finite() && *ratio > 0.0)
 }
 
-/// How long the fastest plain policy took, in seconds: infinitely if none ended.
-fn best_plain(kept: &Kept) -> Option<f64> {
-    plain(kept).iter().filter_map(|(runs, _)| median(totals(runs))).reduce(f64::min)
+fn geometric_mean(ratios: &[f64]) -> f64 {
+    (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp()
+}
+
+/// How long the fastest plain policy took, in seconds; one that did not end counts as `endless`.
+fn best_plain(kept: &Kept, endless: f64) -> Option<f64> {
+    plain(kept).iter().filter_map(|(runs, _)| median(totals(runs, endless))).reduce(f64::min)
 }
 
 /// What was lost by tsmig and by the paper's rule, in Mbit, if both ended.
@@ -181,7 +201,7 @@ fn losses(kept: &Kept) -> Option<[f64; 2]> {
 
 /// Whether it ends, in the median.
 fn ends(runs: &[&Run]) -> bool {
-    median(totals(runs)).is_some_and(f64::is_finite)
+    median(totals(runs, f64::INFINITY)).is_some_and(f64::is_finite)
 }
 
 /// Seconds from the command to the first launch.
@@ -189,8 +209,9 @@ fn before_launch(run: &Run) -> Option<f64> {
     Some(run.command_seconds? - run.total_seconds?)
 }
 
-fn totals(runs: &[&Run]) -> Vec<f64> {
-    runs.iter().map(|run| run.total_seconds.unwrap_or(f64::INFINITY)).collect()
+/// What each run took in seconds; one that did not end counts as `endless`.
+fn totals(runs: &[&Run], endless: f64) -> Vec<f64> {
+    runs.iter().map(|run| run.total_seconds.unwrap_or(endless)).collect()
 }
 
 fn lost(runs: &[&Run]) -> f64 {
@@ -221,7 +242,7 @@ fn predicted(runs: &[&Run]) -> String {
     // Not `-0`.
     let percent = |error: f64| (100.0 * error).round() + 0.0;
     let error = error.map_or_else(String::new, |error| format!(" (predicted {:+.0} %)", percent(error)));
-    seconds(median(totals(runs))) + &error
+    seconds(median(totals(runs, f64::INFINITY))) + &error
 }
 
 fn seconds(seconds: Option<f64>) -> String {
