@@ -746,8 +746,7 @@ fn blank_memory(lab: &Lab) -> Result<()> {
     // libvirt measures for a second, which is waited for.
     ensure!(named("400ms", "dirty-rate-assumed")?.is_empty(), "a short window");
 
-    // Long enough for two looks on a machine that has other things to do.
-    let profile = run(lab, &["profile", "host-a", "--window", "20s", "--output", "json"])?;
+    let profile = run(lab, &["profile", "host-a", "--window", "10s", "--output", "json"])?;
     let profiles: serde_json::Value = serde_json::from_str(&profile.stdout)?;
     // In the order of their names.
     let rewritten = |domain: usize| {

@@ -22,7 +22,7 @@ fn ordinary_rate() -> BoxedStrategy<f64> {
 pub(crate) fn ordinary(index: usize) -> BoxedStrategy<DomainProfile> {
     let dirty = prop_oneof![3 => Just(0.0), 1 => 0.0..8e6];
     let eligible = prop::bool::weighted(0.85);
-    let rewritten = prop::option::weighted(0.1, (0u64..300_000_000, any::<bool>(), 4.0..30.0));
+    let rewritten = prop::option::weighted(0.3, (0u64..300_000_000, any::<bool>(), 4.0..30.0));
     (ordinary_rate(), ordinary_rate(), dirty, 1u64..300_000_000, rewritten, eligible)
         .prop_map(move |(outbound, inbound, dirty, resident, rewritten, eligible)| DomainProfile {
             name: format!("d{index:02}"),
