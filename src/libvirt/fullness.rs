@@ -32,7 +32,7 @@ const FEWEST_FILLED: u64 = 8;
 /// driver; one that labels files takes longer), and several domains are looked at side by side.
 const PAGES_OF_A_HOST: u64 = 20_000;
 
-/// If these took so long that [`FEWEST_PAGES`] would take more than [`PATIENCE`], the domain is left alone.
+/// After so many pages it is judged whether [`FEWEST_PAGES`] can be read within [`PATIENCE`]; if not, the domain is left alone.
 const FIRST_PAGES: u64 = 4;
 
 /// How long a sample waits for looks to end. Chosen: many times what one takes.
@@ -133,8 +133,8 @@ impl Host {
     }
 }
 
-/// Addresses of so many pages. Each is a golden section of the memory further on than the one before, so that the pages are spread
-/// evenly, however few were looked at.
+/// Addresses of so many pages, spread evenly over the memory, however few of them are looked at: each is further on than the one
+/// before by the golden section of the memory.
 fn addresses(map: &MemoryMap, pages: u64) -> impl Iterator<Item = u64> + '_ {
     const GOLDEN: f64 = 0.618_033_988_749_895;
     let all: u64 = map.ranges.iter().map(|range| (range.end - range.start) / PAGE).sum();
