@@ -41,6 +41,7 @@ fn host(domains: usize) -> Profile {
             resident_bytes: (1 << 30) << (next() * 5.0) as u32,
             unused_bytes: None,
             filled_bytes: None,
+            rewritten: None,
             learned: None,
             dirty_bytes_per_second: if next() < 1.0 / 3.0 { next() * 50e6 } else { 0.0 },
             dirty_rate_unknown: false,

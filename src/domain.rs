@@ -1,6 +1,7 @@
 //! The words for a domain: how it is moved, what state it is in, what may be done with it.
 
 use std::fmt;
+use std::ops::Not;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -258,6 +259,18 @@ impl Presence {
     pub fn is_inactive(&self) -> bool {
         !matches!(self, Self::Unknown(_)) && !self.is_active()
     }
+}
+
+/// How much of its memory a guest writes to, by two looks at some of its pages.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Rewritten {
+    /// How much of it had changed, in bytes.
+    pub bytes: u64,
+    /// Whether it is that much at the most: too few of the pages had changed to say more.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub is_most: bool,
+    /// How long after the first look, in seconds.
+    pub seconds: f64,
 }
 
 /// Where a domain was seen on both hosts.

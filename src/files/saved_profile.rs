@@ -64,6 +64,9 @@ fn check(text: &Text<'_>, prefix: &str, profile: &Profile) -> Result<(), FileErr
         ] {
             text.check_number(&key(name), value)?;
         }
+        if let Some(rewritten) = domain.rewritten {
+            text.check_number(&key("rewritten.seconds"), rewritten.seconds)?;
+        }
         if let Some(writes) = domain.learned.and_then(|learned| learned.writes) {
             text.check_number(&key("learned.writes.bytes_per_second"), writes.bytes_per_second)?;
             let open_after = writes.open_after_seconds.unwrap_or_default();

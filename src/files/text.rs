@@ -43,6 +43,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("post_copy", "{\"eligible\": true or false, \"reason\": null or a text}"),
     ("migration", "{\"eligible\": true or false, \"reason\": null or a text}"),
     ("resident_bytes", "a whole number of bytes, 0 or more"),
+    ("rewritten", "{\"bytes\": ..., \"seconds\": ...}, or left out where it is not known"),
     ("setup_seconds", "seconds, 0 or more"),
     ("setups_apart_seconds", "seconds, 0 or more"),
     ("source", "the host's name"),

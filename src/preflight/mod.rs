@@ -179,8 +179,11 @@ fn notes(source: &Profile, facts: &Facts, plan: &Plan) -> Vec<Note> {
     let silent =
         |domain: &DomainProfile| domain.filled_bytes.or(domain.unused_bytes).is_none() && domain.learned.is_none();
     notes.extend(assumed(source, plan, silent, |domains| Note::MemoryAssumed { domains }));
-    let unmeasured =
-        |domain: &DomainProfile| domain.dirty_rate_unknown && domain.learned.is_none_or(|seen| seen.writes.is_none());
+    let unmeasured = |domain: &DomainProfile| {
+        let is_seen = domain.rewritten.is_some_and(|seen| !seen.is_most)
+            || domain.learned.is_some_and(|seen| seen.writes.is_some());
+        domain.dirty_rate_unknown && !is_seen
+    };
     notes.extend(assumed(source, plan, unmeasured, |domains| Note::DirtyRateAssumed { domains }));
     if !plan.migrations.is_empty() {
         notes.extend(facts.passage.notes(&facts.source.name, &facts.destination.name));

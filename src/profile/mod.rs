@@ -17,7 +17,7 @@ use std::ops::Not;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::DomainState;
+use crate::domain::{DomainState, Rewritten};
 use crate::obstacle::Eligibility;
 use crate::profile::learned::{Crossing, Learned, Teacher};
 use crate::profile::ports::Ports;
@@ -175,6 +175,9 @@ pub struct DomainProfile {
     /// How much of it is not blank, in bytes, by a look at some of its pages; `None` if nobody looked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filled_bytes: Option<u64>,
+    /// How much of it had changed at a second look at them; `None` if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewritten: Option<Rewritten>,
     /// How fast it dirties memory as libvirt measures it, in bytes per second; 0 if it does not.
     #[serde(default)]
     pub dirty_bytes_per_second: f64,
@@ -283,6 +286,7 @@ pub(crate) mod fixture {
             resident_bytes: 1,
             unused_bytes: Some(0),
             filled_bytes: None,
+            rewritten: None,
             dirty_bytes_per_second: 0.0,
             dirty_rate_unknown: false,
             outbound_bits_per_second: 0.0,

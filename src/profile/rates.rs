@@ -6,7 +6,7 @@ use std::iter::zip;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::domain::DomainState;
-use crate::libvirt::{DirtyRate, DomainSample, NicCounters, Sample, Unused};
+use crate::libvirt::{DirtyRate, DomainSample, NicCounters, Sample, Seen, Unused};
 use crate::obstacle::{Eligibility, Obstacle};
 use crate::profile::mobility::Mobility;
 use crate::profile::{DIRTY_NOISE, DomainProfile, JUDGED_BITS_PER_SECOND, NicProfile, STEADY_SECONDS, Steady};
@@ -23,8 +23,8 @@ pub struct SamplingWindow {
     /// By domain UUID, when it had last told of its memory as the window began, in seconds since 1970.
     told_at_first: BTreeMap<String, u64>,
     started_at_seconds: Option<f64>,
-    /// By domain UUID, how much of its memory is not blank, in bytes.
-    filled: HashMap<String, u64>,
+    /// What was seen of a domain's memory, by its UUID.
+    seen: HashMap<String, Seen>,
 }
 
 /// The dirty rates that were measured of a domain. A single measurement samples 512 pages for each GiB and so says
@@ -152,9 +152,9 @@ impl SamplingWindow {
         self.last.as_ref().map_or(&[], |sample| &sample.domains)
     }
 
-    /// Takes in how much of the domains' memory was seen not to be blank, in bytes, by UUID.
-    pub(super) fn fill(&mut self, filled: Vec<(String, u64)>) {
-        self.filled.extend(filled);
+    /// Takes in what was seen of the domains' memory, by UUID.
+    pub(super) fn see(&mut self, seen: Vec<(String, Seen)>) {
+        self.seen.extend(seen);
     }
 
     pub fn seconds(&self) -> f64 {
@@ -243,6 +243,7 @@ impl SamplingWindow {
             state => Eligibility::no(Obstacle::NotRunning { state }),
         };
         let dirty = self.dirty_rate(&sample.uuid);
+        let seen = self.seen.get(&sample.uuid);
         DomainProfile {
             name: sample.name.clone(),
             uuid: sample.uuid.clone(),
@@ -252,7 +253,8 @@ impl SamplingWindow {
             // The emulator's own memory is in its resident size too; the guest's can't be more than it has.
             resident_bytes: resident.min(sample.memory_bytes),
             unused_bytes: self.unused_bytes(sample),
-            filled_bytes: self.filled.get(&sample.uuid).map(|bytes| (*bytes).min(sample.memory_bytes)),
+            filled_bytes: seen.and_then(|seen| seen.filled_bytes).map(|bytes| bytes.min(sample.memory_bytes)),
+            rewritten: seen.and_then(|seen| seen.rewritten),
             dirty_bytes_per_second: dirty.unwrap_or(0.0),
             dirty_rate_unknown: dirty.is_none() && sample.state == DomainState::Running,
             outbound_bits_per_second: nics.iter().fold(0.0, |sum, nic| sum + nic.outbound_bits_per_second),

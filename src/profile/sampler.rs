@@ -62,7 +62,7 @@ fn profile_host(
     let (at_first, watched) = (host.idle_processors(), Instant::now());
     let turns = Turns::default();
     loop {
-        let domains = turns.sample(host)?;
+        let domains = turns.sample(host).inspect_err(|_| turns.end())?;
         let begun = *begun.get_or_insert_with(Instant::now);
         window.add(Sample { at_seconds: begun.elapsed().as_secs_f64(), domains });
         tick(due);
@@ -74,7 +74,7 @@ fn profile_host(
         if index == 0 && looking.is_none() {
             let (domains, turns) = (window.last().to_vec(), turns.clone());
             let until = Instant::now() + timing.window.least().max(LOOKED_WITHIN);
-            looking = Some(host.aside(move |host| host.fullness(&domains, &turns, until)));
+            looking = Some(host.aside(move |host| host.look(&domains, &turns, until)));
         }
         measure_dirty_rates(host, window.last(), &mut asked);
         due = timing.next(due, begun.elapsed());
@@ -82,6 +82,7 @@ fn profile_host(
             break;
         }
     }
+    turns.end();
     // A short window may end before the first result, of which libvirt sends no event.
     let until = Instant::now() + MEASURED_WITHIN;
     while window.awaits_dirty_rates(&asked.measured) && Instant::now() < until {
@@ -89,7 +90,7 @@ fn profile_host(
         let (domains, begun) = (turns.sample(host)?, begun.unwrap_or(watched));
         window.add(Sample { at_seconds: begun.elapsed().as_secs_f64(), domains });
     }
-    window.fill(looking.and_then(|looking| looking.join().ok()).unwrap_or_default());
+    window.see(looking.and_then(|looking| looking.join().ok()).unwrap_or_default());
     let processors = idle_between(at_first, host.idle_processors(), watched.elapsed());
     let persistent = host.persistent()?;
     let asked = Host::side_by_side([host], window.last(), |[host], domain| {

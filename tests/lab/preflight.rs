@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
-use tsmig_lab::{Lab, Node};
+use tsmig_lab::{Lab, Node, Rate};
 
 use tsmig::engine::recovery::journal::{self, Arrival, Entry, Journal};
 
@@ -726,8 +726,10 @@ fn interface_driver(lab: &Lab) -> Result<()> {
 
 fn blank_memory(lab: &Lab) -> Result<()> {
     let filled = [("full", 192, 90), ("emptier", 128, 20)];
-    let boot = filled.map(|(name, memory, fill)| idle(name).memory_mib(memory).fill_mib(fill));
-    let guests = Guests::boot(lab, boot.to_vec())?;
+    let mut boot = filled.map(|(name, memory, fill)| idle(name).memory_mib(memory).fill_mib(fill)).to_vec();
+    // It writes less than a measured dirty rate errs by.
+    boot.push(idle("writer").memory_mib(128).dirty(Rate(8 * (4 << 20)), 24));
+    let guests = Guests::boot(lab, boot)?;
     // Nothing else tells how much of their memory crosses.
     lab.run(Node::Client, &[env!("CARGO_BIN_EXE_tsmig"), "model", "forget", "--migrations"])?;
     for (name, ..) in filled {
@@ -744,9 +746,20 @@ fn blank_memory(lab: &Lab) -> Result<()> {
     // libvirt measures for a second, which is waited for.
     ensure!(named("400ms", "dirty-rate-assumed")?.is_empty(), "a short window");
 
-    let profile = run(lab, &["profile", "host-a", "--window", "1s", "--output", "json"])?;
+    // Long enough for two looks on a machine that has other things to do.
+    let profile = run(lab, &["profile", "host-a", "--window", "20s", "--output", "json"])?;
     let profiles: serde_json::Value = serde_json::from_str(&profile.stdout)?;
-    let report = run(lab, &["evacuate", "host-a", "host-b", "--window", "1s", "--output", "json"])?.report()?;
+    // In the order of their names.
+    let rewritten = |domain: usize| {
+        let seen = &profiles["hosts"][0]["domains"][domain]["rewritten"];
+        Ok::<_, anyhow::Error>(seen["bytes"].as_f64().context("it is looked at twice")? / 1048576.0)
+    };
+    ensure!(rewritten(0)? < 8.0 && rewritten(1)? < 8.0, "they write nothing: {}", profile.stdout);
+    let mib = rewritten(2)?;
+    ensure!(mib > 16.0 && mib < 36.0, "it writes to 24 MiB, and {mib} MiB were seen: {}", profile.stdout);
+    let report =
+        run(lab, &["evacuate", "host-a", "host-b", "--exclude", "writer", "--window", "1s", "--output", "json"])?;
+    let report = report.report()?;
     for (name, memory, _) in filled {
         let of = |list: &serde_json::Value, key: &str, member: &str| {
             let domains = list.as_array().into_iter().flatten();

@@ -131,6 +131,7 @@ fn idle_guests_are_not_made_to_wait_for_a_few_kilobits() {
         resident_bytes: 96 << 20,
         unused_bytes: Some(33_902_592),
         filled_bytes: None,
+        rewritten: None,
         learned: None,
         ..domain(name, 0.0017, 0.0071)
     });

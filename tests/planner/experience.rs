@@ -1,6 +1,6 @@
 //! What earlier migrations have shown takes the place of what is assumed, and nothing of it is believed without limit.
 
-use tsmig::domain::Technique;
+use tsmig::domain::{Rewritten, Technique};
 use tsmig::obstacle::{Eligibility, Obstacle};
 use tsmig::plan::{Demands, Plan, Rule, plan};
 use tsmig::profile::Profile;
@@ -99,6 +99,13 @@ fn nothing_is_believed_beyond_what_can_be() {
                 assert!(total > 0.5 * before && total < 5.0 * before + 20.0, "{value}: {total} s, not {before} s");
                 assert!(bound > 0.0 && bound <= total + 1e-9, "{value}: {bound} s, {total} s");
             }
+            (source.crossing, source.domains[0].learned) = (None, None);
+            for (bytes, is_most) in [(u64::MAX, false), (0, true)] {
+                source.domains[0].rewritten = Some(Rewritten { bytes, is_most, seconds: value });
+                let total = seconds(&planned(&source, &destination));
+                assert!(total > 0.5 * before && total < 5.0 * before + 20.0, "{value}: {total} s, not {before} s");
+            }
+            source.domains[0].rewritten = None;
         }
     }
 }
@@ -117,6 +124,31 @@ fn a_guest_that_was_seen_to_write_too_fast_for_pre_copy_goes_by_post_copy() {
     // Today it writes faster than it was ever seen to, over nobody knows how much.
     source.domains[0].dirty_bytes_per_second = 2e8;
     assert_eq!(by(&planned(&source, &destination), Technique::PostCopy), ["x"]);
+}
+
+#[test]
+fn a_guest_of_which_much_has_changed_at_a_second_look_goes_by_post_copy() {
+    let (mut source, destination) = lone();
+    let mut technique = |rewritten: Option<(u64, bool)>, measured| {
+        let domain = &mut source.domains[0];
+        domain.rewritten = rewritten.map(|(mib, is_most)| Rewritten { bytes: mib << 20, is_most, seconds: 8.0 });
+        domain.dirty_bytes_per_second = measured;
+        step(&planned(&source, &destination), "x").technique()
+    };
+    assert_eq!(technique(Some((100, false)), 0.0), Technique::PostCopy, "12.5 MiB/s, and the link carries less");
+    assert_eq!(technique(Some((2, false)), 0.0), Technique::PreCopy);
+    // As much as a measurement errs by.
+    assert_eq!(technique(None, 6e6), Technique::PreCopy);
+    assert_eq!(technique(Some((32, false)), 6e6), Technique::PostCopy);
+    // It has begun to write since it was looked at.
+    assert_eq!(technique(Some((2, true)), 2e8), Technique::PostCopy);
+    assert_eq!(technique(Some((2, true)), 6e6), Technique::PreCopy);
+    source.domains[0].learned =
+        learned(IMAGE, Some(Writes { bytes_per_second: 1e3, most_bytes: 1 << 20, open_after_seconds: None }));
+    source.domains[0].rewritten = Some(Rewritten { bytes: 100 << 20, is_most: false, seconds: 8.0 });
+    source.domains[0].dirty_bytes_per_second = 0.0;
+    let by_passes = planned(&source, &destination);
+    assert_eq!(step(&by_passes, "x").technique(), Technique::PreCopy, "its passes have shown more than looks can");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::support::{by, least_gain, most_in_flight};
-use tsmig::domain::{DomainState, Technique};
+use tsmig::domain::{DomainState, Rewritten, Technique};
 use tsmig::obstacle::{Eligibility, Obstacle};
 use tsmig::plan::{Demands, LEAST_BANDWIDTH, Move, Objective, Plan, Rule, plan, predict};
 use tsmig::profile::{DomainProfile, Profile};
@@ -22,8 +22,9 @@ fn ordinary_rate() -> BoxedStrategy<f64> {
 pub(crate) fn ordinary(index: usize) -> BoxedStrategy<DomainProfile> {
     let dirty = prop_oneof![3 => Just(0.0), 1 => 0.0..8e6];
     let eligible = prop::bool::weighted(0.85);
-    (ordinary_rate(), ordinary_rate(), dirty, 1u64..300_000_000, eligible)
-        .prop_map(move |(outbound, inbound, dirty, resident, eligible)| DomainProfile {
+    let rewritten = prop::option::weighted(0.1, (0u64..300_000_000, any::<bool>(), 4.0..30.0));
+    (ordinary_rate(), ordinary_rate(), dirty, 1u64..300_000_000, rewritten, eligible)
+        .prop_map(move |(outbound, inbound, dirty, resident, rewritten, eligible)| DomainProfile {
             name: format!("d{index:02}"),
             uuid: format!("u{index:02}"),
             state: DomainState::Running,
@@ -32,6 +33,7 @@ pub(crate) fn ordinary(index: usize) -> BoxedStrategy<DomainProfile> {
             resident_bytes: resident,
             unused_bytes: None,
             filled_bytes: None,
+            rewritten: rewritten.map(|(bytes, is_most, seconds)| Rewritten { bytes, is_most, seconds }),
             learned: None,
             dirty_bytes_per_second: dirty,
             dirty_rate_unknown: false,
@@ -220,7 +222,7 @@ proptest! {
         for (domain, rate) in source.domains.iter_mut().step_by(2).zip([0.0, 279.2, 1.9e5].into_iter().cycle()) {
             domain.outbound_bits_per_second = rate;
             domain.inbound_bits_per_second = rate / 5.0;
-            domain.dirty_bytes_per_second = 0.0;
+            (domain.dirty_bytes_per_second, domain.rewritten) = (0.0, None);
         }
         let plan = plan(&source, &destination, &[], &demands);
         for name in [Technique::PostCopy, Technique::Hybrid].into_iter().flat_map(|pulls| by(&plan, pulls)) {

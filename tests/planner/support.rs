@@ -23,6 +23,7 @@ pub(crate) fn domain(name: &str, outbound: f64, inbound: f64) -> DomainProfile {
         resident_bytes: IMAGE,
         unused_bytes: None,
         filled_bytes: None,
+        rewritten: None,
         learned: None,
         dirty_bytes_per_second: 0.0,
         dirty_rate_unknown: false,

@@ -6,7 +6,7 @@
 use std::cmp::Ordering::Equal;
 use std::collections::BTreeMap;
 
-use crate::domain::DomainState;
+use crate::domain::{DomainState, Rewritten};
 use crate::plan::Situation;
 use crate::plan::gate::Gate;
 use crate::plan::model::port::{Levels, Nic};
@@ -66,6 +66,10 @@ const LEAST_IDLE: f64 = 0.25;
 /// So many migrations of a guest make it known. Chosen: there and back.
 const ENOUGH_MIGRATIONS: usize = 2;
 
+/// A guest is taken to write so much faster than it must to have written to its set once between two looks. Chosen: it may have
+/// done that in half of the time. To think of it as slower costs a pre-copy that does not end, as faster a post-copy too many.
+const ABOVE_LEAST: f64 = 2.0;
+
 /// Memory that is dirtied at a steady rate within a set of a limited size.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Dirtying {
@@ -76,6 +80,16 @@ struct Dirtying {
 }
 
 impl Dirtying {
+    /// What two looks at its pages tell, less what its traffic explains. How fast it writes within the set they do not tell, only how
+    /// fast at the least. If the set is larger than what the `measured` rate errs by in its one second, that is believed, too.
+    fn looked_at(looked: Rewritten, measured: f64, by_traffic: f64) -> Self {
+        let explained = (by_traffic * looked.seconds).min(TRAFFIC_HOT_BITS);
+        let set = (looked.bytes as f64 * 8.0 - explained).max(0.0);
+        let least = if looked.is_most { 0.0 } else { rate(set / looked.seconds) };
+        let believed = if looked.is_most || set < DIRTY_NOISE { 0.0 } else { measured - by_traffic };
+        Self { bits_per_second: believed.max(ABOVE_LEAST * least), most_bits: set, open_after: looked.seconds }
+    }
+
     /// Bits that are dirtied within `seconds`. A set of which no end was seen is taken to grow with the square root of the time.
     /// Chosen: programs come back to what they wrote to before, so that it grows less than the time does; and that it does
     /// not grow at all was not seen.
@@ -128,10 +142,16 @@ impl Guest {
         let writes = domain.learned.and_then(|learned| learned.writes).filter(|_| runs(domain));
         // A guest that writes faster than it was seen to may write to all of it.
         let set = writes.filter(|writes| writes.bytes_per_second * 8.0 >= noticed);
-        let memory = Dirtying {
-            bits_per_second: writes.map_or(0.0, |writes| rate(writes.bytes_per_second * 8.0)).max(noticed),
-            most_bits: set.map_or(image, |set| (set.most_bytes as f64 * 8.0).min(image)),
-            open_after: set.and_then(|set| set.open_after_seconds).unwrap_or(f64::INFINITY),
+        let looked = domain.rewritten.filter(|looked| set.is_none() && runs(domain) && looked.seconds > 0.0);
+        // It is measured over a second: what is more than the set was not written yet when that was looked at.
+        let looked = looked.filter(|looked| looked.bytes as f64 * 8.0 >= noticed);
+        let memory = match looked {
+            Some(looked) => Dirtying::looked_at(looked, measured, by_traffic),
+            None => Dirtying {
+                bits_per_second: writes.map_or(0.0, |writes| rate(writes.bytes_per_second * 8.0)).max(noticed),
+                most_bits: set.map_or(image, |set| (set.most_bytes as f64 * 8.0).min(image)),
+                open_after: set.and_then(|set| set.open_after_seconds).unwrap_or(f64::INFINITY),
+            },
         };
         Self {
             image,
