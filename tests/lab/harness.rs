@@ -369,6 +369,16 @@ pub fn assert_states(lab: &Lab, guest: &str, host_a: Option<&str>, host_b: Optio
     Ok(())
 }
 
+/// It ended before anything moved, with g1 at host-a, and said why.
+pub fn assert_refused(lab: &Lab, guests: &Guests, run: &Run, words: &[&str]) -> Result<()> {
+    ensure!(run.status == 1, "{} {}", run.stdout, run.stderr);
+    for word in words {
+        ensure!(run.stderr.contains(word), "{word:?} is not in {}", run.stderr);
+    }
+    assert_states(lab, "g1", Some("running"), None)?;
+    guests.assert_alive(lab)
+}
+
 /// One line of `virsh dominfo`, such as `Persistent`.
 pub fn info(lab: &Lab, host: Node, guest: &str, key: &str) -> Result<String> {
     let info = lab.run(host, &["virsh", "dominfo", guest])?;

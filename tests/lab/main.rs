@@ -11,6 +11,7 @@ mod domains;
 mod evacuations;
 mod faults;
 mod harness;
+mod memory;
 mod networks;
 mod preflight;
 mod readme;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         evacuations::TESTS,
         domains::TESTS,
         preflight::TESTS,
+        memory::TESTS,
         automation::TESTS,
         saved_plans::TESTS,
         ansible::TESTS,
