@@ -41,7 +41,7 @@ const APART: Duration = Duration::from_secs(4);
 /// driver; one that labels files takes longer), and several domains are looked at side by side.
 const PAGES_OF_A_HOST: u64 = 20_000;
 
-/// After so many pages it is judged whether [`FEWEST_PAGES`] can be read within [`PATIENCE`]; if not, the domain is left alone.
+/// After this many, a domain whose [`FEWEST_PAGES`] can't be read within [`PATIENCE`] is left alone.
 const FIRST_PAGES: usize = 4;
 
 /// How long a sample waits for looks to end. Chosen: many times what one takes.
@@ -140,7 +140,7 @@ struct Pages {
 }
 
 impl Pages {
-    /// How much memory so many of so many pages stand for, in bytes.
+    /// Bytes of the memory that `found` of `seen` pages stand for.
     fn stands_for(&self, found: u64, seen: u64) -> u64 {
         (self.bytes as f64 * found as f64 / seen as f64) as u64
     }
@@ -172,14 +172,16 @@ impl Host {
         let most = (PAGES_OF_A_HOST / running.len().max(1) as u64).clamp(FEWEST_PAGES, MOST_PAGES);
         let first: Vec<Pages> =
             self.gather(&running, |host, domain| host.pages(&domain.uuid, most, turns.clone(), until));
-        // As late as it can be, with a quarter more time than the first look took.
-        let again = until.checked_sub(begun.elapsed() * 5 / 4).filter(|again| *again >= begun + APART);
-        let wanted = if again.is_some_and(|again| turns.wait(again)) { first.as_slice() } else { &[] };
+        let last_begun = first.iter().filter_map(|pages| pages.seen.first()).map(|page| page.at).max();
+        let again = last_begun.and_then(|last_begun| second_look(begun.elapsed(), last_begun, Instant::now(), until));
+        let again = again.filter(|(at, _)| turns.wait(*at));
+        let (wanted, part) = again.map_or((&[][..], 0.0), |(_, part)| (first.as_slice(), part));
         let second: Vec<(String, Rewritten)> = self.gather(wanted, |host, pages| {
             if Instant::now() >= until {
                 return Ok(None);
             }
-            let addresses: Vec<_> = pages.seen.iter().map(|page| page.address).collect();
+            let most = ((pages.seen.len() as f64 * part) as usize).max(FEWEST_PAGES as usize);
+            let addresses: Vec<_> = pages.seen.iter().map(|page| page.address).take(most).collect();
             let turns = turns.clone();
             let look = move |domain: &Domain| peek_at(domain, addresses.iter().copied(), &turns, until);
             let again = host.ask_at_rest(&pages.uuid, look)?.unwrap_or_default();
@@ -241,6 +243,16 @@ impl Host {
     }
 }
 
+/// When all domains are looked at again, and at which part of their pages, after a first look that `took` so long: as late as it can
+/// be with a quarter more time than that, and at fewer pages if that were too soon after the last domain's turn began.
+fn second_look(took: Duration, last_begun: Instant, now: Instant, until: Instant) -> Option<(Instant, f64)> {
+    let time = took * 5 / 4;
+    let soonest = now.max(last_begun + APART);
+    let at = until.checked_sub(time).map_or(soonest, |latest| latest.max(soonest));
+    let left = until.checked_duration_since(at).filter(|left| !left.is_zero())?;
+    Some((at, left.div_duration_f64(time).min(1.0)))
+}
+
 /// The pages at these addresses, as far as there is time.
 fn peek_at(
     domain: &Domain,
@@ -265,8 +277,8 @@ fn peek_at(
     Ok(seen)
 }
 
-/// Addresses of so many pages, spread evenly over the memory, however few of them are looked at: each is further on than the one
-/// before by the golden section of the memory.
+/// Addresses of pages that are spread evenly over the memory, however few of them are looked at: from each to the next it is a
+/// golden section of the memory.
 fn addresses(map: &MemoryMap, pages: u64) -> impl Iterator<Item = u64> + '_ {
     const GOLDEN: f64 = 0.618_033_988_749_895;
     let all: u64 = map.ranges.iter().map(|range| (range.end - range.start) / PAGE).sum();
@@ -310,6 +322,21 @@ mod tests {
         assert_eq!(first.filled_bytes(), None, "all are blank");
         let filled = Pages { uuid: "u".to_owned(), bytes: 512 << 20, seen: look(256, 64, 0) };
         assert_eq!(filled.filled_bytes(), Some(128 << 20));
+    }
+
+    #[test]
+    fn a_second_look_is_as_late_as_it_can_be_and_at_fewer_pages_where_time_is_short() {
+        let begun = Instant::now();
+        let at = |seconds: f64| begun + Duration::from_secs_f64(seconds);
+        let again = |took: f64, last_begun: f64, until: f64| {
+            let looked = second_look(Duration::from_secs_f64(took), at(last_begun), at(took), at(until))?;
+            Some((looked.0.duration_since(begun).as_secs_f64(), (looked.1 * 100.0).round()))
+        };
+        assert_eq!(again(2.0, 0.5, 10.0), Some((7.5, 100.0)));
+        assert_eq!(again(4.0, 2.0, 10.0), Some((6.0, 80.0)), "4 s after the last one's turn");
+        assert_eq!(again(6.0, 1.0, 10.0), Some((6.0, 53.0)), "not before the first has ended");
+        assert_eq!(again(1.0, 0.5, 3.0), None, "too soon");
+        assert_eq!(again(9.9, 6.5, 10.0), None);
     }
 
     #[test]
