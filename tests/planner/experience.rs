@@ -143,6 +143,13 @@ fn a_guest_of_which_much_has_changed_at_a_second_look_goes_by_post_copy() {
     // It has begun to write since it was looked at.
     assert_eq!(technique(Some((2, true)), 2e8), Technique::PostCopy);
     assert_eq!(technique(Some((2, true)), 6e6), Technique::PreCopy);
+    // Of a large guest a few pages stand for a lot.
+    assert_eq!(
+        technique(Some((100, true)), 5e7),
+        Technique::PostCopy,
+        "measured, whatever few looked-at pages have changed"
+    );
+    assert_eq!(technique(Some((100, true)), 6e6), Technique::PreCopy);
     source.domains[0].learned =
         learned(IMAGE, Some(Writes { bytes_per_second: 1e3, most_bytes: 1 << 20, open_after_seconds: None }));
     source.domains[0].rewritten = Some(Rewritten { bytes: 100 << 20, is_most: false, seconds: 8.0 });

@@ -81,12 +81,14 @@ struct Dirtying {
 
 impl Dirtying {
     /// What two looks at its pages tell, less what its traffic explains. How fast it writes within the set they do not tell, only how
-    /// fast at the least. If the set is larger than what the `measured` rate errs by in its one second, that is believed, too.
-    fn looked_at(looked: Rewritten, measured: f64, by_traffic: f64) -> Self {
+    /// fast at the least. The measured rate, `own` beyond the traffic, is believed beside them if it is more than it errs by in its
+    /// one second, or if looks have shown a set that is.
+    fn looked_at(looked: Rewritten, own: f64, by_traffic: f64) -> Self {
         let explained = (by_traffic * looked.seconds).min(TRAFFIC_HOT_BITS);
         let set = (looked.bytes as f64 * 8.0 - explained).max(0.0);
         let least = if looked.is_most { 0.0 } else { rate(set / looked.seconds) };
-        let believed = if looked.is_most || set < DIRTY_NOISE { 0.0 } else { measured - by_traffic };
+        let noise = if looked.is_most || set < DIRTY_NOISE { DIRTY_NOISE } else { 0.0 };
+        let believed = if own > noise { own } else { 0.0 };
         Self { bits_per_second: believed.max(ABOVE_LEAST * least), most_bits: set, open_after: looked.seconds }
     }
 
@@ -137,7 +139,8 @@ impl Guest {
         let by_traffic = DIRTIED_BY_TRAFFIC * (outbound + inbound);
         // libvirt measures what the traffic dirties, too.
         let measured = if runs(domain) { rate(domain.dirty_bytes_per_second * 8.0) } else { 0.0 };
-        let noticed = Some(measured - by_traffic).filter(|own| *own > DIRTY_NOISE).unwrap_or(0.0);
+        let own = measured - by_traffic;
+        let noticed = if own > DIRTY_NOISE { own } else { 0.0 };
         // How large the set is that the guest itself keeps writing to is not known until it was seen: it may be all of it.
         let writes = domain.learned.and_then(|learned| learned.writes).filter(|_| runs(domain));
         // A guest that writes faster than it was seen to may write to all of it.
@@ -146,7 +149,7 @@ impl Guest {
         // It is measured over a second: what is more than the set was not written yet when that was looked at.
         let looked = looked.filter(|looked| looked.bytes as f64 * 8.0 >= noticed);
         let memory = match looked {
-            Some(looked) => Dirtying::looked_at(looked, measured, by_traffic),
+            Some(looked) => Dirtying::looked_at(looked, own, by_traffic),
             None => Dirtying {
                 bits_per_second: writes.map_or(0.0, |writes| rate(writes.bytes_per_second * 8.0)).max(noticed),
                 most_bits: set.map_or(image, |set| (set.most_bytes as f64 * 8.0).min(image)),
