@@ -79,7 +79,11 @@ const HOOK_VARIABLES: [Key; 11] = [
                 failed, interrupted or needs-recovery.",
     },
     Key { name: "TSMIG_ERROR", value: "after-domain", about: "Why it is not at the destination, if it is not." },
-    Key { name: "TSMIG_REPORT", value: "after-run", about: "The file of --report, complete, if it was given." },
+    Key {
+        name: "TSMIG_REPORT",
+        value: "after-run",
+        about: "The file of --report, complete, if it was given and the hook before the run did not fail.",
+    },
 ];
 
 #[test]
@@ -112,8 +116,8 @@ fn the_manual_of_the_configuration() {
     };
     let about = "Defaults of the options of the same names, and with their values.";
     section("[defaults]", about, resolve::defaults().iter().map(option).collect());
-    let about = "A rule for the domains that a pattern matches; any number of them. Of the rules that match a domain and \
-                 have a key, the last decides that key, in a later file before an earlier one. A rule may match nothing.";
+    let about = "A rule for the domains that a pattern matches; any number of them. For each key, the last matching rule \
+                 that has it counts; the rules of a later file come after those of an earlier one. A rule may match nothing.";
     section("[[domains]]", about, rows(&keys::DOMAINS));
     let about = "Programs that `tsmig evacuate` runs where something is to be moved: an absolute path, or a list of it and \
                  arguments, with no shell between. A program that is not there or not executable is an error before \

@@ -90,7 +90,7 @@ fn summary(kept: &[Kept]) -> String {
         // The measured is in the range around the predicted.
         let within = errors.iter().filter(|error| ((1.0 / (1.0 + **error)) - 1.0).abs() <= range).count();
         lines.push(format!(
-            "Predicted, {what}: off by {:.1} % in the mean, {:.1} % at most, and {:.1} % at most in the median of a seed; {within} \
+            "Predicted, {what}: off by {:.1} % on average, {:.1} % at most, and {:.1} % at most in the median of a seed; {within} \
              of {} within the range.",
             100.0 * mean,
             100.0 * most(&errors),

@@ -120,16 +120,18 @@ pub(crate) struct EvacuateArgs {
     #[arg(long, value_name = "DURATION", default_value = "auto")]
     pub timeout: Timeout,
     /// What is done about a pre-copy that does not converge, as judged from pass to pass; the default is post-copy if
-    /// the planner chose pre-copy, and abort if you did. One whose kind is not proven is not switched, but cancelled. auto-converge slows the guest down from the start.
+    /// the planner chose pre-copy, and abort if you did. One whose kind is not proven is cancelled instead of switched,
+    /// unless --trust-destination is given. auto-converge slows the guest down from the start.
     #[arg(long, value_enum)]
     pub on_stall: Option<OnStall>,
     /// Watch each domain for up to 8 s after it has arrived. If it stands still, or if nothing gets through a NIC that had
     /// steady traffic before, nothing more is launched and the status is 3.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOLEAN", default_value_t = true, default_missing_value = "true", action = ArgAction::Set)]
     pub watch_arrivals: bool,
-    /// Keep the planned order, concurrency and techniques. Without it, the domains that wait are launched in another order, or more
-    /// or fewer at once, if that ends clearly sooner; and a pre-copy that the planner chose is switched to post-copy if its passes
-    /// show that it takes five seconds longer and its kind is proven.
+    /// Keep the planned order, concurrency and techniques; only a pre-copy that does not converge is still dealt with as --on-stall
+    /// says. Without it, the domains that wait are launched in another order, or more or fewer at once, if that ends clearly sooner;
+    /// and a pre-copy that the planner chose is switched to post-copy if its passes show that it takes five seconds longer and its
+    /// kind is proven, but not with --on-stall, --max-downtime or --objective impact.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOLEAN", default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
     pub no_replan: bool,
     /// Write the report to a file as JSON, too.
@@ -335,8 +337,8 @@ pub(crate) struct PlanningArgs {
     /// At most this many domains in post-copy at once: the number that a permanent link failure can lose.
     #[arg(long, value_name = "N", default_value_t = POST_COPY_LIMIT)]
     pub post_copy_limit: NonZeroUsize,
-    /// Go by post-copy also where no migration has proven that the destination can load a guest of that kind. The first
-    /// of each kind goes alone until it runs there; if it can't be loaded, it is lost, and nothing more is launched.
+    /// Allow post-copy also for kinds of guests that no migration has proven the destination to load. The first of each kind
+    /// goes alone until it runs there; if it can't be loaded, it is lost, and nothing more is launched.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOLEAN", default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
     pub trust_destination: bool,
     /// Cap on all migration traffic together; at least 1MiB/s, since libvirt can't limit a migration to less.

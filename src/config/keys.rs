@@ -38,19 +38,20 @@ pub const HOSTS: [Key; 9] = [
         name: "memory_reserve",
         value: "SIZE",
         about: "Memory that stays free for the host itself. Without it, what Linux gives to no process: four times the \
-                square root of its memory, both in KiB, which is 64 MiB of 256 GiB. It does not count beside memory.",
+                square root of its memory, both in KiB, which is 64 MiB of 256 GiB; nothing where memory is given, or where libvirt says what is \
+                available.",
     },
     Key {
         name: "shell",
         value: "BOOLEAN",
-        about: "false lets tsmig ask nothing of its shell. Else, on a host that is reached by ssh or is this machine, tsmig \
+        about: "If false, tsmig runs nothing in its shell. Otherwise, on a host that is reached by ssh or is this machine, tsmig \
                 runs scripts of sh there that only read what libvirt can't tell, such as its addresses.",
     },
     Key {
         name: "migration_port",
         value: "DEVICE",
         about: "The NIC or bond that migrations cross. Without it, the one that the host's route leads to, if its shell tells \
-                that; else one is assumed, and all traffic of guests counts as beside the migrations.",
+                that; else one is assumed, and all traffic of guests that leaves the host counts as in the migrations' way.",
     },
     Key {
         name: "ports",
@@ -60,7 +61,7 @@ pub const HOSTS: [Key; 9] = [
     Key {
         name: "bridges",
         value: "{ DEVICE = DEVICE, ... }",
-        about: "The NIC or bond that each bridge leads to, or none if its traffic stays within the host; beats what is \
+        about: "The NIC or bond that each bridge leads to, or \"none\" if its traffic stays within the host; beats what is \
                 detected.",
     },
 ];
@@ -105,8 +106,9 @@ pub const HOOKS: [Key; 5] = [
     Key {
         name: "after-run",
         value: "COMMAND",
-        about: "Runs at the end, whatever the outcome, and also where the hook before the run failed or was interrupted. \
-                The second interrupt while it runs ends it; the exit status stays that of the run.",
+        about: "Runs at the end, whatever the outcome, and also where the hook before the run failed or was interrupted; \
+                not where a run ends before that, such as one whose plan is refused. The second interrupt while it runs \
+                ends it; the exit status stays that of the run.",
     },
     Key {
         name: "before-domain",
@@ -117,8 +119,8 @@ pub const HOOKS: [Key; 5] = [
     Key {
         name: "after-domain",
         value: "COMMAND",
-        about: "Runs after each domain that the hook before it ran for, whatever became of it, beside the migrations \
-                of others.",
+        about: "Runs after each domain that was to be launched, whatever became of it, also where the hook before it \
+                failed. The migrations of others go on meanwhile.",
     },
     Key {
         name: "timeout",

@@ -4,7 +4,7 @@
 const EXIT_STATUS: &str = r".SH EXIT STATUS
 .TP
 0
-All selected domains run at the destination; or the plan, profile or report was printed.
+All selected domains are at the destination (after a rehearsal, back at the source); or what else was asked for is done.
 .TP
 1
 This run moved nothing: a host is not reachable, a domain can't be moved, or any other error. What an earlier run had begun
@@ -38,7 +38,8 @@ sshd serves ten sessions on one. A URI with no_tty=0 lets ssh ask.
 const VALUES: &str = r".SH VALUES
 .TP
 .I PATTERN
-A domain\(aqs name, or a glob such as web\-*. A name beats a glob. A pattern that matches no domain is an error, with status 2.
+A domain\(aqs name, or a glob such as web\-*. Between \-\-pre\-copy and \-\-post\-copy, and between \-\-first and \-\-last, a name
+beats a glob. What \-\-exclude matches never moves. A pattern that matches no domain of either host is an error, with status 2.
 .TP
 .I RATE
 Bits or bytes a second, such as 100Mbit, 1Gbit, 12MB/s or 1GiB/s.

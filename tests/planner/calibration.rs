@@ -58,7 +58,12 @@ fn the_kept_predictions_are_those_of_the_model() {
             (Some(today), Some(kept)) => (today - kept).abs() < 0.01,
             (today, kept) => today == kept,
         };
-        assert!(same || update, "{} / {}: {today:?}; run `make docs`", row.scenario, row.policy);
+        assert!(
+            same || update,
+            "{} / {}: {today:?}; run `UPDATE_GENERATED=1 cargo test --test planner`",
+            row.scenario,
+            row.policy
+        );
         row.runs.iter_mut().for_each(|run| run.predicted_seconds = today);
     }
     if update {
