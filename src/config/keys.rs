@@ -38,8 +38,8 @@ pub const HOSTS: [Key; 9] = [
         name: "memory_reserve",
         value: "SIZE",
         about: "Memory that stays free for the host itself. Without it, what Linux gives to no process: four times the \
-                square root of its memory, both in KiB, which is 64 MiB of 256 GiB; nothing where memory is given, or where libvirt says what is \
-                available.",
+                square root of its memory, both in KiB, which is 64 MiB of 256 GiB; nothing where memory is given, or \
+                where libvirt says what is available.",
     },
     Key {
         name: "shell",

@@ -172,8 +172,7 @@ impl Host {
         let most = (PAGES_OF_A_HOST / running.len().max(1) as u64).clamp(FEWEST_PAGES, MOST_PAGES);
         let first: Vec<Pages> =
             self.gather(&running, |host, domain| host.pages(&domain.uuid, most, turns.clone(), until));
-        let last_begun = first.iter().filter_map(|pages| pages.seen.first()).map(|page| page.at).max();
-        let again = last_begun.and_then(|last_begun| second_look(begun.elapsed(), last_begun, Instant::now(), until));
+        let again = second_look(begun, Instant::now(), until);
         let again = again.filter(|(at, _)| turns.wait(*at));
         let (wanted, part) = again.map_or((&[][..], 0.0), |(_, part)| (first.as_slice(), part));
         let second: Vec<(String, Rewritten)> = self.gather(wanted, |host, pages| {
@@ -243,11 +242,11 @@ impl Host {
     }
 }
 
-/// When all domains are looked at again, and at which part of their pages, after a first look that `took` so long: as late as it can
-/// be with a quarter more time than that, and at fewer pages if that were too soon after the last domain's turn began.
-fn second_look(took: Duration, last_begun: Instant, now: Instant, until: Instant) -> Option<(Instant, f64)> {
-    let time = took * 5 / 4;
-    let soonest = now.max(last_begun + APART);
+/// When all domains are looked at again, and at which part of their pages, after a first look from `begun` to `now`: as late as it can
+/// be with a quarter more time than that took, and at fewer pages if that were too soon.
+fn second_look(begun: Instant, now: Instant, until: Instant) -> Option<(Instant, f64)> {
+    let time = now.duration_since(begun) * 5 / 4;
+    let soonest = now.max(begun + APART);
     let at = until.checked_sub(time).map_or(soonest, |latest| latest.max(soonest));
     let left = until.checked_duration_since(at).filter(|left| !left.is_zero())?;
     Some((at, left.div_duration_f64(time).min(1.0)))
@@ -328,15 +327,15 @@ mod tests {
     fn a_second_look_is_as_late_as_it_can_be_and_at_fewer_pages_where_time_is_short() {
         let begun = Instant::now();
         let at = |seconds: f64| begun + Duration::from_secs_f64(seconds);
-        let again = |took: f64, last_begun: f64, until: f64| {
-            let looked = second_look(Duration::from_secs_f64(took), at(last_begun), at(took), at(until))?;
-            Some((looked.0.duration_since(begun).as_secs_f64(), (looked.1 * 100.0).round()))
+        let again = |now: f64, until: f64| {
+            let (when, part) = second_look(begun, at(now), at(until))?;
+            Some((when.duration_since(begun).as_secs_f64(), (part * 100.0).round()))
         };
-        assert_eq!(again(2.0, 0.5, 10.0), Some((7.5, 100.0)));
-        assert_eq!(again(4.0, 2.0, 10.0), Some((6.0, 80.0)), "4 s after the last one's turn");
-        assert_eq!(again(6.0, 1.0, 10.0), Some((6.0, 53.0)), "not before the first has ended");
-        assert_eq!(again(1.0, 0.5, 3.0), None, "too soon");
-        assert_eq!(again(9.9, 6.5, 10.0), None);
+        assert_eq!(again(2.0, 10.0), Some((7.5, 100.0)));
+        assert_eq!(again(3.0, 7.0), Some((4.0, 80.0)), "4 s after the first");
+        assert_eq!(again(6.0, 10.0), Some((6.0, 53.0)), "not before the first has ended");
+        assert_eq!(again(1.0, 3.0), None, "too soon");
+        assert_eq!(again(10.0, 10.0), None);
     }
 
     #[test]
