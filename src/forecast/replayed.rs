@@ -139,7 +139,7 @@ fn the_end_is_foretold_when_a_quarter_has_crossed() {
     errors.sort_by(|a, b| a.0.total_cmp(&b.0));
     let missed: Vec<_> = errors.iter().filter(|(error, _)| *error > 0.1).collect();
     assert!(errors.len() >= 180, "{} runs", errors.len());
-    // Missed are new guests whose zeros lie in one piece, a seed on which two processors emulate twenty guests, a plan for a
+    // Missed are new guests whose pages nobody had looked at, a seed on which two processors emulate twenty guests, a plan for a
     // writer that is not made any more, and a pace that was learned wrongly (by comparing what has just ended, too).
-    assert!(5 * missed.len() <= errors.len(), "{missed:?} of {}", errors.len());
+    assert!(8 * missed.len() <= errors.len(), "{missed:?} of {}", errors.len());
 }
