@@ -172,8 +172,7 @@ impl Host {
         let most = (PAGES_OF_A_HOST / running.len().max(1) as u64).clamp(FEWEST_PAGES, MOST_PAGES);
         let first: Vec<Pages> =
             self.gather(&running, |host, domain| host.pages(&domain.uuid, most, turns.clone(), until));
-        let again = second_look(begun, Instant::now(), until);
-        let again = again.filter(|(at, _)| turns.wait(*at));
+        let again = second_look(begun, Instant::now(), until).filter(|(at, _)| turns.wait(*at));
         let (wanted, part) = again.map_or((&[][..], 0.0), |(_, part)| (first.as_slice(), part));
         let second: Vec<(String, Rewritten)> = self.gather(wanted, |host, pages| {
             if Instant::now() >= until {
